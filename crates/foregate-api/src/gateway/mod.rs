@@ -1,0 +1,1 @@
+//! The Gateway API's own kinds, version 1.7.0.

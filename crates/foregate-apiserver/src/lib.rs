@@ -1,0 +1,1 @@
+//! The embedded API server: Kubernetes semantics on redb, generic over kinds.

@@ -1,0 +1,1 @@
+//! Attachment: references, grants and status of Gateways and Routes, pure and incremental.

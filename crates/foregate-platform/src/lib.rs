@@ -1,0 +1,1 @@
+//! The platform side: claims to gateways, addresses, configuration, revisions, conditions.

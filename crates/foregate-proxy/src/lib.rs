@@ -1,0 +1,1 @@
+//! The built-in proxy engine, configured by xDS.

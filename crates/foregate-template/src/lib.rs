@@ -1,0 +1,1 @@
+//! Go templates with the sprig functions, bounded.
