@@ -10,6 +10,8 @@
 pub mod address;
 pub mod backend;
 pub mod claim;
+pub mod condition;
+pub mod crds;
 pub mod gateway;
 pub mod instance;
 pub mod origin;
@@ -21,6 +23,7 @@ pub mod template;
 pub use address::{Address, AddressPool};
 pub use backend::{GatewayBackend, GatewayEndpointSlice};
 pub use claim::GatewayClaim;
+pub use crds::crds;
 pub use instance::GatewayInstance;
 pub use origin::Origin;
 pub use proxy::GatewayProxy;

@@ -1,0 +1,118 @@
+//! The CustomResourceDefinitions that Foregate installs: its own, generated from the types, and the Gateway API's,
+//! which are the project's own manifests (1.7.0, standard channel).
+
+use std::sync::LazyLock;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::Value;
+
+use crate::{
+    Address, AddressPool, ConfigRevision, GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayInstance,
+    GatewayProxy, GatewayRoute, GatewayTemplate,
+};
+
+/// A CRD manifest that can't be read: only possible when the crate was built from a damaged file.
+#[derive(Debug, thiserror::Error)]
+#[error("the CRD {name} that is built in can't be read: {message}")]
+pub struct CrdError {
+    /// The CRD's name.
+    pub name: String,
+    /// Why.
+    pub message: String,
+}
+
+const GATEWAY_API: [(&str, &str); 4] = [
+    (
+        "gatewayclasses.gateway.networking.k8s.io",
+        include_str!("../crds/gateway-api/gateway.networking.k8s.io_gatewayclasses.yaml"),
+    ),
+    ("gateways.gateway.networking.k8s.io", include_str!("../crds/gateway-api/gateway.networking.k8s.io_gateways.yaml")),
+    (
+        "httproutes.gateway.networking.k8s.io",
+        include_str!("../crds/gateway-api/gateway.networking.k8s.io_httproutes.yaml"),
+    ),
+    (
+        "referencegrants.gateway.networking.k8s.io",
+        include_str!("../crds/gateway-api/gateway.networking.k8s.io_referencegrants.yaml"),
+    ),
+];
+
+/// Everything that `foregate up` installs: Foregate's kinds and the Gateway API's that it serves. Parsed once.
+///
+/// # Errors
+/// [`CrdError`] when the binary holds a damaged manifest.
+pub fn crds() -> Result<Vec<CustomResourceDefinition>, &'static CrdError> {
+    static ALL: LazyLock<Result<Vec<CustomResourceDefinition>, CrdError>> = LazyLock::new(|| {
+        let mut all = own()?;
+        for (name, text) in GATEWAY_API {
+            let mut crd: CustomResourceDefinition = serde_saphyr::from_str(text)
+                .map_err(|error| CrdError { name: name.to_owned(), message: error.to_string() })?;
+            crd.status = None;
+            all.push(crd);
+        }
+        Ok(all)
+    });
+    ALL.as_ref().cloned()
+}
+
+/// Foregate's own CRDs, generated from the types.
+///
+/// # Errors
+/// [`CrdError`] when a generated schema isn't a CRD's.
+pub fn own() -> Result<Vec<CustomResourceDefinition>, CrdError> {
+    [
+        Address::crd(),
+        AddressPool::crd(),
+        ConfigRevision::crd(),
+        GatewayBackend::crd(),
+        GatewayClaim::crd(),
+        GatewayEndpointSlice::crd(),
+        GatewayInstance::crd(),
+        GatewayProxy::crd(),
+        GatewayRoute::crd(),
+        GatewayTemplate::crd(),
+    ]
+    .into_iter()
+    .map(tidy)
+    .collect()
+}
+
+/// Turns what `schemars` knows and Kubernetes doesn't (`uint16` and its like) into bounds.
+fn tidy(crd: CustomResourceDefinition) -> Result<CustomResourceDefinition, CrdError> {
+    let name = crd.metadata.name.clone().unwrap_or_default();
+    let fail = |error: serde_json::Error| CrdError { name: name.clone(), message: error.to_string() };
+    let mut value = serde_json::to_value(crd).map_err(fail)?;
+    if let Some(versions) = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut) {
+        for version in versions {
+            if let Some(schema) = version.pointer_mut("/schema/openAPIV3Schema") {
+                bound_integers(schema);
+            }
+        }
+    }
+    serde_json::from_value(value).map_err(fail)
+}
+
+fn bound_integers(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if map.get("type").and_then(Value::as_str) == Some("integer") {
+                let maximum = match map.get("format").and_then(Value::as_str) {
+                    Some("uint8") => Some(u64::from(u8::MAX)),
+                    Some("uint16") => Some(u64::from(u16::MAX)),
+                    Some("uint32") => Some(u64::from(u32::MAX)),
+                    Some("uint64") => Some(i64::MAX as u64),
+                    _ => None,
+                };
+                if let Some(maximum) = maximum {
+                    map.insert("format".to_owned(), "int64".into());
+                    map.entry("minimum").or_insert_with(|| 0.into());
+                    map.entry("maximum").or_insert_with(|| maximum.into());
+                }
+            }
+            map.values_mut().for_each(bound_integers);
+        }
+        Value::Array(items) => items.iter_mut().for_each(bound_integers),
+        _ => {}
+    }
+}

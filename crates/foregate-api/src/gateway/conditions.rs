@@ -1,0 +1,64 @@
+//! The standard's condition types and reasons that Foregate writes, spelled once.
+
+/// `metadata.generation` was understood and is served as far as the references allow.
+pub const ACCEPTED: &str = "Accepted";
+/// The data plane has it.
+pub const PROGRAMMED: &str = "Programmed";
+/// Every reference was found and permitted.
+pub const RESOLVED_REFS: &str = "ResolvedRefs";
+/// A listener clashes with another.
+pub const CONFLICTED: &str = "Conflicted";
+/// A part of a route isn't served.
+pub const PARTIALLY_INVALID: &str = "PartiallyInvalid";
+/// The CRDs have a version that is supported.
+pub const SUPPORTED_VERSION: &str = "SupportedVersion";
+
+/// Reasons.
+pub mod reason {
+    /// A requested address can't be had.
+    pub const ADDRESS_NOT_USABLE: &str = "AddressNotUsable";
+    /// No address could be given.
+    pub const ADDRESS_NOT_ASSIGNED: &str = "AddressNotAssigned";
+    /// A backend does not exist.
+    pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
+    /// Two listeners of one port have the same host name.
+    pub const HOSTNAME_CONFLICT: &str = "HostnameConflict";
+    /// Filters that can't be used together.
+    pub const INCOMPATIBLE_FILTERS: &str = "IncompatibleFilters";
+    /// Not valid.
+    pub const INVALID: &str = "Invalid";
+    /// A certificate is missing, malformed, or not its key's.
+    pub const INVALID_CERTIFICATE_REF: &str = "InvalidCertificateRef";
+    /// A backend's kind isn't known.
+    pub const INVALID_KIND: &str = "InvalidKind";
+    /// Parameters can't be used.
+    pub const INVALID_PARAMETERS: &str = "InvalidParameters";
+    /// A kind of route that the listener can't take.
+    pub const INVALID_ROUTE_KINDS: &str = "InvalidRouteKinds";
+    /// Some listeners have unresolved references.
+    pub const LISTENERS_NOT_RESOLVED: &str = "ListenersNotResolved";
+    /// Some listeners aren't valid.
+    pub const LISTENERS_NOT_VALID: &str = "ListenersNotValid";
+    /// No conflict.
+    pub const NO_CONFLICTS: &str = "NoConflicts";
+    /// No listener has a host name in common with the route.
+    pub const NO_MATCHING_LISTENER_HOSTNAME: &str = "NoMatchingListenerHostname";
+    /// No listener has the name or port that the route asks for.
+    pub const NO_MATCHING_PARENT: &str = "NoMatchingParent";
+    /// No listener lets the route attach.
+    pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
+    /// Not yet known.
+    pub const PENDING: &str = "Pending";
+    /// A listener's port can't be used.
+    pub const PORT_UNAVAILABLE: &str = "PortUnavailable";
+    /// Two listeners of one port have protocols that can't share it.
+    pub const PROTOCOL_CONFLICT: &str = "ProtocolConflict";
+    /// No ReferenceGrant permits a reference.
+    pub const REF_NOT_PERMITTED: &str = "RefNotPermitted";
+    /// A kind of address that isn't supported.
+    pub const UNSUPPORTED_ADDRESS: &str = "UnsupportedAddress";
+    /// A protocol that isn't supported.
+    pub const UNSUPPORTED_PROTOCOL: &str = "UnsupportedProtocol";
+    /// A value that isn't supported.
+    pub const UNSUPPORTED_VALUE: &str = "UnsupportedValue";
+}
