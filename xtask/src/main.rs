@@ -1,1 +1,50 @@
-fn main() {}
+//! Foregate's own tasks, as `cargo xtask <task>`.
+//!
+//! `test` is what CI runs; it installs what it needs. Each task is a module.
+
+mod bench;
+mod codegen;
+mod process;
+mod test;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tasks of this repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Everything that must hold: format, lints, dependencies, structure, all tests. Installs what it needs.
+    Test(test::TestArgs),
+    /// Measurements, side by side with peers, as ratios.
+    Bench(bench::BenchArgs),
+    /// The structure: arrows between crates, file sizes, words that don't belong here.
+    Tidy,
+    /// Makes the committed generated files again.
+    Codegen,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::Tidy => tidy::run(),
+        Task::Codegen => codegen::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,65 @@
-fn main() {}
+//! `foregate`: every role of the platform in one binary.
+//!
+//! `foregate up` runs everything in one process; see `up`. Each verb is a module of its own.
+
+#![allow(missing_docs, reason = "a binary has no API; modules say what they are for")]
+
+mod cli;
+mod config;
+mod logging;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command, ConfigVerb};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Usage or configuration is wrong.
+const EXIT_USAGE: u8 = 2;
+/// Anything else went wrong.
+const EXIT_FAILURE: u8 = 1;
+
+fn main() -> ExitCode {
+    let started = std::time::Instant::now();
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Up(args) => with_config(&args, |config| up::run(config, args.demo, started)),
+        Command::Config { verb: ConfigVerb::Print(args) } => with_config(&args, print_config),
+    }
+}
+
+/// Loads the configuration and runs a verb with it.
+fn with_config<E: std::error::Error>(
+    args: &cli::UpArgs,
+    verb: impl FnOnce(config::Config) -> Result<(), E>,
+) -> ExitCode {
+    let config = match config::Config::load(args) {
+        Ok(config) => config,
+        Err(error) => return fail(&error, EXIT_USAGE),
+    };
+    match verb(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, EXIT_FAILURE),
+    }
+}
+
+fn print_config(config: config::Config) -> Result<(), serde_saphyr::ser::Error> {
+    let text = serde_saphyr::to_string(&config)?;
+    anstream::print!("{text}");
+    Ok(())
+}
+
+/// Says what went wrong, with its causes, on stderr.
+fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    anstream::eprintln!("{style}error:{style:#} {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        anstream::eprintln!("  because: {inner}");
+        cause = inner.source();
+    }
+    ExitCode::from(code)
+}

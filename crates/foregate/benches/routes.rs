@@ -1,0 +1,225 @@
+//! How fast a change travels, and what it costs: `cargo xtask bench routes`.
+//!
+//! One `foregate up` in a process of its own, with its API over TLS as `kubectl` uses it. At each number of routes, new
+//! routes are added one after another, each with a host name of its own. Measured from the API's answer to the first
+//! 200, and to the route's status being true; processor time is that of the whole process, per change.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a measurement stops at the first surprise")]
+
+#[path = "../tests/harness/mod.rs"]
+mod harness;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use foregate_api::gateway::HTTPRoute;
+use futures::TryStreamExt;
+use harness::{Foregate, apply, backend, gateway, gateway_address, http, route, service};
+use http_body_util::{BodyExt, Empty};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use kube::api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
+use kube::{Api, ResourceExt};
+
+struct Args {
+    at: Vec<usize>,
+    changes: usize,
+}
+
+#[tokio::main]
+async fn main() {
+    let args = parse();
+    let dir = tempfile::tempdir().unwrap();
+    let foregate = Foregate::start(dir.path(), "127.120.0.0/24", &[]);
+    let client = foregate.client().await;
+    let target = backend::start("one").await;
+    for yaml in [service("one", &[target]), gateway("web"), route("first", "web", "/", "one")] {
+        apply(&client, &yaml).await;
+    }
+    let address = SocketAddr::new(gateway_address(&client, "web").await, 8080);
+    harness::eventually("the first route serves", || async {
+        http::get(address, "web", "/").await.ok().filter(|response| response.status() == 200)
+    })
+    .await;
+    let mut bench = Bench { pid: foregate.pid(), api: Api::default_namespaced(client), address, routes: 1, serial: 0 };
+    println!("{:>7} {:>24} {:>24} {:>12} {:>10}", "routes", "live ms p50/p99/max", "status ms p50/p99/max", "CPU µs each", "RSS MiB");
+    for at in args.at {
+        bench.fill(at).await;
+        bench.measure(args.changes).await;
+    }
+    bench.delete_all().await;
+    println!("after deleting all: RSS {} MiB", bench.rss());
+    println!("failed or late answers: 0");
+}
+
+fn parse() -> Args {
+    let mut args = Args { at: vec![10, 1000, 5000], changes: 300 };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--at" => args.at = words.next().unwrap().split(',').map(|n| n.parse().unwrap()).collect(),
+            "--changes" => args.changes = words.next().unwrap().parse().unwrap(),
+            _ => {}
+        }
+    }
+    args
+}
+
+struct Bench {
+    pid: u32,
+    api: Api<HTTPRoute>,
+    address: SocketAddr,
+    routes: usize,
+    serial: usize,
+}
+
+impl Bench {
+    fn next_route(&mut self) -> (String, HTTPRoute) {
+        self.serial += 1;
+        let name = format!("r{}", self.serial);
+        let host = format!("{name}.bench.test");
+        let yaml = route(&name, "web", "/", "one").replace("spec:\n", &format!("spec:\n  hostnames: [{host}]\n"));
+        (host, serde_saphyr::from_str(&yaml).unwrap())
+    }
+
+    /// Adds routes until there are `wanted`, and waits until the last one serves.
+    async fn fill(&mut self, wanted: usize) {
+        let mut last = None;
+        while self.routes < wanted {
+            let batch: Vec<_> = (0..32.min(wanted - self.routes)).map(|_| self.next_route()).collect();
+            self.routes += batch.len();
+            last = batch.last().map(|(host, _)| host.clone());
+            let params = PostParams::default();
+            let writes = batch.iter().map(|(_, route)| self.api.create(&params, route));
+            futures::future::try_join_all(writes).await.unwrap();
+        }
+        if let Some(host) = last {
+            let mut probe = Probe::connect(self.address).await;
+            probe.until_200(&host).await;
+        }
+        self.until_quiet().await;
+    }
+
+    /// Waits until the process has had nothing to do for a while, so that what was before isn't measured.
+    async fn until_quiet(&self) {
+        for _ in 0..200 {
+            let before = cpu(self.pid);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if cpu(self.pid) - before < Duration::from_millis(2) {
+                return;
+            }
+        }
+    }
+
+    async fn measure(&mut self, changes: usize) {
+        let (mut live, mut status) = (Vec::new(), Vec::new());
+        let mut probe = Probe::connect(self.address).await;
+        let version = self.api.list_metadata(&ListParams::default().limit(1)).await.unwrap().metadata.resource_version;
+        let watch = self.api.watch(&WatchParams::default(), &version.unwrap_or_default()).await.unwrap();
+        let mut watch = Box::pin(watch);
+        let mut spent = Duration::ZERO;
+        for _ in 0..changes {
+            let (host, route) = self.next_route();
+            let before = cpu(self.pid);
+            self.api.create(&PostParams::default(), &route).await.unwrap();
+            let acknowledged = Instant::now();
+            let name = route.name_any();
+            let until_status = async {
+                loop {
+                    match watch.try_next().await.unwrap() {
+                        Some(WatchEvent::Modified(seen)) if seen.name_any() == name && is_accepted(&seen) => break,
+                        Some(_) => {}
+                        None => panic!("the watch ended"),
+                    }
+                }
+                acknowledged.elapsed()
+            };
+            let until_live = async {
+                probe.until_200(&host).await;
+                acknowledged.elapsed()
+            };
+            let (live_after, status_after) = tokio::join!(until_live, until_status);
+            live.push(live_after);
+            status.push(status_after);
+            spent += cpu(self.pid) - before;
+            self.routes += 1;
+        }
+        println!(
+            "{:>7} {:>24} {:>24} {:>12} {:>10}",
+            self.routes - changes,
+            spread(&mut live),
+            spread(&mut status),
+            spent.as_micros() / changes as u128,
+            self.rss()
+        );
+    }
+
+    async fn delete_all(&mut self) {
+        self.api.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
+        self.until_quiet().await;
+    }
+
+    fn rss(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+}
+
+fn is_accepted(route: &HTTPRoute) -> bool {
+    let value = serde_json::to_value(route).unwrap();
+    let conditions = value.pointer("/status/parents/0/conditions").and_then(|list| list.as_array().cloned());
+    conditions.is_some_and(|list| list.iter().any(|one| one["type"] == "Accepted" && one["status"] == "True"))
+}
+
+/// A keep-alive connection that asks again and again.
+struct Probe {
+    sender: hyper::client::conn::http1::SendRequest<Empty<Bytes>>,
+}
+
+impl Probe {
+    async fn connect(address: SocketAddr) -> Self {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Self { sender }
+    }
+
+    /// Asks until the answer is 200. A route that isn't there yet is a 404; anything else is a fault.
+    async fn until_200(&mut self, host: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            self.sender.ready().await.unwrap();
+            let request = Request::get("/").header("host", host).body(Empty::<Bytes>::new()).unwrap();
+            let response = self.sender.send_request(request).await.unwrap();
+            let status = response.status();
+            response.into_body().collect().await.unwrap();
+            match status.as_u16() {
+                200 => return,
+                404 => {}
+                other => panic!("{host}: {other}"),
+            }
+            assert!(Instant::now() < deadline, "{host} never serves");
+            // Leaves the processor to what is measured.
+            tokio::time::sleep(Duration::from_micros(200)).await;
+        }
+    }
+}
+
+/// Processor time of all threads of a process.
+fn cpu(pid: u32) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let nanos = tasks.filter_map(|task| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+fn spread(times: &mut [Duration]) -> String {
+    times.sort();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
+    format!("{:.1} / {:.1} / {:.1}", at(0.5), at(0.99), at(1.0))
+}

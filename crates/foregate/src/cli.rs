@@ -1,0 +1,78 @@
+//! The command line: what `foregate --help` shows.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An external, multi-tenant API gateway and load balancer for Kubernetes and Linux hosts.
+#[derive(Debug, Parser)]
+#[command(name = "foregate", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in one process: API, reconcilers, xDS server and the built-in engine.
+    Up(UpArgs),
+    /// Look at the static configuration.
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
+}
+
+/// Verbs of `foregate config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Print the configuration that `foregate up` would run with: defaults, then the file, then the flags.
+    Print(UpArgs),
+}
+
+/// Flags of `foregate up`. Each overrides the field of the same name in the file that `--config` names.
+#[derive(Args, Clone, Debug, Default)]
+pub struct UpArgs {
+    /// Also start two demo backends, apply the example Gateway and routes, and print what to try.
+    #[arg(long)]
+    pub demo: bool,
+    /// Static configuration, YAML. Every field has a default; unknown fields are refused.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where state is kept [default: the XDG state directory; /var/lib/foregate for root].
+    #[arg(long, value_name = "DIR", env = "FOREGATE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where the API listens; port 0 picks one, and the kubeconfig names it [default: 127.0.0.1:7443].
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub api_listen: Option<SocketAddr>,
+    /// The pool that gateways get their addresses from, at the first start [default: 127.100.0.0/24].
+    #[arg(long, value_name = "CIDR")]
+    pub address_pool: Option<String>,
+    /// Added to every listener's port, for users who may not bind ports below 1024 [default: 0].
+    #[arg(long, value_name = "N")]
+    pub port_offset: Option<u16>,
+    /// Worker threads of the engine [default: one per core].
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// Where the engine's access log goes: `off`, `stdout` or a file [default: off].
+    #[arg(long, value_name = "off|stdout|FILE")]
+    pub access_log: Option<String>,
+    /// Form of the log lines on stderr [default: text].
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// Form of the log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}

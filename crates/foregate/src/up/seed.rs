@@ -1,0 +1,93 @@
+//! What a fresh platform starts with: CRDs, the tenant `default` with its pool and template, a GatewayClass.
+
+use foregate_api::{DEFAULT_NAME, DEFAULT_TENANT_NAMESPACE};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::UpError;
+
+/// Field manager of what this module writes.
+const MANAGER: &str = "foregate-up";
+
+/// Writes what is missing. What a user has changed since the first start stays as it is.
+///
+/// # Errors
+/// When the API refuses something.
+pub async fn seed(client: &Client, config: &crate::config::Config) -> Result<(), UpError> {
+    for crd in foregate_api::crds() {
+        let api: Api<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
+            Api::all(client.clone());
+        let name = crd.name_any();
+        api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&crd))
+            .await
+            .map_err(|source| UpError::Seed { what: format!("CustomResourceDefinition {name}"), source: Box::new(source) })?;
+    }
+    create(&Api::<Namespace>::all(client.clone()), json!({ "metadata": { "name": DEFAULT_TENANT_NAMESPACE } })).await?;
+    create(
+        &Api::<foregate_api::AddressPool>::all(client.clone()),
+        json!({ "metadata": { "name": DEFAULT_NAME }, "spec": { "ranges": [config.address_pool] } }),
+    )
+    .await?;
+    let mut template = foregate_translate::default_template();
+    template.metadata.namespace = Some(DEFAULT_TENANT_NAMESPACE.to_owned());
+    create_object(&Api::<foregate_api::GatewayTemplate>::namespaced(client.clone(), DEFAULT_TENANT_NAMESPACE), &template)
+        .await?;
+    create(
+        &Api::<foregate_api::gateway::GatewayClass>::all(client.clone()),
+        json!({
+            "metadata": { "name": foregate_api::DEFAULT_GATEWAY_CLASS },
+            "spec": { "controllerName": foregate_api::CONTROLLER_NAME },
+        }),
+    )
+    .await
+}
+
+/// Creates an object from its JSON, unless it is there.
+async fn create<K>(api: &Api<K>, object: serde_json::Value) -> Result<(), UpError>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    let mut object = object;
+    object["apiVersion"] = json!(K::api_version(&()));
+    object["kind"] = json!(K::kind(&()));
+    let object: K = serde_json::from_value(object)
+        .map_err(|source| UpError::Seed { what: K::kind(&()).into_owned(), source: Box::new(source) })?;
+    create_object(api, &object).await
+}
+
+async fn create_object<K>(api: &Api<K>, object: &K) -> Result<(), UpError>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    match api.create(&params, object).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(source) => {
+            let what = format!("{} {}", K::kind(&()), object.name_any());
+            Err(UpError::Seed { what, source: Box::new(source) })
+        }
+    }
+}
+
+/// Applies one object of any kind.
+///
+/// # Errors
+/// When its kind isn't served, or the API refuses it.
+pub async fn apply_dynamic(client: &Client, object: DynamicObject) -> Result<(), UpError> {
+    let what = format!("{} {}", object.types.as_ref().map_or("", |types| types.kind.as_str()), object.name_any());
+    let fail = |source: kube::Error| UpError::Seed { what: what.clone(), source: Box::new(source) };
+    let types = object.types.clone().unwrap_or_default();
+    let gvk = kube::core::GroupVersionKind::try_from(&types)
+        .map_err(|error| UpError::Manifest { file: "example", message: error.to_string() })?;
+    let (resource, _) = kube::discovery::pinned_kind(client, &gvk).await.map_err(fail)?;
+    let namespace = object.namespace().unwrap_or_else(|| "default".to_owned());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
+    let params = PatchParams::apply("foregate-demo").force();
+    api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.map_err(fail)?;
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! No request fails while the configuration changes under it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod harness;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use harness::load::Load;
+use harness::{Foregate, apply, backend, gateway, gateway_address, http, route, service};
+use kube::Client;
+
+/// Every 20 ms, as the issue of this path asks.
+const PERIOD: Duration = Duration::from_millis(20);
+/// Enough to meet every race in a test; `FOREGATE_CHANGES=1000` for the full figure.
+const CHANGES: usize = 150;
+
+fn changes() -> usize {
+    std::env::var("FOREGATE_CHANGES").ok().and_then(|text| text.parse().ok()).unwrap_or(CHANGES)
+}
+
+/// A gateway `web` with Services `one` and `two`, a route `/` to `one`, and load on it.
+struct Scene {
+    _foregate: Foregate,
+    _dir: tempfile::TempDir,
+    client: Client,
+    address: SocketAddr,
+}
+
+impl Scene {
+    async fn set(pool: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let foregate = Foregate::start(dir.path(), pool, &[]);
+        let client = foregate.client().await;
+        let (one, two) = (backend::start("one").await, backend::start("two").await);
+        for yaml in [service("one", &[one]), service("two", &[two]), gateway("web"), route("web", "web", "/", "one")] {
+            apply(&client, &yaml).await;
+        }
+        let address = SocketAddr::new(gateway_address(&client, "web").await, 8080);
+        harness::eventually("the route serves", || async {
+            http::get(address, "web", "/").await.ok().filter(|response| response.status() == 200)
+        })
+        .await;
+        Self { _foregate: foregate, _dir: dir, client, address }
+    }
+
+    /// Runs `change` again and again under load, and expects that no request fails.
+    async fn no_request_fails<F: AsyncFn(usize)>(&self, what: &str, change: F) {
+        let load = Load::start(4, self.address, "web", "/");
+        let mut tick = tokio::time::interval(PERIOD);
+        for index in 0..changes() {
+            tick.tick().await;
+            change(index).await;
+        }
+        let (sent, failures) = load.finish().await;
+        assert!(failures.is_empty(), "{what}: {} of {sent} failed: {:#?}", failures.len(), &failures[..failures.len().min(5)]);
+        assert!(sent > 100, "{what}: only {sent} requests were sent");
+        println!("{what}: {} changes, {sent} requests, none failed", changes());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_changes_its_backend() {
+    let scene = Scene::set("127.111.0.0/24").await;
+    scene
+        .no_request_fails("a route's backend", async |index| {
+            let to = ["two", "one"][index % 2];
+            apply(&scene.client, &route("web", "web", "/", to)).await;
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endpoints_are_replaced() {
+    let scene = Scene::set("127.112.0.0/24").await;
+    let others = [backend::start("one").await, backend::start("one").await];
+    scene
+        .no_request_fails("endpoints", async |index| {
+            apply(&scene.client, &service("one", &[others[index % 2]])).await;
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_listener_comes_and_goes() {
+    let scene = Scene::set("127.113.0.0/24").await;
+    let with_one = gateway("web");
+    let with_two = gateway("web").replace("protocol: HTTP}]", "protocol: HTTP}, {name: more, port: 8081, protocol: HTTP}]");
+    scene
+        .no_request_fails("a listener", async |index| {
+            apply(&scene.client, if index % 2 == 0 { &with_two } else { &with_one }).await;
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateways_template_changes() {
+    let scene = Scene::set("127.114.0.0/24").await;
+    let proxies: kube::Api<foregate_api::GatewayProxy> =
+        kube::Api::namespaced(scene.client.clone(), foregate_api::DEFAULT_TENANT_NAMESPACE);
+    let proxy = proxies.list(&kube::api::ListParams::default()).await.unwrap().items.pop().expect("a gateway");
+    let name = proxy.metadata.name.clone().unwrap();
+    let listener = proxy.spec.template.envoy.listener.clone();
+    assert!(listener.contains("stat_prefix"), "the stock listener names its statistics");
+    scene
+        .no_request_fails("a template", async |index| {
+            let changed = listener.replace("stat_prefix: ", &format!("stat_prefix: v{index}-"));
+            let patch = serde_json::json!({ "spec": { "template": { "envoy": { "listener": changed } } } });
+            proxies
+                .patch(&name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(patch))
+                .await
+                .expect("the template is taken");
+        })
+        .await;
+}
