@@ -1,0 +1,120 @@
+//! Watches in, decisions, writes out.
+
+use foregate_api::gateway::{Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
+use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
+use foregate_attach::{Attach, Input, Output, Settings};
+use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::{Api, Client};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::source::{Fed, follow};
+use crate::{ControllerError, ControllerOptions, dispatch, write};
+
+/// Inputs that are decided on together at most; more wait their turn, so that a flood doesn't starve the writes.
+const BATCH: usize = 512;
+/// Inputs that may wait before the watches are made to.
+const BACKLOG: usize = 4096;
+/// Writes that run at once.
+const WRITES: usize = 32;
+
+/// Runs a controller until shutdown. `workload` is the API that users write to, `platform` the one that takes derived
+/// objects; in `foregate up` they are the same.
+///
+/// # Errors
+/// When a watch ends for good.
+pub async fn run(
+    workload: Client,
+    platform: Client,
+    options: ControllerOptions,
+    shutdown: CancellationToken,
+) -> Result<(), ControllerError> {
+    let (feed, inputs) = mpsc::channel(BACKLOG);
+    let mut watches = start_watches(&workload, &platform, &options, &feed);
+    let kinds = watches.len();
+    drop(feed);
+
+    let (derived, derived_jobs) = mpsc::unbounded_channel();
+    let (statuses, status_jobs) = mpsc::unbounded_channel();
+    let mut writers = JoinSet::new();
+    let target = write::Platform::new(platform, &options.tenant_namespace);
+    writers.spawn(dispatch::run(derived_jobs, WRITES, shutdown.clone(), move |_, change| target.write(change)));
+    let target = write::Workload::new(workload);
+    writers.spawn(dispatch::run(status_jobs, WRITES, shutdown.clone(), move |_, change| target.write(change)));
+
+    let attach = Attach::new(Settings {
+        cluster: options.cluster.clone(),
+        controller_names: options.controller_names.clone(),
+        tenant_namespace: options.tenant_namespace.clone(),
+        template: options.template.clone(),
+    });
+    let decide = decide(attach, kinds, inputs, |output: Output| {
+        for change in output.derived {
+            let _ = derived.send((write::derived_key(&change), change));
+        }
+        for change in output.statuses {
+            let _ = statuses.send((write::status_key(&change), change));
+        }
+    });
+    tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        () = decide => Ok(()),
+        Some(ended) = watches.join_next() => ended.unwrap_or(Ok(())),
+    }
+}
+
+/// The one task that owns the decision. Nothing is decided before every kind has been listed, so that nothing is
+/// taken for missing that just hasn't been read.
+async fn decide(mut attach: Attach, kinds: usize, mut inputs: mpsc::Receiver<Fed>, emit: impl Fn(Output)) {
+    let (mut unlisted, mut waiting, mut batch) = (kinds, Vec::new(), Vec::with_capacity(BATCH));
+    while inputs.recv_many(&mut batch, BATCH).await > 0 {
+        for fed in batch.drain(..) {
+            match fed {
+                Fed::Input(input) => waiting.push(input),
+                Fed::Listed => unlisted -= 1,
+            }
+        }
+        if unlisted == 0 {
+            emit(attach.apply(waiting.drain(..)));
+        }
+    }
+}
+
+fn start_watches(
+    workload: &Client,
+    platform: &Client,
+    options: &ControllerOptions,
+    feed: &mpsc::Sender<Fed>,
+) -> JoinSet<Result<(), ControllerError>> {
+    let mut watches = JoinSet::new();
+    macro_rules! watch {
+        ($kind:ty, $client:expr, $input:expr) => {
+            watches.spawn(follow(Api::<$kind>::all($client.clone()), stringify!($kind), $input, feed.clone()))
+        };
+    }
+    macro_rules! watch_tenant {
+        ($kind:ty, $input:expr) => {
+            watches.spawn(follow(
+                Api::<$kind>::namespaced(platform.clone(), &options.tenant_namespace),
+                stringify!($kind),
+                $input,
+                feed.clone(),
+            ))
+        };
+    }
+    watch!(GatewayClass, workload, Input::GatewayClass);
+    watch!(Gateway, workload, Input::Gateway);
+    watch!(HTTPRoute, workload, Input::HttpRoute);
+    watch!(ReferenceGrant, workload, Input::ReferenceGrant);
+    watch!(Service, workload, Input::Service);
+    watch!(EndpointSlice, workload, Input::EndpointSlice);
+    watch!(Secret, workload, Input::Secret);
+    watch!(Namespace, workload, Input::Namespace);
+    watch_tenant!(GatewayClaim, Input::Claim);
+    watch_tenant!(GatewayRoute, Input::Route);
+    watch_tenant!(GatewayBackend, Input::Backend);
+    watch_tenant!(GatewayEndpointSlice, Input::Slice);
+    watches
+}

@@ -1,0 +1,46 @@
+//! What `foregate up` prints once it serves: where things are, and what to try.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use anstyle::{AnsiColor, Style};
+
+/// Prints it. `demo` is the demo gateway's address, where there is one, with the port that its listener has.
+pub fn print(api: std::net::SocketAddr, kubeconfig: &Path, demo: Option<(IpAddr, u16)>) {
+    let heading = AnsiColor::Cyan.on_default().bold();
+    let dim = Style::new().dimmed();
+    let kubectl = format!("kubectl --kubeconfig {}", kubeconfig.display());
+    anstream::println!();
+    anstream::println!("  {heading}Foregate{heading:#} is up");
+    anstream::println!();
+    anstream::println!("  API         https://{api}");
+    anstream::println!("  kubeconfig  {}", kubeconfig.display());
+    if let Some((address, port)) = demo {
+        let at = std::net::SocketAddr::new(address, port);
+        anstream::println!("  gateway     http://{at}  {dim}(default/demo){dim:#}");
+        anstream::println!();
+        anstream::println!("  {heading}Send requests{heading:#}");
+        for (line, says) in [
+            (format!("curl http://{at}/"), "the blue backend"),
+            (format!("curl http://{at}/green/tea"), "the green one, without the prefix"),
+            (format!("curl http://{at}/canary"), "blue three times of four"),
+            (format!("curl -H 'x-colour: green' http://{at}/"), "green, chosen by a header"),
+            (format!("curl -i http://{at}/old"), "a redirect"),
+        ] {
+            anstream::println!("    {line}  {dim}# {says}{dim:#}");
+        }
+    }
+    anstream::println!();
+    anstream::println!("  {heading}Look around{heading:#}");
+    let looks: &[&str] = if demo.is_some() {
+        &["get gateways,httproutes", "describe httproute colours", "edit httproute canary", "get foregate -A"]
+    } else {
+        &["get gatewayclasses", "api-resources", "explain gateway.spec", "apply -f examples/demo/2-gateway.yaml"]
+    };
+    for look in looks {
+        anstream::println!("    {kubectl} {look}");
+    }
+    anstream::println!();
+    anstream::println!("  {dim}Ctrl-C drains and stops.{dim:#}");
+    anstream::println!();
+}
