@@ -22,6 +22,7 @@ pub struct GatewayBackendSpec {
     /// The Service.
     pub origin: Origin,
     /// The Service's port, 1 to 65535.
+    #[schemars(range(min = 1))]
     pub port: u16,
     /// Name of that port, which selects the port of the endpoint slices; empty for an unnamed one.
     #[serde(default)]
@@ -111,6 +112,7 @@ pub struct SlicePort {
     #[serde(default)]
     pub name: String,
     /// The number at the endpoint, 1 to 65535.
+    #[schemars(range(min = 1))]
     pub port: u16,
 }
 

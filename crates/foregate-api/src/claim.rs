@@ -43,6 +43,7 @@ pub struct ClaimListener {
     /// Its name, unique in the claim.
     pub name: String,
     /// Its port, 1 to 65535.
+    #[schemars(range(min = 1))]
     pub port: u16,
     /// What it speaks.
     pub protocol: ListenerProtocol,

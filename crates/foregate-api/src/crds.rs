@@ -97,16 +97,19 @@ fn bound_integers(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
             if map.get("type").and_then(Value::as_str) == Some("integer") {
-                let maximum = match map.get("format").and_then(Value::as_str) {
-                    Some("uint8") => Some(u64::from(u8::MAX)),
-                    Some("uint16") => Some(u64::from(u16::MAX)),
-                    Some("uint32") => Some(u64::from(u32::MAX)),
-                    Some("uint64") => Some(i64::MAX as u64),
+                let unsigned = map.get("format").and_then(Value::as_str).filter(|f| f.starts_with("uint"));
+                // A bound is a float in a CRD and can't hold the largest 64-bit number: `int64` says it anyway.
+                let maximum = match unsigned {
+                    Some("uint8") => Some(u32::from(u8::MAX)),
+                    Some("uint16") => Some(u32::from(u16::MAX)),
+                    Some("uint32") => Some(u32::MAX),
                     _ => None,
                 };
-                if let Some(maximum) = maximum {
+                if unsigned.is_some() {
                     map.insert("format".to_owned(), "int64".into());
                     map.entry("minimum").or_insert_with(|| 0.into());
+                }
+                if let Some(maximum) = maximum {
                     map.entry("maximum").or_insert_with(|| maximum.into());
                 }
             }

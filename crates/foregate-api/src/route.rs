@@ -198,6 +198,7 @@ pub struct Redirect {
     pub path: Option<PathEdit>,
     /// Port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub port: Option<u16>,
     /// 301, 302, 303, 307 or 308.
     pub status_code: u16,
