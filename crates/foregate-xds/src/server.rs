@@ -1,0 +1,121 @@
+//! ADS on a unix socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
+
+use foregate_envoy::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
+    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
+};
+use foregate_envoy::pb::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use futures::Stream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::cache::Cache;
+use crate::event::Instance;
+use crate::session;
+use crate::socket::Socket;
+use crate::wire::{Delta, Protocol, StateOfTheWorld};
+
+/// Responses that a stream may have ahead of its client: one of each kind.
+const QUEUE: usize = 8;
+/// How often an idle connection is asked whether it lives, and how long it has to answer.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why a server doesn't serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// It can't listen.
+    #[error("can't listen on the xDS socket {}: {source}", path.display())]
+    Listen {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Serving failed.
+    #[error("the xDS server on {} failed: {source}", path.display())]
+    Serve {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: tonic::transport::Error,
+    },
+}
+
+/// Serves one instance on a unix socket of mode 0600 until `shutdown`: who can open the socket is `identity`, whatever
+/// node id it sends. Open streams end with status "unavailable"; the socket file is removed.
+pub async fn serve_unix(
+    cache: Cache,
+    path: &Path,
+    identity: Instance,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let listen = |source| ServeError::Listen { path: path.to_owned(), source };
+    let (socket, listener) = Socket::bind(path).await.map_err(listen)?;
+    let max_request_bytes = cache.options().max_request_bytes;
+    // Not a child token: streams end as well when the future is dropped.
+    let stop = shutdown.child_token();
+    let _stop_streams = stop.clone().drop_guard();
+    let ads = Ads { cache, identity, stop };
+    let service = AggregatedDiscoveryServiceServer::new(ads).max_decoding_message_size(max_request_bytes);
+    let served = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .add_service(service)
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown.cancelled())
+        .await;
+    drop(socket);
+    served.map_err(|source| ServeError::Serve { path: path.to_owned(), source })
+}
+
+struct Ads {
+    cache: Cache,
+    identity: Instance,
+    stop: CancellationToken,
+}
+
+type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Ads {
+    fn start<P: Protocol>(&self, requests: Streaming<P::Request>) -> Responses<P::Response> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        tokio::spawn(session::run::<P>(
+            self.cache.clone(),
+            self.identity.clone(),
+            requests,
+            sender,
+            self.stop.clone(),
+        ));
+        Box::pin(ReceiverStream::new(receiver))
+    }
+}
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for Ads {
+    type StreamAggregatedResourcesStream = Responses<DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = Responses<DeltaDiscoveryResponse>;
+
+    async fn stream_aggregated_resources(
+        &self,
+        request: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        Ok(Response::new(self.start::<StateOfTheWorld>(request.into_inner())))
+    }
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        Ok(Response::new(self.start::<Delta>(request.into_inner())))
+    }
+}

@@ -1,0 +1,259 @@
+//! What one stream knows and does: a pure state machine.
+//!
+//! Inputs are [`Stream::request`], [`Stream::changed`] and [`Stream::advance`] (time passed); each is given the
+//! [`Store`] and the present time. Outputs are collected and taken with [`Stream::take`]. Nothing here waits, locks
+//! or does I/O.
+//!
+//! A *unit* is a resource as the cache holds it. Units of one kind travel in responses of that kind, at most one in
+//! flight per kind; what changes meanwhile is queued by name, so that only the latest version is ever sent. The files:
+//! `decide` says what is to be done about one unit, `flight` sends and takes answers, `subscribe` says what the client
+//! wants, `render` makes responses, `progress` counts what is outstanding.
+
+mod decide;
+mod flight;
+mod item;
+mod progress;
+mod render;
+mod request;
+mod subscribe;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foregate_envoy::{Owner, ResourceId, ResourceKind};
+use indexmap::IndexMap;
+
+use crate::options::Options;
+use crate::store::{Store, route_configuration_of};
+use decide::Waits;
+use item::{Channel, Item};
+use progress::Progress;
+
+pub use render::{Response, Sent};
+pub use request::{Names, Request};
+
+/// How a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The incremental protocol; otherwise state of the world.
+    pub delta: bool,
+    /// Virtual hosts one by one ([`VHDS_FEATURE`](crate::VHDS_FEATURE)); otherwise inside route configurations. Only
+    /// the incremental protocol can do that.
+    pub vhds: bool,
+}
+
+/// What comes out of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// To be sent to the client.
+    Response(Response),
+    /// All changes up to this sequence that concern the stream are acknowledged or refused.
+    Progress(u64),
+    /// The client refused this resource, sent alone.
+    Nacked {
+        /// Which one.
+        id: ResourceId,
+        /// In which version.
+        version: Arc<str>,
+        /// Whose it is.
+        owners: Arc<[Owner]>,
+        /// What the client said.
+        message: String,
+    },
+}
+
+/// Counts since the last [`Stream::take_counts`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Responses acknowledged.
+    pub acks: u64,
+    /// Responses refused.
+    pub nacks: u64,
+    /// Requests with an outdated nonce.
+    pub stale_nonces: u64,
+    /// Resources sent though what they name was not acknowledged in time.
+    pub forced: u64,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub struct Stream {
+    profile: Profile,
+    drain: Duration,
+    need_timeout: Duration,
+    max_response_bytes: usize,
+    opened: Instant,
+    channels: [Channel; ResourceKind::ALL.len()],
+    /// How many of the client's resources (acknowledged or sent) name this one.
+    references: HashMap<ResourceId, u32>,
+    /// Who waits until something is acknowledged (or, a secret, exists).
+    waits: Waits,
+    /// In composed route configurations, by name: the virtual hosts that the client has.
+    hosts: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Since when nothing names a cluster whose removal is due.
+    draining: HashMap<ResourceId, Instant>,
+    /// When to look again at whom.
+    deadlines: BTreeSet<(Instant, ResourceId)>,
+    /// How many of each kind the client holds in a version that the cache doesn't know: they may name anything.
+    unknown: [usize; ResourceKind::ALL.len()],
+    progress: Progress,
+    /// Responses so far: makes nonces.
+    responses: u64,
+    counts: Counts,
+    out: Vec<Output>,
+}
+
+impl Stream {
+    /// A stream that has not asked for anything yet.
+    pub fn new(profile: Profile, options: &Options, now: Instant) -> Self {
+        Self {
+            profile: Profile { vhds: profile.vhds && profile.delta, ..profile },
+            drain: options.drain,
+            need_timeout: options.need_timeout,
+            max_response_bytes: options.max_response_bytes,
+            opened: now,
+            channels: Default::default(),
+            references: HashMap::new(),
+            waits: Waits::default(),
+            hosts: HashMap::new(),
+            draining: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            unknown: Default::default(),
+            progress: Progress::default(),
+            responses: 0,
+            counts: Counts::default(),
+            out: Vec::new(),
+        }
+    }
+
+    /// The store changed: ids, each with the sequence of its last change.
+    pub fn changed(&mut self, store: &Store, changes: IndexMap<ResourceId, u64>) {
+        for (id, sequence) in changes {
+            if id.kind == ResourceKind::Secret {
+                self.wake(&id);
+            }
+            if self.wants(&id) || self.item(&id).is_some() {
+                self.touch(&id, sequence);
+            }
+            if id.kind == ResourceKind::Cluster {
+                self.touch_missing_endpoints(store, &id);
+            }
+        }
+    }
+
+    /// Sends what may be sent now, and reports. To be called after every input, and at [`Stream::deadline`].
+    pub fn advance(&mut self, store: &Store, now: Instant) {
+        while let Some((at, _)) = self.deadlines.first() {
+            if *at > now {
+                break;
+            }
+            if let Some((_, id)) = self.deadlines.pop_first() {
+                self.enqueue(&id);
+            }
+        }
+        // Settling one unit may release others, of an earlier kind as well: until nothing moves.
+        while let Some(kind) = self.next_due() {
+            self.flush(store, kind, now);
+        }
+        self.report(store, now);
+    }
+
+    /// When [`Stream::advance`] is to be called at the latest, if at all.
+    pub fn deadline(&self) -> Option<Instant> {
+        let first = self.deadlines.first().map(|(at, _)| *at);
+        let gate = (!self.progress.open()).then(|| self.opened + self.need_timeout);
+        first.into_iter().chain(gate).min()
+    }
+
+    /// Takes what came out since the last call.
+    pub fn take(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Takes the counts since the last call.
+    pub fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
+    }
+
+    /// Virtual hosts travel inside route configurations.
+    fn composes(&self) -> bool {
+        !self.profile.vhds
+    }
+
+    /// The kind whose responses carry a kind's units.
+    fn carrier(&self, kind: ResourceKind) -> ResourceKind {
+        if kind == ResourceKind::VirtualHost && self.composes() { ResourceKind::RouteConfiguration } else { kind }
+    }
+
+    fn channel(&self, kind: ResourceKind) -> &Channel {
+        &self.channels[kind as usize]
+    }
+
+    fn channel_mut(&mut self, kind: ResourceKind) -> &mut Channel {
+        &mut self.channels[kind as usize]
+    }
+
+    fn item(&self, id: &ResourceId) -> Option<&Item> {
+        self.channel(id.kind).items.get(&id.name)
+    }
+
+    fn item_mut(&mut self, id: &ResourceId) -> Option<&mut Item> {
+        self.channel_mut(id.kind).items.get_mut(&id.name)
+    }
+
+    /// Whether the client is subscribed to it.
+    fn wants(&self, id: &ResourceId) -> bool {
+        if id.kind == ResourceKind::VirtualHost && self.composes() {
+            return self.channel(ResourceKind::RouteConfiguration).wants_name(route_configuration_of(&id.name));
+        }
+        let channel = self.channel(id.kind);
+        channel.wants_name(&id.name)
+            || id.kind == ResourceKind::VirtualHost && channel.globs.contains(route_configuration_of(&id.name))
+    }
+
+    /// A unit changed, or was asked for: looks at it, and counts it as outstanding until it is settled.
+    fn touch(&mut self, id: &ResourceId, sequence: u64) {
+        let channel = &mut self.channels[id.kind as usize];
+        let item = channel.items.entry(id.name.clone()).or_default();
+        if item.outstanding.is_none() {
+            item.outstanding = Some(sequence);
+            self.progress.add(sequence);
+        }
+        channel.enqueue(&id.name);
+    }
+
+    /// Looks at a unit again.
+    fn enqueue(&mut self, id: &ResourceId) {
+        self.channel_mut(id.kind).enqueue(&id.name);
+    }
+
+    /// Looks again at all that wait for this one.
+    fn wake(&mut self, id: &ResourceId) {
+        for waiter in self.waits.release(id) {
+            self.enqueue(&waiter);
+        }
+    }
+
+    /// A cluster changed whose endpoints the cache doesn't have: what the client should see may differ now.
+    fn touch_missing_endpoints(&mut self, store: &Store, cluster: &ResourceId) {
+        let Some(entry) = store.get(cluster) else { return };
+        for need in entry.needs() {
+            if need.kind == ResourceKind::ClusterLoadAssignment && store.get(need).is_none() {
+                self.enqueue(need);
+            }
+        }
+    }
+
+    /// The first kind, in make-before-break order, that has something to do and nothing in flight.
+    fn next_due(&self) -> Option<ResourceKind> {
+        ResourceKind::ALL.into_iter().find(|kind| {
+            let channel = self.channel(*kind);
+            if self.carrier(*kind) != *kind || !channel.started || channel.flight.is_some() {
+                return false;
+            }
+            let carried = *kind == ResourceKind::RouteConfiguration && self.composes();
+            channel.has_work() || carried && self.channel(ResourceKind::VirtualHost).has_work()
+        })
+    }
+}

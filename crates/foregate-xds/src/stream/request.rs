@@ -1,0 +1,35 @@
+//! Requests, the same for both protocols.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foregate_envoy::ResourceKind;
+
+/// What a request says about subscriptions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Names {
+    /// Incremental: what is added and taken away.
+    Change {
+        /// New names; `*` and `<route configuration>/*` as well.
+        subscribe: Vec<Arc<str>>,
+        /// Names no longer wanted.
+        unsubscribe: Vec<Arc<str>>,
+        /// Versions that the client has from an earlier stream, by name.
+        initial: HashMap<Arc<str>, Arc<str>>,
+    },
+    /// State of the world: all that is wanted.
+    All(Vec<Arc<str>>),
+}
+
+/// One discovery request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Of which kind.
+    pub kind: ResourceKind,
+    /// Subscriptions.
+    pub names: Names,
+    /// The response that it answers; empty for none.
+    pub nonce: String,
+    /// Why that response is refused; none if it is acknowledged.
+    pub error: Option<String>,
+}
