@@ -47,3 +47,7 @@ pub const DEFAULT_NAME: &str = "default";
 pub const LOCAL_CLUSTER: &str = "local";
 /// Finalizer on claims and proxies: what they own on the platform is released first.
 pub const FINALIZER: &str = "foregate.dev/platform";
+/// Label on every derived object: the id of its workload cluster.
+pub const CLUSTER_LABEL: &str = "foregate.dev/cluster";
+/// Annotation on a derived object without a field for it (a Secret): its [`Origin`] as JSON.
+pub const ORIGIN_ANNOTATION: &str = "foregate.dev/origin";

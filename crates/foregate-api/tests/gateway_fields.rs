@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use foregate_api::gateway::{
-    BackendTlsPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, ReferenceGrant, TcpRoute, TlsRoute,
-    UdpRoute,
+    BackendTLSPolicy, Gateway, GatewayClass, GRPCRoute, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
+    UDPRoute,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -56,19 +56,19 @@ fn round_trip<K: Serialize + DeserializeOwned>(plural: &str, kind: &str) {
 fn every_field_of_every_kind_is_there() {
     round_trip::<GatewayClass>("gatewayclasses", "GatewayClass");
     round_trip::<Gateway>("gateways", "Gateway");
-    round_trip::<HttpRoute>("httproutes", "HTTPRoute");
-    round_trip::<GrpcRoute>("grpcroutes", "GRPCRoute");
-    round_trip::<TcpRoute>("tcproutes", "TCPRoute");
-    round_trip::<TlsRoute>("tlsroutes", "TLSRoute");
-    round_trip::<UdpRoute>("udproutes", "UDPRoute");
+    round_trip::<HTTPRoute>("httproutes", "HTTPRoute");
+    round_trip::<GRPCRoute>("grpcroutes", "GRPCRoute");
+    round_trip::<TCPRoute>("tcproutes", "TCPRoute");
+    round_trip::<TLSRoute>("tlsroutes", "TLSRoute");
+    round_trip::<UDPRoute>("udproutes", "UDPRoute");
     round_trip::<ListenerSet>("listenersets", "ListenerSet");
     round_trip::<ReferenceGrant>("referencegrants", "ReferenceGrant");
-    round_trip::<BackendTlsPolicy>("backendtlspolicies", "BackendTLSPolicy");
+    round_trip::<BackendTLSPolicy>("backendtlspolicies", "BackendTLSPolicy");
 }
 
 #[test]
 fn values_of_a_newer_api_are_read() {
-    let route: HttpRoute = serde_json::from_value(json!({
+    let route: HTTPRoute = serde_json::from_value(json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": { "name": "new" },
         "spec": { "rules": [{
             "matches": [{ "path": { "type": "Glob", "value": "/*" } }],

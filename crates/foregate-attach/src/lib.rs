@@ -1,1 +1,14 @@
 //! Attachment: references, grants and status of Gateways and Routes, pure and incremental.
+//!
+//! [`Attach`] is told of every change to the workload cluster's objects ([`Input`]) and says what follows
+//! ([`Output`]): objects for the platform, in which every reference is resolved, and statuses for the users' objects.
+//! It does no I/O, knows no clock, and never rebuilds the world: a changed object leads, by reverse references, to
+//! exactly what depends on it.
+
+mod input;
+mod output;
+mod settings;
+
+pub use input::{Change, Input, Key};
+pub use output::{Derived, DerivedChange, DerivedKind, Output, StatusChange, StatusKind};
+pub use settings::Settings;

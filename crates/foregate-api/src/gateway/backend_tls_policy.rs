@@ -11,7 +11,7 @@ use super::{LocalObjectReference, ParentReference};
 /// TLS from gateways to a backend.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
-    group = "gateway.networking.k8s.io", version = "v1", kind = "BackendTLSPolicy", root = "BackendTlsPolicy",
+    group = "gateway.networking.k8s.io", version = "v1", kind = "BackendTLSPolicy",
     plural = "backendtlspolicies", namespaced, status = "PolicyStatus", derive = "PartialEq", schema = "disabled",
     shortname = "btlspolicy"
 )]

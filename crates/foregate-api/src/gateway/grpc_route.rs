@@ -8,7 +8,7 @@ use super::{BackendRef, GrpcRouteMatch, ParentReference, RouteFilter, RouteStatu
 /// Routes of gRPC calls.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
-    group = "gateway.networking.k8s.io", version = "v1", kind = "GRPCRoute", root = "GrpcRoute", plural = "grpcroutes",
+    group = "gateway.networking.k8s.io", version = "v1", kind = "GRPCRoute", plural = "grpcroutes",
     namespaced, status = "RouteStatus", derive = "PartialEq", schema = "disabled"
 )]
 #[serde(rename_all = "camelCase")]

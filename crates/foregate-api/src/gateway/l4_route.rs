@@ -8,7 +8,7 @@ use super::{BackendRef, ParentReference, RouteStatus};
 /// Routes of TCP connections, by port.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
-    group = "gateway.networking.k8s.io", version = "v1", kind = "TCPRoute", root = "TcpRoute", plural = "tcproutes",
+    group = "gateway.networking.k8s.io", version = "v1", kind = "TCPRoute", plural = "tcproutes",
     namespaced, status = "RouteStatus", derive = "PartialEq", schema = "disabled"
 )]
 #[serde(rename_all = "camelCase")]
@@ -24,7 +24,7 @@ pub struct TcpRouteSpec {
 /// Routes of TLS connections, by SNI.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
-    group = "gateway.networking.k8s.io", version = "v1", kind = "TLSRoute", root = "TlsRoute", plural = "tlsroutes",
+    group = "gateway.networking.k8s.io", version = "v1", kind = "TLSRoute", plural = "tlsroutes",
     namespaced, status = "RouteStatus", derive = "PartialEq", schema = "disabled"
 )]
 #[serde(rename_all = "camelCase")]
@@ -43,7 +43,7 @@ pub struct TlsRouteSpec {
 /// Routes of UDP datagrams, by port.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
-    group = "gateway.networking.k8s.io", version = "v1", kind = "UDPRoute", root = "UdpRoute", plural = "udproutes",
+    group = "gateway.networking.k8s.io", version = "v1", kind = "UDPRoute", plural = "udproutes",
     namespaced, status = "RouteStatus", derive = "PartialEq", schema = "disabled"
 )]
 #[serde(rename_all = "camelCase")]

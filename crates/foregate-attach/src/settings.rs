@@ -1,0 +1,26 @@
+//! What attachment is set up with.
+
+/// Settings of one controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Id of the workload cluster, part of every derived name.
+    pub cluster: String,
+    /// The `controllerName`s of the GatewayClasses that are ours.
+    pub controller_names: Vec<String>,
+    /// Namespace of the derived objects.
+    pub tenant_namespace: String,
+    /// The GatewayTemplate that claims ask for.
+    pub template: String,
+}
+
+impl Settings {
+    /// Settings of the cluster that is the embedded API itself.
+    pub fn local() -> Self {
+        Self {
+            cluster: foregate_api::LOCAL_CLUSTER.to_owned(),
+            controller_names: vec![foregate_api::CONTROLLER_NAME.to_owned()],
+            tenant_namespace: foregate_api::DEFAULT_TENANT_NAMESPACE.to_owned(),
+            template: foregate_api::DEFAULT_NAME.to_owned(),
+        }
+    }
+}
