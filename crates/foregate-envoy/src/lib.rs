@@ -2,8 +2,24 @@
 //!
 //! [`pb`] is every message of Envoy's API; [`Resource`] is one of them, encoded, named, hashed, with what it needs and
 //! whose it is: the unit that travels from translation through xDS to an engine.
+//!
+//! - [`from_yaml`], [`decode_yaml`] and their siblings read text strictly, through Any, and report every mistake with
+//!   line, column and field path ([`Diagnostic`]).
+//! - [`to_json`], [`to_yaml`] show a resource to people; [`message_to_json`] is exact.
+//! - [`descriptors`] has every message's descriptor with Envoy's options, and is what all of this works on.
 
+pub mod canonical;
+pub mod descriptors;
+mod diagnostic;
+mod node;
+mod parse;
+mod path;
+mod print;
 pub mod resource;
 
+pub use diagnostic::Diagnostic;
 pub use envoy_types::pb;
+pub use parse::{decode_json, decode_yaml, from_json, from_yaml, from_yaml_documents};
+pub use print::{PrintError, REDACTED, decode, message_to_json, to_json, to_yaml};
+pub use prost_reflect::DynamicMessage;
 pub use resource::{Delta, Owner, Resource, ResourceId, ResourceKind};
