@@ -1,0 +1,33 @@
+//! Endpoints of a cluster.
+
+use foregate_envoy::pb::envoy::config::core::v3 as core;
+use foregate_envoy::pb::envoy::config::endpoint::v3 as endpoint;
+
+use crate::ir::Endpoint;
+
+/// All endpoints in one locality; none: the cluster answers 503.
+pub(crate) fn build(cluster: &str, endpoints: &[Endpoint]) -> endpoint::ClusterLoadAssignment {
+    let locality = (!endpoints.is_empty()).then(|| endpoint::LocalityLbEndpoints {
+        lb_endpoints: endpoints.iter().map(lb_endpoint).collect(),
+        ..Default::default()
+    });
+    endpoint::ClusterLoadAssignment {
+        cluster_name: cluster.to_owned(),
+        endpoints: locality.into_iter().collect(),
+        ..Default::default()
+    }
+}
+
+fn lb_endpoint(endpoint: &Endpoint) -> endpoint::LbEndpoint {
+    let socket = core::SocketAddress {
+        address: endpoint.socket.address.clone(),
+        port_specifier: Some(core::socket_address::PortSpecifier::PortValue(u32::from(endpoint.socket.port))),
+        ..Default::default()
+    };
+    let address = core::Address { address: Some(core::address::Address::SocketAddress(socket)) };
+    let target = endpoint::Endpoint { address: Some(address), ..Default::default() };
+    endpoint::LbEndpoint {
+        host_identifier: Some(endpoint::lb_endpoint::HostIdentifier::Endpoint(target)),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,43 @@
+//! Listeners, from the text that a gateway's template rendered.
+
+use bytes::Bytes;
+use foregate_envoy::pb::envoy::config::listener::v3::Listener;
+use prost::Message;
+use serde_json::{Value, json};
+
+use super::check;
+use crate::Problem;
+
+/// Name of the message.
+const TYPE: &str = "envoy.config.listener.v3.Listener";
+/// Where its template is.
+const FIELD: &str = "spec.template.envoy.listener";
+
+/// Reads and checks a rendered listener, which must have the name that it was asked for.
+pub(crate) fn from_text(name: &str, text: &str) -> Result<Bytes, Problem> {
+    let listener: Listener = foregate_envoy::decode_yaml(TYPE, text).map_err(|diagnostics| {
+        let all = diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        Problem::template(FIELD, format!("as rendered for {name}: {all}"))
+    })?;
+    if listener.name != name {
+        let reason = format!("as rendered for {name}: name is {:?}; it must be {{{{ .listener.name }}}}", listener.name);
+        return Err(Problem::template(FIELD, reason));
+    }
+    let body = listener.encode_to_vec();
+    check(TYPE, &body, FIELD)?;
+    Ok(body.into())
+}
+
+/// What a filter chain's `rds` is: the one way in which routes enter a listener.
+pub(crate) fn routes_over_ads(route_configuration: &str) -> Value {
+    json!({ "config_source": ads(), "route_config_name": route_configuration })
+}
+
+/// One of a filter chain's `tls_certificate_sds_secret_configs`.
+pub(crate) fn secret_over_ads(name: &str) -> Value {
+    json!({ "name": name, "sds_config": ads() })
+}
+
+fn ads() -> Value {
+    json!({ "ads": {}, "resource_api_version": "V3" })
+}

@@ -1,0 +1,35 @@
+//! Mirrors.
+
+use foregate_envoy::pb::envoy::config::core::v3::RuntimeFractionalPercent;
+use foregate_envoy::pb::envoy::config::route::v3::route_action::RequestMirrorPolicy;
+use foregate_envoy::pb::envoy::r#type::v3::FractionalPercent;
+use foregate_envoy::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
+
+use crate::ir::MirrorTarget;
+
+/// One mirror; without a fraction it gets a copy of every request.
+pub(super) fn build(mirror: &MirrorTarget) -> RequestMirrorPolicy {
+    let all = mirror.numerator >= mirror.denominator;
+    RequestMirrorPolicy {
+        cluster: mirror.cluster.to_string(),
+        runtime_fraction: (!all).then(|| RuntimeFractionalPercent {
+            default_value: Some(fraction(mirror.numerator, mirror.denominator)),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// Exactly where Envoy has the denominator, else rounded to a millionth.
+fn fraction(numerator: u32, denominator: u32) -> FractionalPercent {
+    let (numerator, denominator) = match denominator {
+        100 => (numerator, DenominatorType::Hundred),
+        10_000 => (numerator, DenominatorType::TenThousand),
+        _ => {
+            let denominator = u64::from(denominator.max(1));
+            let millionths = (u64::from(numerator) * 1_000_000 + denominator / 2) / denominator;
+            (u32::try_from(millionths).unwrap_or(1_000_000), DenominatorType::Million)
+        }
+    };
+    FractionalPercent { numerator, denominator: denominator as i32 }
+}

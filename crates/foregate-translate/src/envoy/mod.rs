@@ -1,0 +1,21 @@
+//! From the intermediate representation to Envoy's messages, one feature per file.
+
+mod check;
+pub(crate) mod cluster;
+pub(crate) mod common;
+pub(crate) mod endpoints;
+mod headers;
+mod listener;
+mod matches;
+mod mirror;
+pub(crate) mod patch;
+mod redirect;
+mod retries;
+mod rewrite;
+pub(crate) mod route;
+pub(crate) mod secret;
+pub(crate) mod virtual_host;
+mod weights;
+
+pub(crate) use check::check;
+pub(crate) use listener::{from_text as listener_from_text, routes_over_ads, secret_over_ads};

@@ -1,0 +1,97 @@
+//! Routes: one Envoy route per rule and match.
+
+use bytes::Bytes;
+use foregate_envoy::pb::envoy::config::route::v3 as pb;
+use prost::Message;
+
+use super::{check, common, headers, matches, mirror, patch, redirect, retries, rewrite, weights};
+use crate::Problem;
+use crate::ir::{Action, Entry, Forward, Match, Rule};
+use crate::resolve::precedence::MatchRank;
+
+/// Name of the message.
+pub(crate) const TYPE: &str = "envoy.config.route.v3.Route";
+/// `VirtualHost.routes`: field 3, length-delimited.
+const ROUTES_TAG: u8 = 3 << 3 | 2;
+
+/// One encoded route.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Compiled {
+    pub rank: MatchRank,
+    /// Position of the rule in its route, then of the match in its rule.
+    pub position: (u32, u32),
+    /// As an element of `VirtualHost.routes`, tag and length included: virtual hosts are concatenations.
+    pub element: Bytes,
+}
+
+/// Compiles and checks every route of an entry.
+pub(crate) fn compile(entry: &Entry, patch: Option<&patch::RoutePatch<'_>>) -> Result<Vec<Compiled>, Problem> {
+    let mut compiled = Vec::with_capacity(entry.rules.len());
+    for (at, rule) in (0u32..).zip(&entry.rules) {
+        for (index, matched) in (0u32..).zip(&rule.matches) {
+            let field = format!("spec.rules[{at}]");
+            let mut body = build(entry, rule, matched, index, &field)?.encode_to_vec();
+            check(TYPE, &body, &field)?;
+            if let Some(patch) = patch {
+                body.extend_from_slice(&patch.render(entry, rule, matched, index)?);
+                check(TYPE, &body, patch::ROUTE_FIELD).map_err(Problem::into_template)?;
+            }
+            compiled.push(Compiled { rank: MatchRank::of(matched), position: (at, index), element: element(&body) });
+        }
+    }
+    Ok(compiled)
+}
+
+/// The route's name: whose rule and match it is.
+pub(crate) fn name(entry: &Entry, rule: &Rule, index: u32) -> String {
+    format!("{}/{}/{index}", entry.route, rule.name)
+}
+
+fn build(entry: &Entry, rule: &Rule, matched: &Match, index: u32, field: &str) -> Result<pb::Route, Problem> {
+    Ok(pb::Route {
+        name: name(entry, rule, index),
+        r#match: Some(matches::build(matched)),
+        request_headers_to_add: headers::to_add(&rule.request_headers),
+        request_headers_to_remove: rule.request_headers.remove.clone(),
+        response_headers_to_add: headers::to_add(&rule.response_headers),
+        response_headers_to_remove: rule.response_headers.remove.clone(),
+        action: Some(action(&rule.action, matched, field)?),
+        ..Default::default()
+    })
+}
+
+fn action(action: &Action, matched: &Match, field: &str) -> Result<pb::route::Action, Problem> {
+    Ok(match action {
+        Action::Respond(status) => pb::route::Action::DirectResponse(pb::DirectResponseAction {
+            status: u32::from(*status),
+            ..Default::default()
+        }),
+        Action::Redirect(to) => pb::route::Action::Redirect(redirect::build(to, &matched.path, field)?),
+        Action::Forward(to) => pb::route::Action::Route(forward(to, matched, field)?),
+    })
+}
+
+fn forward(to: &Forward, matched: &Match, field: &str) -> Result<pb::RouteAction, Problem> {
+    let mut action = pb::RouteAction {
+        // Always there: Envoy's default is 15 seconds, the Gateway API's is none.
+        timeout: Some(common::millis(to.timeout_millis)),
+        retry_policy: to.retries.as_ref().map(retries::build),
+        request_mirror_policies: to.mirrors.iter().map(mirror::build).collect(),
+        host_rewrite_specifier: to.hostname.clone().map(pb::route_action::HostRewriteSpecifier::HostRewriteLiteral),
+        ..Default::default()
+    };
+    weights::apply(&mut action, &to.destinations);
+    if let Some(edit) = &to.path {
+        rewrite::apply(&mut action, edit, &matched.path, field)?;
+    }
+    Ok(action)
+}
+
+fn element(body: &[u8]) -> Bytes {
+    let mut element = Vec::with_capacity(body.len() + 6);
+    element.push(ROUTES_TAG);
+    // A Vec grows as needed: this can't fail.
+    let _ = prost::encode_length_delimiter(body.len(), &mut element);
+    element.extend_from_slice(body);
+    element.into()
+}

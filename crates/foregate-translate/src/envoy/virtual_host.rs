@@ -1,0 +1,50 @@
+//! Virtual hosts and the shells of route configurations.
+
+use bytes::Bytes;
+use foregate_envoy::pb::envoy::config::route::v3 as pb;
+use prost::Message;
+
+use super::{check, patch};
+use crate::Problem;
+
+/// Name of the message.
+pub(crate) const TYPE: &str = "envoy.config.route.v3.VirtualHost";
+
+/// A virtual host without routes.
+pub(crate) fn head(name: &str, domain: &str) -> Bytes {
+    pb::VirtualHost { name: name.to_owned(), domains: vec![domain.to_owned()], ..Default::default() }
+        .encode_to_vec()
+        .into()
+}
+
+/// What a gateway's template adds to a virtual host, checked together with its head.
+pub(crate) fn patched(
+    head: &[u8],
+    name: &str,
+    domain: &str,
+    patch: &patch::VirtualHostPatch<'_>,
+) -> Result<Bytes, Problem> {
+    let tail = patch.render(name, domain)?;
+    check(TYPE, &[head, &tail].concat(), patch::VIRTUAL_HOST_FIELD).map_err(Problem::into_template)?;
+    Ok(tail.into())
+}
+
+/// A virtual host by concatenation: protobuf merges what follows into what came before.
+pub(crate) fn concatenate<'a>(head: &[u8], routes: impl Iterator<Item = &'a Bytes> + Clone, tail: &[u8]) -> Bytes {
+    let size = head.len() + tail.len() + routes.clone().map(Bytes::len).sum::<usize>();
+    let mut body = Vec::with_capacity(size);
+    body.extend_from_slice(head);
+    routes.for_each(|route| body.extend_from_slice(route));
+    body.extend_from_slice(tail);
+    body.into()
+}
+
+/// A route configuration without its virtual hosts. They are added by whoever serves it, one by one (VHDS) or all.
+pub(crate) fn shell(name: &str) -> pb::RouteConfiguration {
+    pb::RouteConfiguration {
+        name: name.to_owned(),
+        // Clients send `Host: name:port` on any port but the well-known ones.
+        ignore_port_in_host_matching: true,
+        ..Default::default()
+    }
+}

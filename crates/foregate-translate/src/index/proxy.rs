@@ -1,0 +1,151 @@
+//! A gateway and what it has been given.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use foregate_api::GatewayProxy;
+use foregate_envoy::{Owner, Resource, ResourceId, ResourceKind};
+use serde_json::Value;
+
+use super::{Placed, Tracked};
+use crate::Key;
+use crate::resolve::listeners::Plan;
+use crate::resolve::precedence::Order;
+use crate::template::Templates;
+
+/// A gateway.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub object: Arc<GatewayProxy>,
+    pub templates: Tracked<Templates>,
+    pub plan: Plan,
+    /// `.gateway` in templates.
+    pub data: Value,
+    pub listeners: BTreeMap<Arc<str>, Rendered>,
+    /// What the template's static clusters were rendered from, and how.
+    pub statics: Option<Statics>,
+    pub virtual_hosts: HashMap<Arc<str>, VirtualHost>,
+    pub clusters: HashMap<Arc<str>, ClusterUse>,
+    /// Secrets that its listeners name.
+    pub secrets: BTreeSet<Key>,
+    /// Routes and virtual hosts that its patches failed on.
+    pub patch_problems: BTreeMap<String, String>,
+    /// What it has been given.
+    pub published: HashMap<ResourceId, Resource>,
+}
+
+/// What a template was rendered from, and what was wrong.
+#[derive(Debug)]
+pub(crate) struct Rendered {
+    pub data: Value,
+    pub problem: Option<String>,
+    /// The template changed since.
+    pub stale: bool,
+}
+
+/// Static clusters of a template.
+#[derive(Debug)]
+pub(crate) struct Statics {
+    pub rendered: Rendered,
+    /// Which templates were in force: address of the current ones, and whether they are in quarantine.
+    pub state: (usize, bool),
+    pub names: Vec<Arc<str>>,
+}
+
+/// A cluster of a gateway.
+#[derive(Debug)]
+pub(crate) struct ClusterUse {
+    pub backend: Key,
+    /// Number of routes in virtual hosts that name it.
+    pub count: usize,
+}
+
+impl Proxy {
+    pub(crate) fn new(object: Arc<GatewayProxy>, templates: Tracked<Templates>) -> Self {
+        Self {
+            object,
+            templates,
+            plan: Plan::default(),
+            data: Value::Null,
+            listeners: BTreeMap::new(),
+            statics: None,
+            virtual_hosts: HashMap::new(),
+            clusters: HashMap::new(),
+            secrets: BTreeSet::new(),
+            patch_problems: BTreeMap::new(),
+            published: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        self.templates.owner.clone()
+    }
+}
+
+/// A domain of a route configuration.
+#[derive(Debug)]
+pub(crate) struct VirtualHost {
+    pub route_configuration: Arc<str>,
+    pub domain: Arc<str>,
+    /// A listener has this host name: it is there even without routes, so that no other listener serves it.
+    pub listener: bool,
+    pub placed: BTreeMap<Key, Placed>,
+    /// All Envoy routes in their order.
+    order: BTreeMap<Order, Bytes>,
+    /// Clusters named, with the number of routes that name them.
+    needs: BTreeMap<Arc<str>, usize>,
+}
+
+impl VirtualHost {
+    pub(crate) fn new(route_configuration: Arc<str>, domain: Arc<str>) -> Self {
+        Self {
+            route_configuration,
+            domain,
+            listener: false,
+            placed: BTreeMap::new(),
+            order: BTreeMap::new(),
+            needs: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a route, or takes its new form.
+    pub(crate) fn place(&mut self, route: Key, placed: Placed) {
+        self.displace(&route);
+        self.order.extend(placed.orders().map(|(order, compiled)| (order, compiled.element.clone())));
+        for cluster in placed.entry.clusters.keys() {
+            *self.needs.entry(cluster.clone()).or_default() += 1;
+        }
+        self.placed.insert(route, placed);
+    }
+
+    /// Takes a route out.
+    pub(crate) fn displace(&mut self, route: &Key) {
+        let Some(placed) = self.placed.remove(route) else { return };
+        for (order, _) in placed.orders() {
+            self.order.remove(&order);
+        }
+        for cluster in placed.entry.clusters.keys() {
+            if let Some(count) = self.needs.get_mut(cluster) {
+                *count -= 1;
+                if *count == 0 {
+                    self.needs.remove(cluster);
+                }
+            }
+        }
+    }
+
+    /// Encoded routes in their order, as elements of `VirtualHost.routes`.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &Bytes> + Clone {
+        self.order.values()
+    }
+
+    pub(crate) fn needs(&self) -> Arc<[ResourceId]> {
+        self.needs.keys().map(|name| ResourceId::new(ResourceKind::Cluster, name.clone())).collect()
+    }
+
+    /// Whose it is: every route's in it.
+    pub(crate) fn owners(&self) -> Arc<[Owner]> {
+        self.placed.values().map(|placed| placed.entry.owner.clone()).collect()
+    }
+}

@@ -1,0 +1,26 @@
+//! The intermediate representation: what a gateway is, free of Kubernetes and free of Envoy.
+//!
+//! [`Infra`] is what an infrastructure manager has to run, [`Xds`] what the engine has to do. Both can be printed.
+//! Values are effective: every reference, grant, policy and precedence has been decided.
+
+mod infra;
+mod route;
+mod xds;
+
+use serde::Serialize;
+
+pub use infra::{BoundPort, Infra};
+pub use route::{
+    Action, Destination, Entry, Forward, Headers, Match, MirrorTarget, Path, Redirect, Retries, Rule, TextMatch,
+    ValueMatch,
+};
+pub use xds::{Certificate, Cluster, Endpoint, FilterChain, Listener, Placement, SocketAddress, VirtualHost, Xds};
+
+/// One gateway.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Gateway {
+    /// What has to run.
+    pub infra: Infra,
+    /// What it has to do.
+    pub xds: Xds,
+}

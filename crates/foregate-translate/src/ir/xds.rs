@@ -1,0 +1,110 @@
+//! What a gateway's engine has to do.
+
+use serde::Serialize;
+
+use super::Entry;
+
+/// Listeners, virtual hosts with their routes, clusters with their endpoints, and certificates (by name only).
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Xds {
+    /// One per port and protocol class.
+    pub listeners: Vec<Listener>,
+    /// One per route configuration and domain.
+    pub virtual_hosts: Vec<VirtualHost>,
+    /// One per backend that a route of this gateway names.
+    pub clusters: Vec<Cluster>,
+    /// Certificates that listeners name.
+    pub certificates: Vec<Certificate>,
+}
+
+/// One port.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listener {
+    /// Protocol class and port, e.g. `https-8443`.
+    pub name: String,
+    /// `http` or `https`.
+    pub class: String,
+    /// The user's port.
+    pub port: u16,
+    /// Where it is bound, with the port offset.
+    pub addresses: Vec<SocketAddress>,
+    /// One for plain HTTP, one per host name for HTTPS.
+    pub filter_chains: Vec<FilterChain>,
+}
+
+/// An address with a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct SocketAddress {
+    /// IP address.
+    pub address: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// What is done with a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FilterChain {
+    /// SNI names; none: any other.
+    pub server_names: Vec<String>,
+    /// Names of the secrets with its certificates.
+    pub secrets: Vec<String>,
+    /// Name of the route configuration for its requests.
+    pub route_configuration: String,
+}
+
+/// A domain of a route configuration, with the routes that serve it in no particular order: `routes` says whose.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VirtualHost {
+    /// Name of the route configuration.
+    pub route_configuration: String,
+    /// Host name, possibly `*.example.com` or `*`.
+    pub domain: String,
+    /// What serves it.
+    pub entries: Vec<Placement>,
+}
+
+/// A route in a virtual host.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Placement {
+    /// The route's own host name that brought it here.
+    pub hostname: String,
+    /// The route.
+    pub entry: Entry,
+}
+
+/// A backend.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cluster {
+    /// The backend's name and the fingerprint of its policy.
+    pub name: String,
+    /// What it speaks.
+    pub protocol: foregate_api::backend::BackendProtocol,
+    /// Time to connect, in milliseconds.
+    pub connect_timeout_millis: u64,
+    /// Where it is.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Endpoint {
+    /// Address and port.
+    #[serde(flatten)]
+    pub socket: SocketAddress,
+}
+
+/// A certificate, without its content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Certificate {
+    /// Namespace and name of the Secret.
+    pub name: String,
+    /// Whether it is there and usable.
+    pub present: bool,
+}

@@ -1,0 +1,147 @@
+//! The listeners of a gateway: its claims' listeners, merged by port.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use foregate_api::claim::{ListenerProtocol, TlsMode};
+use foregate_api::proxy::ProxyListener;
+
+use super::hostname::ANY;
+use crate::Key;
+
+/// Whether a listener ends TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Class {
+    Http,
+    Https,
+}
+
+impl Class {
+    /// Its name in listeners' names, and the scheme of its requests.
+    pub(crate) const fn scheme(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// One port of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PlannedListener {
+    pub class: Class,
+    pub port: u16,
+    pub bound: u16,
+    pub chains: Vec<PlannedChain>,
+}
+
+/// One filter chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PlannedChain {
+    /// SNI; `*` for any.
+    pub hostname: Arc<str>,
+    pub route_configuration: Arc<str>,
+    /// Secrets with its certificates.
+    pub secrets: BTreeSet<Key>,
+}
+
+/// Where a route lands that is attached to a claim's listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AttachPoint {
+    pub route_configuration: Arc<str>,
+    pub class: Class,
+    /// The port that clients use.
+    pub port: u16,
+    /// The listener's host name; `*` for none.
+    pub hostname: Arc<str>,
+}
+
+/// All listeners of a gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// By name, e.g. `http-8080`.
+    pub listeners: BTreeMap<Arc<str>, PlannedListener>,
+    /// Per claim: its listeners by name.
+    pub claims: HashMap<Arc<str>, BTreeMap<Arc<str>, AttachPoint>>,
+    /// Per route configuration: the host names of its listeners.
+    pub route_configurations: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Listeners that can't be served, and why.
+    pub problems: Vec<String>,
+}
+
+impl Plan {
+    /// Merges listeners by port. HTTPS gets a filter chain and a route configuration per host name, so that a
+    /// certificate's host names don't see each other's routes.
+    pub(crate) fn new(proxy: &Key, listeners: &[ProxyListener], port_offset: u16) -> Self {
+        let mut plan = Self::default();
+        for listener in listeners {
+            if let Err(reason) = plan.add(proxy, listener, port_offset) {
+                let ProxyListener { claim, listener } = listener;
+                plan.problems.push(format!("listener {} of claim {claim}: {reason}", listener.name));
+            }
+        }
+        plan
+    }
+
+    fn add(&mut self, proxy: &Key, listener: &ProxyListener, port_offset: u16) -> Result<(), String> {
+        let ProxyListener { claim, listener } = listener;
+        let class = class_of(listener)?;
+        let port = listener.port;
+        let bound = port
+            .checked_add(port_offset)
+            .ok_or_else(|| format!("port {port} with the port offset {port_offset} is above 65535"))?;
+        if let Some(other) = self.listeners.values().find(|other| other.port == port && other.class != class) {
+            let scheme = other.class.scheme();
+            return Err(format!("port {port} is taken by an {scheme} listener; choose another port"));
+        }
+        let name: Arc<str> = format!("{}-{port}", class.scheme()).into();
+        let hostname: Arc<str> = listener.hostname.as_deref().filter(|name| !name.is_empty()).unwrap_or(ANY).into();
+        let (route_configuration, server): (Arc<str>, Arc<str>) = match class {
+            Class::Http => (name.clone(), ANY.into()),
+            Class::Https => (format!("{name}/{hostname}").into(), hostname.clone()),
+        };
+        let secrets = listener.tls.iter().flat_map(|tls| &tls.certificates).map(|secret| proxy.sibling(secret));
+        let planned = self.listeners.entry(name).or_insert(PlannedListener { class, port, bound, chains: Vec::new() });
+        planned.chain(server, &route_configuration).secrets.extend(secrets);
+        self.route_configurations.entry(route_configuration.clone()).or_default().insert(hostname.clone());
+        let point = AttachPoint { route_configuration, class, port: bound, hostname };
+        self.claims.entry(claim.as_str().into()).or_default().insert(listener.name.as_str().into(), point);
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// Secrets that its listeners name.
+    pub(crate) fn secrets(&self) -> BTreeSet<Key> {
+        let chains = self.listeners.values().flat_map(|listener| &listener.chains);
+        chains.flat_map(|chain| chain.secrets.iter().cloned()).collect()
+    }
+}
+
+impl PlannedListener {
+    fn chain(&mut self, hostname: Arc<str>, route_configuration: &Arc<str>) -> &mut PlannedChain {
+        let index = match self.chains.binary_search_by(|chain| chain.hostname.cmp(&hostname)) {
+            Ok(index) => index,
+            Err(index) => {
+                let route_configuration = route_configuration.clone();
+                self.chains.insert(index, PlannedChain { hostname, route_configuration, secrets: BTreeSet::new() });
+                index
+            }
+        };
+        &mut self.chains[index]
+    }
+}
+
+fn class_of(listener: &foregate_api::claim::ClaimListener) -> Result<Class, String> {
+    match listener.protocol {
+        ListenerProtocol::Http => Ok(Class::Http),
+        ListenerProtocol::Https => match listener.tls.as_ref().map(|tls| tls.mode) {
+            Some(TlsMode::Terminate) => Ok(Class::Https),
+            Some(TlsMode::Passthrough) => Err("HTTPS ends TLS at the gateway; set tls.mode to Terminate".to_owned()),
+            None => Err("HTTPS needs a certificate; set tls.certificateRefs".to_owned()),
+        },
+        ListenerProtocol::Tls | ListenerProtocol::Tcp | ListenerProtocol::Udp => {
+            Err("the protocols TLS, TCP and UDP aren't served yet; use HTTP or HTTPS".to_owned())
+        }
+    }
+}

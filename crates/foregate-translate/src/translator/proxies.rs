@@ -1,0 +1,195 @@
+//! Gateways: their plan of listeners, their claims, their templates.
+
+use std::sync::Arc;
+
+use foregate_api::{GROUP, GatewayProxy, Origin};
+use foregate_envoy::{Owner, Resource, ResourceId, ResourceKind};
+use serde_json::json;
+
+use super::Translator;
+use super::ingest::PROXY;
+use super::work::Work;
+use crate::Key;
+use crate::envoy::virtual_host;
+use crate::index::{Proxy, Tracked, VirtualHost};
+use crate::resolve::listeners::Plan;
+use crate::template::Templates;
+
+impl Translator {
+    pub(super) fn take_proxy(&mut self, object: Arc<GatewayProxy>, work: &mut Work) {
+        let key = Key::of(&object.metadata);
+        let owner = proxy_owner(&object);
+        self.know(&owner, PROXY, &key);
+        work.proxies.insert(key.clone());
+        let Some(known) = self.index.proxies.get_mut(&key) else {
+            let mut proxy = Proxy::new(object.clone(), Tracked::new(Arc::new(Templates::new(&object.spec.template)), owner));
+            proxy.published = work.removed.remove(&key).unwrap_or_default();
+            self.index.proxies.insert(key.clone(), proxy);
+            self.templates_changed(&key, work);
+            return;
+        };
+        known.object = object.clone();
+        let same = known.templates.current.spec == object.spec.template;
+        if same && known.templates.owner == owner {
+            return;
+        }
+        let templates = if same { known.templates.current.clone() } else { Arc::new(Templates::new(&object.spec.template)) };
+        let unchanged = same && known.templates.quarantine.is_none();
+        known.templates.replace(templates, owner);
+        if !unchanged {
+            self.templates_changed(&key, work);
+        }
+    }
+
+    pub(super) fn drop_proxy(&mut self, key: &Key, work: &mut Work) {
+        let Some(proxy) = self.index.proxies.remove(key) else { return };
+        self.forget(&proxy.owner(), PROXY, key);
+        work.judge(PROXY, key);
+        work.proxies.remove(key);
+        for secret in &proxy.secrets {
+            self.index.proxies_by_secret.remove(secret, key);
+            work.secrets.insert(secret.clone());
+        }
+        for claim in proxy.plan.claims.keys() {
+            let claim = key.sibling(claim);
+            if self.index.claims.get(&claim) == Some(key) {
+                self.index.claims.remove(&claim);
+            }
+            self.index.routes_by_claim.of(&claim).for_each(|route| work.mark_route(route, &[]));
+        }
+        work.removed.insert(key.clone(), proxy.published);
+    }
+
+    /// Everything that a template had a part in is made again.
+    pub(super) fn templates_changed(&mut self, key: &Key, work: &mut Work) {
+        let Some(proxy) = self.index.proxies.get_mut(key) else { return };
+        proxy.listeners.values_mut().for_each(|rendered| rendered.stale = true);
+        proxy.patch_problems.clear();
+        proxy.templates.problem = proxy.templates.current.parsed.as_ref().err().map(ToString::to_string);
+        work.listeners.insert(key.clone());
+        work.judge(PROXY, key);
+        work.virtual_hosts.extend(proxy.virtual_hosts.keys().map(|name| (key.clone(), name.clone())));
+        let has_patch = |templates: &Arc<Templates>| templates.spec.envoy.route_patch.is_some();
+        if has_patch(&proxy.templates.current) || proxy.templates.previous.as_ref().is_some_and(has_patch) {
+            let causes = [Arc::new(proxy_origin(&proxy.object))];
+            for claim in proxy.plan.claims.keys() {
+                self.index.routes_by_claim.of(&key.sibling(claim)).for_each(|route| work.mark_route(route, &causes));
+            }
+        }
+    }
+
+    /// Plans the listeners of gateways that changed, and marks the routes whose listeners did.
+    pub(super) fn plan_proxies(&mut self, work: &mut Work) {
+        for key in std::mem::take(&mut work.proxies) {
+            let Some(proxy) = self.index.proxies.get_mut(&key) else { continue };
+            let causes = [Arc::new(proxy_origin(&proxy.object))];
+            work.blame(&key, &causes);
+            work.listeners.insert(key.clone());
+            work.judge(PROXY, &key);
+            let status = proxy.object.status.as_ref();
+            let listeners = status.map(|status| status.listeners.as_slice()).unwrap_or_default();
+            let plan = Plan::new(&key, listeners, self.options.port_offset);
+            let addresses = status.map(|status| status.addresses.as_slice()).unwrap_or_default();
+            let data = json!({ "namespace": &*key.namespace, "name": &*key.name, "addresses": addresses });
+            if proxy.data != data {
+                proxy.data = data;
+                // Patches see it.
+                work.virtual_hosts.extend(proxy.virtual_hosts.keys().map(|name| (key.clone(), name.clone())));
+            }
+            if proxy.plan != plan {
+                let old = std::mem::replace(&mut proxy.plan, plan);
+                self.replan(&key, &old, work, &causes);
+            }
+        }
+    }
+
+    fn replan(&mut self, key: &Key, old: &Plan, work: &mut Work, causes: &[Arc<Origin>]) {
+        let Some(proxy) = self.index.proxies.get_mut(key) else { return };
+        let plan = &proxy.plan;
+        // A route configuration's listeners decide together which of them owns a domain.
+        let moved = |configuration: &Arc<str>| {
+            old.route_configurations.get(configuration) != plan.route_configurations.get(configuration)
+        };
+        for claim in old.claims.keys().chain(plan.claims.keys()) {
+            let points = plan.claims.get(claim);
+            let name = key.sibling(claim);
+            let rebound = points.is_some() && self.index.claims.get(&name) != Some(key);
+            let touched = rebound
+                || old.claims.get(claim) != points
+                || points.is_some_and(|points| points.values().any(|point| moved(&point.route_configuration)));
+            if points.is_some() {
+                self.index.claims.insert(name.clone(), key.clone());
+            } else if self.index.claims.get(&name) == Some(key) {
+                self.index.claims.remove(&name);
+            }
+            if touched {
+                self.index.routes_by_claim.of(&name).for_each(|route| work.mark_route(route, causes));
+            }
+        }
+        replan_virtual_hosts(key, proxy, old, work);
+        let secrets = proxy.plan.secrets();
+        for secret in proxy.secrets.symmetric_difference(&secrets) {
+            if secrets.contains(secret) {
+                self.index.proxies_by_secret.insert(secret.clone(), key.clone());
+            } else {
+                self.index.proxies_by_secret.remove(secret, key);
+                work.retract(key, secret_id(secret));
+            }
+            work.secrets.insert(secret.clone());
+        }
+        proxy.secrets = secrets;
+    }
+}
+
+/// A virtual host per listener's host name, and a shell per route configuration.
+fn replan_virtual_hosts(key: &Key, proxy: &mut Proxy, old: &Plan, work: &mut Work) {
+    for (configuration, hostnames) in &old.route_configurations {
+        for hostname in hostnames {
+            let name: Arc<str> = format!("{configuration}/{hostname}").into();
+            if let Some(host) = proxy.virtual_hosts.get_mut(&name) {
+                host.listener = false;
+                work.virtual_hosts.insert((key.clone(), name));
+            }
+        }
+        if !proxy.plan.route_configurations.contains_key(configuration) {
+            work.retract(key, ResourceId::new(ResourceKind::RouteConfiguration, configuration.clone()));
+        }
+    }
+    for (configuration, hostnames) in &proxy.plan.route_configurations {
+        for hostname in hostnames {
+            let name: Arc<str> = format!("{configuration}/{hostname}").into();
+            let host = proxy.virtual_hosts.entry(name.clone());
+            host.or_insert_with(|| VirtualHost::new(configuration.clone(), hostname.clone())).listener = true;
+            work.virtual_hosts.insert((key.clone(), name));
+        }
+        let id = ResourceId::new(ResourceKind::RouteConfiguration, configuration.clone());
+        let owners = [Owner { uid: proxy.templates.owner.uid.clone(), generation: proxy.templates.owner.generation }];
+        work.publish(key, Resource::new(id, &virtual_host::shell(configuration), [], owners));
+    }
+}
+
+/// The SDS resource of a Secret.
+pub(super) fn secret_id(secret: &Key) -> ResourceId {
+    ResourceId::new(ResourceKind::Secret, secret.to_string())
+}
+
+fn proxy_owner(proxy: &GatewayProxy) -> Owner {
+    Owner {
+        uid: proxy.metadata.uid.as_deref().unwrap_or_default().into(),
+        generation: proxy.metadata.generation.unwrap_or(0),
+    }
+}
+
+fn proxy_origin(proxy: &GatewayProxy) -> Origin {
+    let metadata = &proxy.metadata;
+    Origin {
+        cluster: String::new(),
+        group: GROUP.to_owned(),
+        kind: PROXY.to_owned(),
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+        uid: metadata.uid.clone().unwrap_or_default(),
+        generation: metadata.generation.unwrap_or(0),
+        creation_timestamp: metadata.creation_timestamp.clone(),
+    }
+}

@@ -1,0 +1,61 @@
+//! Problems of objects, told when they change.
+
+use foregate_envoy::Owner;
+
+use super::Translator;
+use super::ingest::{BACKEND, PROXY, ROUTE, SECRET, SLICE, owner_of};
+use crate::index::Proxy;
+use crate::resolve::endpoints;
+use crate::{Key, ObjectRef, Report};
+
+impl Translator {
+    /// Compares an object's problem with what was reported of it.
+    pub(super) fn report(&mut self, object: ObjectRef) -> Option<Report> {
+        let Some((owner, problem)) = self.judge(&object) else {
+            // The object is gone, and its status with it.
+            self.problems.remove(&object);
+            return None;
+        };
+        let known = self.problems.get(&object);
+        match (&problem, known) {
+            (None, None) => return None,
+            (Some(problem), Some((of, known))) if *of == owner && known == problem => return None,
+            _ => {}
+        }
+        match &problem {
+            Some(problem) => self.problems.insert(object.clone(), (owner.clone(), problem.clone())),
+            None => self.problems.remove(&object),
+        };
+        Some(Report { object, owner, problem })
+    }
+
+    /// An object's owner and problem; none: there is no such object.
+    fn judge(&self, object: &ObjectRef) -> Option<(Owner, Option<String>)> {
+        let key = &object.key;
+        match object.kind {
+            ROUTE => self.index.routes.get(key).map(|it| (it.tracked.owner.clone(), it.tracked.complaint())),
+            BACKEND => self.index.backends.get(key).map(|it| (it.tracked.owner.clone(), it.tracked.complaint())),
+            SECRET => self.index.secrets.get(key).map(|it| (it.tracked.owner.clone(), it.tracked.complaint())),
+            SLICE => self.index.slices.get(key).map(|it| (owner_of(&it.spec.origin), endpoints::check(&it.spec))),
+            PROXY => self.index.proxies.get(key).map(|it| (it.owner(), self.complaint_of(key, it))),
+            _ => None,
+        }
+    }
+
+    /// All that is wrong with a gateway, one line each.
+    fn complaint_of(&self, _key: &Key, proxy: &Proxy) -> Option<String> {
+        let rendered = proxy.listeners.values().filter_map(|it| it.problem.clone());
+        let statics = proxy.statics.iter().filter_map(|it| it.rendered.problem.clone());
+        let patches = proxy.patch_problems.iter().map(|(what, problem)| format!("{what}: {problem}"));
+        let missing = proxy.secrets.iter().filter(|secret| !self.has_certificate(secret));
+        let missing = missing.map(|secret| format!("Secret {secret} isn't there or has no usable certificate"));
+        let mut lines: Vec<String> = proxy.templates.complaint().into_iter().collect();
+        // Equal for every listener when the template doesn't parse.
+        for line in rendered.chain(statics).chain(patches).chain(proxy.plan.problems.clone()).chain(missing) {
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+}

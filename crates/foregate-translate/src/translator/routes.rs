@@ -1,0 +1,203 @@
+//! Routes: which form serves, compiled for each listener that it is attached to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use foregate_api::GatewayRoute;
+use foregate_api::route::GatewayRouteSpec;
+
+use super::Translator;
+use super::ingest::{ROUTE, owner_of};
+use super::places::Places;
+use super::work::Work;
+use crate::envoy::{patch, route as envoy_route};
+use crate::index::{Compiled, Placed, Proxy};
+use crate::resolve::hostname::{self, HostRank};
+use crate::resolve::listeners::{AttachPoint, Class};
+use crate::resolve::precedence::Seniority;
+use crate::resolve::route::{self, Context};
+use crate::{Key, Problem};
+
+impl Translator {
+    pub(super) fn compile_routes(&mut self, work: &mut Work) {
+        for (key, causes) in std::mem::take(&mut work.routes) {
+            if !self.index.routes.contains_key(&key) {
+                continue;
+            }
+            let (serving, places, problem) = self.choose(&key, work);
+            if let Some(known) = self.index.routes.get_mut(&key) {
+                known.tracked.problem = problem;
+                known.serving = serving;
+            }
+            work.judge(ROUTE, &key);
+            self.reindex_route(&key, work);
+            self.place_route(&key, places, &causes, work);
+        }
+    }
+
+    /// The form of a route that serves. The present one, if it translates and nobody refused it; but one that names a
+    /// backend that isn't here yet waits while what it replaces can still be served: its backend is on its way in
+    /// another watch. Else the last good one.
+    fn choose(&self, key: &Key, work: &mut Work) -> (Option<Arc<GatewayRoute>>, Places, Option<String>) {
+        let Some(known) = self.index.routes.get(key) else { return (None, Places::new(), None) };
+        let current = &known.tracked.current;
+        let mut problem = None;
+        let mut incomplete = None;
+        if known.tracked.quarantine.is_none() {
+            match self.compile(key, current, work) {
+                Ok(places) if self.is_complete(key, current) => return (Some(current.clone()), places, None),
+                Ok(places) => incomplete = Some(places),
+                Err(reason) => problem = Some(reason.to_string()),
+            }
+        }
+        let others = [&known.serving, &known.tracked.previous];
+        for other in others.into_iter().flatten().filter(|other| !Arc::ptr_eq(other, current)) {
+            if (incomplete.is_none() || self.is_complete(key, other))
+                && let Ok(places) = self.compile(key, other, work)
+            {
+                return (Some(other.clone()), places, problem);
+            }
+        }
+        match incomplete {
+            Some(places) => (Some(current.clone()), places, problem),
+            None => (None, Places::new(), problem),
+        }
+    }
+
+    /// Whether every backend that a route names is known.
+    fn is_complete(&self, key: &Key, route: &GatewayRoute) -> bool {
+        route::backends(&route.spec).all(|name| self.index.backends.contains_key(&key.sibling(name)))
+    }
+
+    fn compile(&self, key: &Key, route: &GatewayRoute, work: &mut Work) -> Result<Places, Problem> {
+        let spec = &route.spec;
+        let seniority = Arc::new(Seniority::of(&spec.origin));
+        let mut places = Places::new();
+        // Listeners of one gateway, class and port see the same.
+        let mut compiled: BTreeMap<(&Key, Class, u16), Arc<Compiled>> = BTreeMap::new();
+        for attachment in &spec.attachments {
+            let Some((proxy_key, proxy)) = self.proxy_of(&key.sibling(&attachment.claim)) else { continue };
+            let points = proxy.plan.claims.get(attachment.claim.as_str());
+            let Some(point) = points.and_then(|points| points.get(attachment.listener.as_str())) else { continue };
+            let entry = match compiled.entry((proxy_key, point.class, point.port)) {
+                std::collections::btree_map::Entry::Occupied(entry) => entry.get().clone(),
+                std::collections::btree_map::Entry::Vacant(vacant) => {
+                    let made = self.compile_at(key, spec, proxy_key, point, &seniority, work)?;
+                    vacant.insert(Arc::new(made)).clone()
+                }
+            };
+            for hostname in &attachment.hostnames {
+                if !owns(proxy, point, &hostname.effective) {
+                    continue;
+                }
+                let name: Arc<str> = format!("{}/{}", point.route_configuration, hostname.effective).into();
+                let placed = Placed { rank: HostRank::of(&hostname.original), entry: entry.clone() };
+                let place = places.entry((proxy_key.clone(), name));
+                let place = place.or_insert_with(|| (point.route_configuration.clone(), hostname.effective.as_str().into(), placed.clone()));
+                place.2.rank = place.2.rank.min(placed.rank);
+            }
+        }
+        Ok(places)
+    }
+
+    fn compile_at(
+        &self,
+        key: &Key,
+        spec: &GatewayRouteSpec,
+        proxy_key: &Key,
+        point: &AttachPoint,
+        seniority: &Arc<Seniority>,
+        work: &mut Work,
+    ) -> Result<Compiled, Problem> {
+        let entry = self.resolve(key, spec, point)?;
+        let routes = self.compile_entry(key, &entry, proxy_key, work)?;
+        let clusters = route::backends(spec).filter_map(|name| {
+            let backend = key.sibling(name);
+            let cluster = self.index.backends.get(&backend)?.cluster.as_ref()?;
+            Some((cluster.name.clone(), backend))
+        });
+        Ok(Compiled { routes, clusters: clusters.collect(), owner: owner_of(&spec.origin), seniority: seniority.clone() })
+    }
+
+    /// A route as one listener serves it.
+    pub(super) fn resolve(
+        &self,
+        key: &Key,
+        spec: &GatewayRouteSpec,
+        point: &AttachPoint,
+    ) -> Result<crate::ir::Entry, Problem> {
+        let cluster = |name: &str| {
+            let backend = self.index.backends.get(&key.sibling(name))?;
+            backend.cluster.as_ref().map(|cluster| cluster.name.clone())
+        };
+        route::resolve(spec, &Context { point, cluster: &cluster })
+    }
+
+    /// With the gateway's patch for routes; an older one where the present one fails.
+    fn compile_entry(
+        &self,
+        key: &Key,
+        entry: &crate::ir::Entry,
+        proxy_key: &Key,
+        work: &mut Work,
+    ) -> Result<Vec<envoy_route::Compiled>, Problem> {
+        let Some(proxy) = self.index.proxies.get(proxy_key) else { return envoy_route::compile(entry, None) };
+        let mut failed = None;
+        for templates in proxy.templates.candidates() {
+            let Ok(parsed) = &templates.parsed else { continue };
+            let patch = parsed.route_patch.as_ref().map(|template| patch::RoutePatch {
+                template,
+                gateway: &proxy.data,
+                values: &parsed.values,
+            });
+            match envoy_route::compile(entry, patch.as_ref()) {
+                Err(problem @ Problem::Template { .. }) => failed = failed.or(Some(problem)),
+                other => {
+                    if patch.is_some() || failed.is_some() {
+                        work.patched(proxy_key, &format!("{ROUTE} {key}"), failed.as_ref());
+                    }
+                    return other;
+                }
+            }
+        }
+        work.patched(proxy_key, &format!("{ROUTE} {key}"), failed.as_ref());
+        let reason = "the gateway's template can't be used, see its GatewayProxy";
+        Err(failed.unwrap_or_else(|| Problem::template("spec.template.envoy", reason)))
+    }
+
+    fn proxy_of(&self, claim: &Key) -> Option<(&Key, &Proxy)> {
+        self.index.claims.get(claim).and_then(|proxy| self.index.proxies.get_key_value(proxy))
+    }
+
+    /// Indexes a route under what its present and its serving form name.
+    fn reindex_route(&mut self, key: &Key, work: &mut Work) {
+        let Some(route) = self.index.routes.get_mut(key) else { return };
+        let forms = || std::iter::once(&route.tracked.current).chain(&route.serving);
+        let backends: BTreeSet<Key> =
+            forms().flat_map(|form| route::backends(&form.spec)).map(|name| key.sibling(name)).collect();
+        let claims: BTreeSet<Key> =
+            forms().flat_map(|form| &form.spec.attachments).map(|attachment| key.sibling(&attachment.claim)).collect();
+        for backend in route.backends.difference(&backends) {
+            self.index.routes_by_backend.remove(backend, key);
+            work.released.insert(backend.clone());
+        }
+        for backend in backends.difference(&route.backends) {
+            self.index.routes_by_backend.insert(backend.clone(), key.clone());
+        }
+        for claim in route.claims.difference(&claims) {
+            self.index.routes_by_claim.remove(claim, key);
+        }
+        for claim in claims.difference(&route.claims) {
+            self.index.routes_by_claim.insert(claim.clone(), key.clone());
+        }
+        route.backends = backends;
+        route.claims = claims;
+    }
+}
+
+/// Whether a listener serves a domain: no other of its route configuration has a more specific host name for it.
+pub(super) fn owns(proxy: &Proxy, point: &AttachPoint, domain: &str) -> bool {
+    let hostnames = proxy.plan.route_configurations.get(&point.route_configuration);
+    let names = hostnames.into_iter().flatten().map(|name| &**name);
+    hostname::owner(names, domain) == Some(&*point.hostname)
+}
