@@ -157,7 +157,10 @@ impl Stream {
             self.settle(id);
             return None;
         }
-        if let Some(need) = self.first_unmet(id, &entry)
+        // What was sent once, and is a suspect now, has had its wait.
+        let resent = matches!(&self.item(id)?.sent, Some(Change::Set(sent)) if sent.version() == entry.version());
+        if !resent
+            && let Some(need) = self.first_unmet(id, &entry)
             && self.may_wait(id, &need, now)
         {
             return None;

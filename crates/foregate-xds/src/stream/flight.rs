@@ -192,9 +192,13 @@ impl Stream {
     pub(super) fn refuse(&mut self, store: &Store, kind: ResourceKind, message: &str) {
         self.counts.nacks += 1;
         let Some(mut flight) = self.channel_mut(kind).flight.take() else { return };
-        flight.units.retain(|id| self.item(id).is_some());
         if let [id] = flight.units.as_slice() {
             return self.culprit(store, id, message);
+        }
+        // Unsubscribed meanwhile: no longer of interest, but it may have been the culprit, so what is left is no proof.
+        flight.units.retain(|id| self.item(id).is_some());
+        if flight.units.is_empty() {
+            return;
         }
         // Route configurations first: virtual hosts can't be sent without.
         flight.units.sort_by_key(|id| id.kind == ResourceKind::VirtualHost);

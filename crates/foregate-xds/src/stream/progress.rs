@@ -38,11 +38,13 @@ impl Progress {
 
 impl Stream {
     /// Reports progress when it changed. A new stream that has asked for clusters only has "nothing outstanding" long
-    /// before it is of use; so nothing is reported until it asked for clusters and listeners, or had time to.
+    /// before it is of use; so nothing is reported until it asked for clusters and listeners and has all that follows
+    /// from them (outstanding since 0), or had time to.
     pub(super) fn report(&mut self, store: &Store, now: Instant) {
         if !self.progress.open {
             let asked = [ResourceKind::Cluster, ResourceKind::Listener].iter().all(|kind| self.channel(*kind).started);
-            if !asked && now < self.opened + self.need_timeout {
+            let complete = asked && !self.progress.outstanding.contains_key(&0);
+            if !complete && now < self.opened + self.need_timeout {
                 return;
             }
             self.progress.open = true;

@@ -8,7 +8,7 @@ use foregate_envoy::{ResourceId, ResourceKind};
 
 use super::render::composed;
 use super::{Names, Request, Stream};
-use crate::store::{Store, route_configuration_of};
+use crate::store::{Entry, Store, route_configuration_of};
 
 /// Kinds for which a first request without names means all of them, from before `*` existed.
 const LEGACY_WILDCARD: [ResourceKind; 2] = [ResourceKind::Cluster, ResourceKind::Listener];
@@ -128,8 +128,7 @@ impl Stream {
 
     /// A unit is wanted from now on; a composed route configuration brings its virtual hosts.
     fn subscribed(&mut self, store: &Store, id: &ResourceId) {
-        let sequence = store.get(id).map_or(store.sequence(), |entry| entry.sequence);
-        self.touch(id, sequence);
+        self.touch_subscribed(store, id);
         if id.kind == ResourceKind::RouteConfiguration && self.composes() {
             self.touch_virtual_hosts(store, &id.name);
         }
@@ -139,9 +138,15 @@ impl Stream {
     pub(super) fn touch_virtual_hosts(&mut self, store: &Store, configuration: &str) {
         for name in store.virtual_hosts(configuration) {
             let id = ResourceId { kind: ResourceKind::VirtualHost, name: name.clone() };
-            let sequence = store.get(&id).map_or(0, |entry| entry.sequence);
-            self.touch(&id, sequence);
+            self.touch_subscribed(store, &id);
         }
+    }
+
+    /// Outstanding since the beginning while the client is only getting to know the present state: it may ask for
+    /// what changed long ago after what changed just now.
+    fn touch_subscribed(&mut self, store: &Store, id: &ResourceId) {
+        let changed = store.get(id).map_or(store.sequence(), |entry| entry.sequence);
+        self.touch(id, if self.progress.open() { changed } else { 0 });
     }
 
     /// The client says that it has a version from an earlier stream.
@@ -155,7 +160,7 @@ impl Stream {
         match store.get(&id) {
             Some(entry) if **entry.version() == *version => {
                 let entry = entry.clone();
-                self.has(&id, entry);
+                self.has(store, &id, entry);
             }
             _ => self.has_unknown(store, &id),
         }
@@ -170,15 +175,15 @@ impl Stream {
         if *composed(&shell, hosts.iter()).version != *version {
             return self.has_unknown(store, id);
         }
-        self.has(id, shell);
+        self.has(store, id, shell);
         for host in hosts {
             let id = host.resource.id.clone();
-            self.has(&id, host);
+            self.has(store, &id, host);
         }
     }
 
-    fn has(&mut self, id: &ResourceId, entry: Arc<crate::store::Entry>) {
-        self.touch(id, entry.sequence);
+    fn has(&mut self, store: &Store, id: &ResourceId, entry: Arc<Entry>) {
+        self.touch_subscribed(store, id);
         self.refer(&entry);
         if let Some(item) = self.item_mut(id) {
             item.acked = Some(entry);
@@ -189,8 +194,7 @@ impl Stream {
     }
 
     fn has_unknown(&mut self, store: &Store, id: &ResourceId) {
-        let sequence = store.get(id).map_or(store.sequence(), |entry| entry.sequence);
-        self.touch(id, sequence);
+        self.touch_subscribed(store, id);
         if let Some(item) = self.item_mut(id)
             && !std::mem::replace(&mut item.unknown, true)
         {
