@@ -1,0 +1,140 @@
+//! Who asks, and whether they may.
+//!
+//! Callers are known by client certificates (common name: user; organisations: groups) or by tokens that this server
+//! signed. Members of `system:masters` may do everything; everyone else what Roles and ClusterRoles grant.
+
+pub mod ca;
+mod rbac;
+pub(crate) mod review;
+pub mod token;
+
+use http::Method;
+
+use crate::error::ApiError;
+use crate::rest::path::Target;
+use crate::store::Durability;
+
+pub(crate) use rbac::Policy;
+
+/// The group whose members may do everything.
+pub const MASTERS: &str = "system:masters";
+/// The group of everyone who is known.
+pub const AUTHENTICATED: &str = "system:authenticated";
+
+/// Someone who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// User name.
+    pub user: String,
+    /// Groups, `system:authenticated` among them.
+    pub groups: Vec<String>,
+    /// When this caller's writes are acknowledged.
+    pub durability: Durability,
+}
+
+impl Caller {
+    /// A caller from outside.
+    pub fn new(user: impl Into<String>, mut groups: Vec<String>) -> Self {
+        if !groups.iter().any(|g| g == AUTHENTICATED) {
+            groups.push(AUTHENTICATED.into());
+        }
+        Self { user: user.into(), groups, durability: Durability::Immediate }
+    }
+
+    /// The server's own process.
+    pub fn internal(durability: Durability) -> Self {
+        let mut caller = Self::new("system:foregate", vec![MASTERS.into()]);
+        caller.durability = durability;
+        caller
+    }
+
+    fn is_master(&self) -> bool {
+        self.groups.iter().any(|g| g == MASTERS)
+    }
+}
+
+/// What a caller wants to do.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attributes {
+    pub verb: String,
+    pub group: String,
+    /// With its subresource: `things/status`.
+    pub resource: String,
+    pub namespace: String,
+    pub name: String,
+}
+
+impl Attributes {
+    pub fn of(verb: &str, target: &Target) -> Self {
+        let resource = match &target.subresource {
+            Some(sub) => format!("{}/{sub}", target.resource),
+            None => target.resource.clone(),
+        };
+        let mut namespace = target.namespace.clone().unwrap_or_default();
+        if target.group.is_empty() && target.resource == "namespaces" {
+            namespace = target.name.clone().unwrap_or_default();
+        }
+        Self {
+            verb: verb.into(),
+            group: target.group.clone(),
+            resource,
+            namespace,
+            name: target.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// Decides who may do what.
+#[derive(Default)]
+pub(crate) struct Auth {
+    pub policy: Policy,
+}
+
+impl Auth {
+    /// Whether `caller` may do something to objects.
+    pub fn may(&self, caller: &Caller, wish: &Attributes) -> bool {
+        caller.is_master() || self.policy.allows(caller, wish)
+    }
+
+    /// 403 unless `caller` may.
+    pub fn allow(&self, caller: &Caller, wish: &Attributes) -> Result<(), ApiError> {
+        if self.may(caller, wish) {
+            return Ok(());
+        }
+        let place = if wish.namespace.is_empty() {
+            "at the cluster scope".to_owned()
+        } else {
+            format!("in the namespace {:?}", wish.namespace)
+        };
+        let why = format!(
+            "User {:?} cannot {} resource {:?} in API group {:?} {place}",
+            caller.user, wish.verb, wish.resource, wish.group
+        );
+        let resource = wish.resource.split('/').next().unwrap_or_default();
+        Err(ApiError::forbidden(&wish.group, resource, &wish.name, why))
+    }
+
+    /// Whether `caller` may do something to a path that isn't an object's.
+    pub fn may_path(&self, caller: &Caller, verb: &str, path: &str) -> bool {
+        caller.is_master() || self.policy.allows_path(caller, verb, path) || (verb == "get" && is_discovery(path))
+    }
+
+    /// 403 unless `caller` may use a path that isn't an object's.
+    pub fn allow_path(&self, caller: &Caller, method: &Method, path: &str) -> Result<(), ApiError> {
+        if *method != Method::GET && *method != Method::HEAD {
+            return Err(ApiError::method_not_allowed());
+        }
+        if self.may_path(caller, "get", path) {
+            return Ok(());
+        }
+        let why = format!("User {:?} cannot get path {path:?}", caller.user);
+        Err(ApiError::new(http::StatusCode::FORBIDDEN, "Forbidden", format!("forbidden: {why}")))
+    }
+}
+
+/// What everyone who is known may read: how to talk to this server.
+fn is_discovery(path: &str) -> bool {
+    ["/api", "/apis", "/openapi", "/version"]
+        .iter()
+        .any(|p| path.strip_prefix(p).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}

@@ -1,0 +1,71 @@
+//! POST to a collection.
+
+use http::{Response, StatusCode};
+use serde_json::Value;
+
+use super::body::Body;
+use super::op::Op;
+use super::{manage, prepare};
+use crate::core::refuse;
+use crate::error::ApiError;
+use crate::registry::FieldValidation;
+use crate::store::{Key, WriteError};
+
+/// Creates the object in a body.
+pub(crate) async fn create(op: &Op, object: Value, unknown: Vec<String>) -> Result<Response<Body>, ApiError> {
+    if op.target.name.is_some() || op.target.subresource.is_some() {
+        return Err(ApiError::method_not_allowed());
+    }
+    born(op, object, unknown, op.validation, |_| Ok(())).await
+}
+
+/// Stores a new object; `managed` sets its managed fields where the caller's way differs from a create's.
+pub(crate) async fn born(
+    op: &Op,
+    mut object: Value,
+    mut warnings: Vec<String>,
+    mode: FieldValidation,
+    finish: impl Fn(&mut Value) -> Result<(), ApiError>,
+) -> Result<Response<Body>, ApiError> {
+    if op.kind.definition.as_ref().is_some_and(|d| d.deleting) {
+        return Err(ApiError::method_not_allowed());
+    }
+    prepare::envelope(op, &mut object)?;
+    let generated = object["metadata"]["name"].as_str().is_none_or(str::is_empty);
+    let name = prepare::birth(op, &mut object)?;
+    prepare::namespace(op, &name)?;
+    if op.kind.status
+        && let Some(map) = object.as_object_mut()
+    {
+        map.remove("status");
+    }
+    warnings.extend(prepare::shape(op, &mut object, mode)?);
+    prepare::validate(op, &name, &object, None)?;
+    prepare::settle(op, &mut object);
+    if op.on_apply() { finish(&mut object)? } else { manage::update(op, None, &mut object)? }
+    store_version(op, &mut object);
+    if op.dry_run {
+        let key = Key::new(&op.kind.storage, op.namespace(), &name);
+        if op.core.store.get(&key)?.is_some() {
+            return Err(ApiError::already_exists(&op.kind.group, &op.kind.plural, &name));
+        }
+        return op.answer_value(StatusCode::CREATED, object, &warnings);
+    }
+    loop {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let key = Key::new(&op.kind.storage, op.namespace(), &name);
+        match op.core.put(key, None, &mut object, op.caller.durability).await {
+            Ok(stored) => return op.answer(StatusCode::CREATED, &stored, &warnings),
+            Err(WriteError::Exists) if generated => {
+                let prefix = object["metadata"]["generateName"].as_str().unwrap_or_default().to_owned();
+                object["metadata"]["name"] = Value::String(super::names::generate(&prefix));
+            }
+            Err(error) => return Err(refuse(&op.kind, &name, &error)),
+        }
+    }
+}
+
+/// Objects are stored in their storage version.
+pub(crate) fn store_version(op: &Op, object: &mut Value) {
+    object["apiVersion"] = Value::String(op.kind.storage_api_version());
+}

@@ -1,0 +1,176 @@
+//! The HTTP surface: from a request to its answer.
+
+pub(crate) mod body;
+mod columns;
+mod create;
+pub(crate) mod delete;
+mod jsonpath;
+mod manage;
+mod metadata;
+mod names;
+mod negotiate;
+mod op;
+mod patch;
+pub(crate) mod path;
+mod prepare;
+pub(crate) mod query;
+mod read;
+mod selector;
+mod stream;
+mod table;
+mod update;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+
+use crate::auth::{Attributes, Caller};
+use crate::core::Core;
+use crate::discovery;
+use crate::error::ApiError;
+use body::Body;
+use op::Op;
+use path::{Route, Target};
+use query::Query;
+pub(crate) use read::Pages;
+pub(crate) use update::is_gone;
+
+/// Answers one request.
+pub(crate) async fn handle<B>(core: Arc<Core>, caller: Option<Caller>, request: Request<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let route = path::parse(request.uri().path());
+    let result = route_to(core, caller, route, request).await;
+    result.unwrap_or_else(|error| body::error(&error))
+}
+
+async fn route_to<B>(
+    core: Arc<Core>,
+    caller: Option<Caller>,
+    route: Route,
+    request: Request<B>,
+) -> Result<Response<Body>, ApiError>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if route == Route::Health {
+        return Ok(health(&core));
+    }
+    let caller = caller.ok_or_else(ApiError::unauthorized)?;
+    let target = match route {
+        Route::Resource(target) => target,
+        other => {
+            core.auth.allow_path(&caller, request.method(), request.uri().path())?;
+            let headers = request.headers();
+            return discovery::answer(&core, &other, headers, &Query::parse(request.uri().query()));
+        }
+    };
+    let (parts, body) = request.into_parts();
+    if let Some(review) = crate::auth::review::kind(&target) {
+        let bytes = body::collect(body).await?;
+        return crate::auth::review::answer(&core, &caller, review, body::media_type(&parts.headers), &bytes);
+    }
+    let op = operation(&core, caller, target, &parts.method, &parts.uri, &parts.headers)?;
+    let bytes = match parts.method {
+        Method::GET => Bytes::new(),
+        _ => body::collect(body).await?,
+    };
+    dispatch(op, &parts.method, body::media_type(&parts.headers), bytes).await
+}
+
+fn health(core: &Core) -> Response<Body> {
+    if core.stop.is_cancelled() {
+        return body::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down");
+    }
+    body::text(StatusCode::OK, "ok")
+}
+
+/// Finds the kind, and checks that the caller may.
+fn operation(
+    core: &Arc<Core>,
+    caller: Caller,
+    target: Target,
+    method: &Method,
+    uri: &http::Uri,
+    headers: &HeaderMap,
+) -> Result<Op, ApiError> {
+    let query = Query::parse(uri.query());
+    let verb = verb(method, &target, &query)?;
+    core.auth.allow(&caller, &Attributes::of(verb, &target))?;
+    let kind = core
+        .registry
+        .kinds()
+        .get(&target.group, &target.version, &target.resource)
+        .cloned()
+        .ok_or_else(ApiError::no_such_path)?;
+    let fits = match target.subresource.as_deref() {
+        None => true,
+        Some("status") => kind.status,
+        Some("finalize") => kind.is_namespace(),
+        Some(_) => false,
+    };
+    // A list of a namespaced kind may leave the namespace out; everything else must name it.
+    let placed = if kind.namespaced {
+        target.namespace.is_some() || (target.name.is_none() && matches!(verb, "list" | "watch"))
+    } else {
+        target.namespace.is_none()
+    };
+    if !fits || !placed {
+        return Err(ApiError::no_such_path());
+    }
+    let accept = negotiate::accept(headers)?;
+    let agent = headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("unknown");
+    let manager = query.get("fieldManager").unwrap_or_else(|| agent.split('/').next().unwrap_or(agent)).to_owned();
+    Ok(Op {
+        core: core.clone(),
+        dry_run: query.dry_run()?,
+        validation: query.field_validation()?,
+        caller,
+        kind,
+        target,
+        query,
+        accept,
+        manager,
+        apply: body::media_type(headers).starts_with("application/apply-patch") && *method == Method::PATCH,
+    })
+}
+
+fn verb(method: &Method, target: &Target, query: &Query) -> Result<&'static str, ApiError> {
+    Ok(match (method, target.name.is_some()) {
+        (&Method::GET, _) if query.flag("watch") => "watch",
+        (&Method::GET, true) => "get",
+        (&Method::GET, false) => "list",
+        (&Method::POST, false) => "create",
+        (&Method::PUT, true) => "update",
+        (&Method::PATCH, true) => "patch",
+        (&Method::DELETE, true) => "delete",
+        (&Method::DELETE, false) => "deletecollection",
+        _ => return Err(ApiError::method_not_allowed()),
+    })
+}
+
+async fn dispatch(op: Op, method: &Method, media: &str, bytes: Bytes) -> Result<Response<Body>, ApiError> {
+    match (method, op.target.name.is_some()) {
+        (&Method::GET, _) if op.query.flag("watch") => stream::watch(op).await,
+        (&Method::GET, true) => read::get(&op),
+        (&Method::GET, false) => read::list(&op).await,
+        (&Method::POST, _) => {
+            let object = body::decode(media, &bytes)?;
+            create::create(&op, object, Vec::new()).await
+        }
+        (&Method::PUT, _) => {
+            let object = body::decode(media, &bytes)?;
+            update::replace(&op, object, Vec::new()).await
+        }
+        (&Method::PATCH, _) => patch::patch(&op, media, bytes).await,
+        (&Method::DELETE, named) => {
+            let options = delete::Options::of(&op, media, &bytes)?;
+            if named { delete::delete(&op, &options).await } else { delete::collection(&op, &options).await }
+        }
+        _ => Err(ApiError::method_not_allowed()),
+    }
+}

@@ -1,0 +1,212 @@
+//! get and list.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{Response, StatusCode};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::body::Body;
+use super::negotiate::View;
+use super::op::{Op, set_version, show};
+use super::selector::{Fields, Labels};
+use super::table;
+use crate::core::parse;
+use crate::error::ApiError;
+use crate::store::{Key, Meta, Object, Snapshot};
+
+/// How long a paged list can be continued.
+const PAGE_AGE: Duration = Duration::from_secs(120);
+/// Paged lists that are continued at the same time.
+const PAGES: usize = 64;
+
+/// The moments that paged lists are read at: all pages of a list show the same one.
+#[derive(Default)]
+pub(crate) struct Pages(Mutex<VecDeque<(Instant, Snapshot)>>);
+
+impl Pages {
+    fn keep(&self, snapshot: &Snapshot) {
+        let mut pages = self.0.lock();
+        pages.retain(|(_, s)| s.revision != snapshot.revision);
+        pages.push_back((Instant::now(), snapshot.clone()));
+        while pages.len() > PAGES {
+            pages.pop_front();
+        }
+    }
+
+    fn find(&self, revision: u64) -> Option<Snapshot> {
+        self.0.lock().iter().find(|(_, s)| s.revision == revision).map(|(_, s)| s.clone())
+    }
+
+    /// Lets go of lists that no one continued.
+    pub fn trim(&self) {
+        self.0.lock().retain(|(at, _)| at.elapsed() < PAGE_AGE);
+    }
+}
+
+/// GET of one object.
+pub(crate) fn get(op: &Op) -> Result<Response<Body>, ApiError> {
+    let object = op.core.store.get(&op.key())?.ok_or_else(|| op.missing())?;
+    op.answer(StatusCode::OK, &object, &[])
+}
+
+/// What a list or watch selects.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    pub labels: Labels,
+    pub fields: Fields,
+}
+
+impl Selection {
+    /// From a request's parameters. A name in the path selects it alone.
+    pub fn of(op: &Op) -> Result<Self, ApiError> {
+        let labels = Labels::parse(op.query.get("labelSelector"))?;
+        let mut fields = Fields::parse(op.query.get("fieldSelector"), &op.kind.selectable)?;
+        if let Some(name) = &op.target.name {
+            fields.name = Some(name.clone());
+        }
+        Ok(Self { labels, fields })
+    }
+
+    /// Whether it takes an object.
+    pub fn takes(&self, object: &Object) -> Result<bool, ApiError> {
+        if self.fields.name.as_deref().is_some_and(|name| name != &*object.key.name) {
+            return Ok(false);
+        }
+        if self.labels.is_empty() && !self.fields.needs_object() {
+            return Ok(true);
+        }
+        let value = parse(object)?;
+        Ok(self.labels.matches(&Meta::of(&value).labels) && self.fields.matches(&value))
+    }
+}
+
+/// GET of a collection.
+pub(crate) async fn list(op: &Op) -> Result<Response<Body>, ApiError> {
+    let selection = Selection::of(op)?;
+    let limit = usize::try_from(op.query.number("limit")?.unwrap_or(0)).unwrap_or(usize::MAX);
+    let (snapshot, from) = match op.query.get("continue") {
+        Some(token) => resume(op, token)?,
+        None => (moment(op).await?, None),
+    };
+    let page = page(op, &snapshot, from, limit, &selection)?;
+    let token = page.next.as_ref().map(|key| {
+        op.core.pages.keep(&snapshot);
+        URL_SAFE_NO_PAD.encode(json!([snapshot.revision, key.namespace, key.name]).to_string())
+    });
+    let revision = snapshot.revision.to_string();
+    let bytes = match op.accept.view {
+        View::Object => objects(op, &page.items, &revision, token.as_deref())?,
+        view => {
+            let values: Vec<Value> = page
+                .items
+                .iter()
+                .map(|o| {
+                    parse(o).map(|mut v| {
+                        set_version(&op.kind, &mut v);
+                        v
+                    })
+                })
+                .collect::<Result<_, _>>()?;
+            let value = if view == View::Table {
+                table::table(&op.kind, &op.query, values.into_iter(), &revision, token.as_deref(), true)
+            } else {
+                table::partial_list(values.iter(), &revision, token.as_deref())
+            };
+            Bytes::from(value.to_string())
+        }
+    };
+    op.finish(StatusCode::OK, bytes, &[])
+}
+
+/// The store's state that a list shows, as `resourceVersion` and `resourceVersionMatch` ask.
+async fn moment(op: &Op) -> Result<Snapshot, ApiError> {
+    let asked = op.query.number("resourceVersion")?.unwrap_or(0);
+    let exact = op.query.get("resourceVersionMatch") == Some("Exact");
+    let snapshot = op.core.store.snapshot()?;
+    if asked > snapshot.revision {
+        return Err(ApiError::future_revision(asked, snapshot.revision));
+    }
+    if exact && asked != snapshot.revision {
+        return op.core.pages.find(asked).ok_or_else(|| {
+            ApiError::expired(format!("the resourceVersion {asked} is no longer available: list without it"))
+        });
+    }
+    Ok(snapshot)
+}
+
+fn resume(op: &Op, token: &str) -> Result<(Snapshot, Option<Key>), ApiError> {
+    let bad = || ApiError::bad_request("continue key is not valid");
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| bad())?;
+    let (revision, namespace, name): (u64, String, String) = serde_json::from_slice(&bytes).map_err(|_| bad())?;
+    let snapshot = op.core.pages.find(revision).ok_or_else(|| {
+        ApiError::expired("The provided continue parameter is too old to display a consistent list result. Start the list again without it.")
+    })?;
+    Ok((snapshot, Some(Key::new(&op.kind.storage, &namespace, &name))))
+}
+
+struct Page {
+    items: Vec<Object>,
+    next: Option<Key>,
+}
+
+/// Up to `limit` selected objects. Reads on while the selection leaves too few.
+fn page(
+    op: &Op,
+    snapshot: &Snapshot,
+    mut from: Option<Key>,
+    limit: usize,
+    selection: &Selection,
+) -> Result<Page, ApiError> {
+    let namespace = op.target.namespace.as_deref().or((!op.kind.namespaced).then_some(""));
+    let storage: &Arc<str> = &op.kind.storage;
+    let mut items = Vec::new();
+    loop {
+        let list = snapshot.list(storage, namespace, from.as_ref(), limit)?;
+        let last = list.items.last().map(|o| o.key.clone());
+        for object in list.items {
+            if limit > 0 && items.len() == limit {
+                return Ok(Page { next: items.last().map(|o: &Object| o.key.clone()), items });
+            }
+            if selection.takes(&object)? {
+                items.push(object);
+            }
+        }
+        if !list.more {
+            return Ok(Page { items, next: None });
+        }
+        if limit > 0 && items.len() == limit {
+            return Ok(Page { items, next: last });
+        }
+        from = last;
+    }
+}
+
+/// A list, with the objects' own bytes.
+fn objects(op: &Op, items: &[Object], revision: &str, token: Option<&str>) -> Result<Bytes, ApiError> {
+    let mut meta = json!({"resourceVersion": revision});
+    if let Some(token) = token {
+        meta["continue"] = json!(token);
+    }
+    let size: usize = items.iter().map(|o| o.bytes.len() + 1).sum();
+    let mut out = BytesMut::with_capacity(size + 256);
+    let head = format!(
+        r#"{{"kind":{},"apiVersion":{},"metadata":{meta},"items":["#,
+        json!(op.kind.list_kind),
+        json!(op.kind.api_version())
+    );
+    out.put_slice(head.as_bytes());
+    for (i, object) in items.iter().enumerate() {
+        if i > 0 {
+            out.put_u8(b',');
+        }
+        out.put_slice(&show(&op.kind, object)?);
+    }
+    out.put_slice(b"]}");
+    Ok(out.freeze())
+}

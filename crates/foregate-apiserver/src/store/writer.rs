@@ -1,0 +1,314 @@
+//! The writer's thread: group commit.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use redb::{Database, ReadableDatabase, ReadableTable};
+
+use super::open::{LIMIT, REVISION, REVISION_BLOCK};
+use super::{
+    Durability, Event, EventKind, FLUSH, META, OBJECTS, Object, Observer, Request, Write, WriteError, open,
+};
+
+/// Writes in one transaction at most: bounds how long the first of them waits for the last.
+const BATCH: usize = 512;
+
+type Outcome = Result<Arc<Event>, WriteError>;
+
+pub(super) struct Writer {
+    db: Arc<RwLock<Option<Database>>>,
+    path: PathBuf,
+    requests: Receiver<Request>,
+    observer: Observer,
+    revision: u64,
+    limit: u64,
+    /// Committed and acknowledged, not yet on disk; what must be written again if the file has to be reopened.
+    unflushed: BTreeMap<Vec<u8>, Option<(u64, Bytes)>>,
+    flush_at: Option<Instant>,
+    broken: bool,
+    /// The events of a commit that was begun: if it fails, only the reopened file tells whether it took place.
+    in_doubt: Vec<Arc<Event>>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        db: Arc<RwLock<Option<Database>>>,
+        path: PathBuf,
+        requests: Receiver<Request>,
+        observer: Observer,
+        revision: u64,
+        limit: u64,
+    ) -> Self {
+        Self {
+            db,
+            path,
+            requests,
+            observer,
+            revision,
+            limit,
+            unflushed: BTreeMap::new(),
+            flush_at: None,
+            broken: false,
+            in_doubt: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            let first = match self.flush_at {
+                None => self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => self.requests.recv_timeout(at.saturating_duration_since(Instant::now())),
+            };
+            match first {
+                Ok(request) => self.batch(request),
+                Err(RecvTimeoutError::Timeout) => self.flush(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.finish();
+    }
+
+    fn batch(&mut self, first: Request) {
+        let mut requests = vec![first];
+        while requests.len() < BATCH
+            && let Ok(next) = self.requests.try_recv()
+        {
+            requests.push(next);
+        }
+        let (writes, replies): (Vec<Write>, Vec<_>) = requests.into_iter().map(|r| (r.write, r.reply)).unzip();
+        let result = self.recover().and_then(|()| self.commit(&writes));
+        match result {
+            Ok(outcomes) => {
+                let events: Vec<Arc<Event>> = outcomes.iter().filter_map(|o| o.as_ref().ok().cloned()).collect();
+                if !events.is_empty() {
+                    (self.observer)(&events);
+                }
+                for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                    let _ = reply.send(outcome.map(|event| event.object.clone()));
+                }
+            }
+            Err(error) => {
+                let error = self.failed(&error);
+                for reply in replies {
+                    let _ = reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// One transaction with all of `writes` whose expectations hold.
+    fn commit(&mut self, writes: &[Write]) -> Result<Vec<Outcome>, redb::Error> {
+        let shared = self.db.clone();
+        let db = shared.read();
+        let Some(db) = db.as_ref() else { return Err(redb::Error::DatabaseClosed) };
+        let mut transaction = db.begin_write()?;
+        let needs_block = self.revision + writes.len() as u64 >= self.limit;
+        let flush_due = self.flush_at.is_some_and(|at| at <= Instant::now());
+        let durable =
+            needs_block || flush_due || writes.iter().any(|w| w.durability == Durability::Immediate);
+        transaction.set_durability(if durable { redb::Durability::Immediate } else { redb::Durability::None })?;
+        let limit = if needs_block { self.revision + writes.len() as u64 + REVISION_BLOCK } else { self.limit };
+        let mut revision = self.revision;
+        let mut outcomes = Vec::with_capacity(writes.len());
+        {
+            let mut table = transaction.open_table(OBJECTS)?;
+            for write in writes {
+                outcomes.push(put(&mut table, write, &mut revision)?);
+            }
+        }
+        if revision == self.revision {
+            transaction.abort()?;
+            return Ok(outcomes);
+        }
+        {
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(REVISION, revision)?;
+            if needs_block {
+                meta.insert(LIMIT, limit)?;
+            }
+        }
+        self.in_doubt = outcomes.iter().filter_map(|o| o.as_ref().ok().cloned()).collect();
+        transaction.commit()?;
+        self.in_doubt.clear();
+        (self.revision, self.limit) = (revision, limit);
+        if durable {
+            self.unflushed.clear();
+            self.flush_at = None;
+        } else {
+            self.remember(&outcomes);
+        }
+        Ok(outcomes)
+    }
+
+    fn remember(&mut self, outcomes: &[Outcome]) {
+        for event in outcomes.iter().flatten() {
+            let object = &event.object;
+            let state = (event.kind != EventKind::Deleted).then(|| (object.revision, object.bytes.clone()));
+            self.unflushed.insert(object.key.encode(), state);
+        }
+        self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH);
+    }
+
+    /// Puts what was acknowledged without an fsync on disk.
+    fn flush(&mut self) {
+        let result = self.recover().and_then(|()| self.flush_now());
+        if let Err(error) = result {
+            let _ = self.failed(&error);
+            self.flush_at = Some(Instant::now() + FLUSH);
+        }
+    }
+
+    fn flush_now(&mut self) -> Result<(), redb::Error> {
+        let shared = self.db.clone();
+        let db = shared.read();
+        let Some(db) = db.as_ref() else { return Err(redb::Error::DatabaseClosed) };
+        let mut transaction = db.begin_write()?;
+        transaction.set_durability(redb::Durability::Immediate)?;
+        transaction.open_table(META)?.insert(REVISION, self.revision)?;
+        transaction.commit()?;
+        self.unflushed.clear();
+        self.flush_at = None;
+        Ok(())
+    }
+
+    /// Notes a failure; the next write reopens the file first.
+    fn failed(&mut self, error: &redb::Error) -> WriteError {
+        self.broken = true;
+        tracing::error!(%error, path = %self.path.display(), "the store could not be written");
+        let full = matches!(error, redb::Error::Io(io)
+            if matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded));
+        if full {
+            WriteError::Full { path: self.path.display().to_string() }
+        } else {
+            WriteError::Failed(error.to_string())
+        }
+    }
+
+    /// After a failure: redb refuses all further work on the file, so it is opened anew, and what was acknowledged
+    /// but not yet on disk is written again.
+    fn recover(&mut self) -> Result<(), redb::Error> {
+        if !self.broken {
+            return Ok(());
+        }
+        let shared = self.db.clone();
+        let mut slot = shared.write();
+        // The file must be closed before it can be opened again.
+        drop(slot.take());
+        let db = open::database(&self.path).map_err(|e| match e {
+            super::OpenError::Io { source, .. } => redb::Error::Io(source),
+            other => redb::Error::Corrupted(other.to_string()),
+        })?;
+        // Whatever happens below, readers get back what is on disk.
+        let db = slot.insert(db);
+        let events = std::mem::take(&mut self.in_doubt);
+        let last = events.last().map_or(0, |e| e.object.revision);
+        if last > 0 && db.begin_read()?.open_table(META)?.get(REVISION)?.is_some_and(|v| v.value() >= last) {
+            // The commit that was reported as failed did take place. Who waited for it was told that it failed,
+            // which a client must expect of any error; watchers must see it.
+            self.revision = last;
+            self.unflushed.clear();
+            (self.observer)(&events);
+        }
+        self.rewrite(db)?;
+        self.unflushed.clear();
+        self.flush_at = None;
+        self.broken = false;
+        Ok(())
+    }
+
+    /// Writes again what was acknowledged and not yet on disk, and begins a new block of revisions: those of the
+    /// failed transaction are never used again.
+    fn rewrite(&mut self, db: &Database) -> Result<(), redb::Error> {
+        let start = self.limit.max(self.revision);
+        let mut transaction = db.begin_write()?;
+        transaction.set_durability(redb::Durability::Immediate)?;
+        {
+            let mut table = transaction.open_table(OBJECTS)?;
+            for (key, state) in &self.unflushed {
+                match state {
+                    Some((revision, json)) => drop(table.insert(key.as_slice(), encode(*revision, json).as_slice())?),
+                    None => drop(table.remove(key.as_slice())?),
+                }
+            }
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(REVISION, start)?;
+            meta.insert(LIMIT, start + REVISION_BLOCK)?;
+        }
+        transaction.commit()?;
+        (self.revision, self.limit) = (start, start + REVISION_BLOCK);
+        Ok(())
+    }
+
+    /// A clean end: everything on disk, and the rest of the block of revisions given back.
+    fn finish(mut self) {
+        if !self.unflushed.is_empty() {
+            self.flush();
+        }
+        let mut slot = self.db.write();
+        if let Some(db) = slot.take() {
+            if let Err(error) = give_back(&db, self.revision) {
+                tracing::warn!(%error, "the store's last transaction failed; revisions will skip ahead");
+            }
+            if let Err(error) = db.close() {
+                tracing::warn!(%error, "the store was not closed cleanly; it will be checked at the next start");
+            }
+        }
+    }
+}
+
+fn give_back(db: &Database, revision: u64) -> Result<(), redb::Error> {
+    let mut transaction = db.begin_write()?;
+    transaction.set_durability(redb::Durability::Immediate)?;
+    transaction.open_table(META)?.insert(LIMIT, revision + 1)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn encode(revision: u64, json: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(8 + json.len());
+    out.extend_from_slice(&revision.to_be_bytes());
+    out.extend_from_slice(json);
+    out
+}
+
+/// Checks one write and puts it into the transaction.
+fn put(
+    table: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+    write: &Write,
+    revision: &mut u64,
+) -> Result<Outcome, redb::Error> {
+    let key = write.key.encode();
+    let current = table.get(key.as_slice())?.and_then(|v| v.value().first_chunk::<8>().map(|b| u64::from_be_bytes(*b)));
+    match (write.expect, current) {
+        (None, Some(_)) => return Ok(Err(WriteError::Exists)),
+        (Some(_), None) => return Ok(Err(WriteError::Missing)),
+        (Some(expected), Some(current)) if expected != current => return Ok(Err(WriteError::Changed { current })),
+        _ => {}
+    }
+    *revision += 1;
+    let bytes = write.draft.finish(*revision);
+    if write.delete {
+        table.remove(key.as_slice())?;
+    } else {
+        let mut value = table.insert_reserve(key.as_slice(), 8 + bytes.len())?;
+        let (head, tail) = value.as_mut().split_at_mut(8);
+        head.copy_from_slice(&revision.to_be_bytes());
+        tail.copy_from_slice(&bytes);
+    }
+    let kind = match (write.delete, current) {
+        (true, _) => EventKind::Deleted,
+        (false, None) => EventKind::Added,
+        (false, Some(_)) => EventKind::Modified,
+    };
+    Ok(Ok(Arc::new(Event {
+        kind,
+        object: Object { key: write.key.clone(), revision: *revision, bytes },
+        meta: write.meta.clone(),
+        old: write.old.clone(),
+    })))
+}
