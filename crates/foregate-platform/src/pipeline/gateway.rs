@@ -1,0 +1,92 @@
+//! What is known of one gateway beyond its objects.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use foregate_api::claim::ClaimListener;
+use foregate_api::proxy::ProxyListener;
+
+use crate::merge::Merge;
+use crate::pipeline::refusal::History;
+use crate::status::Unmet;
+
+/// One gateway: its inventory and what was derived from it.
+#[derive(Debug, Default)]
+pub(crate) struct Gateway {
+    /// Names of its claims, in its namespace.
+    pub claims: BTreeSet<String>,
+    /// Names of the Address objects that are its.
+    pub addresses: BTreeSet<String>,
+    /// Names of its GatewayInstances.
+    pub instances: BTreeSet<String>,
+    /// Address objects that are being created for it.
+    pub assigning: BTreeMap<String, IpAddr>,
+    /// Names of its claims in order of precedence.
+    pub order: Vec<String>,
+    /// The merge of its claims' listeners.
+    pub merge: Merge,
+    /// Its addresses as text, the requested ones in the order of the request.
+    pub owned: Vec<String>,
+    /// Why it lacks an address.
+    pub unmet: Option<Unmet>,
+    /// The template that is missing to make its proxy.
+    pub template_missing: Option<String>,
+    /// What the translator was told of it last.
+    pub fed: Option<Fed>,
+    /// Sequence of what was published for it last; 0: nothing yet.
+    pub sequence: u64,
+    /// Per claim: the sequence that published its listeners as they are now.
+    pub published: HashMap<String, u64>,
+    /// Claims whose listeners go out with the next publication.
+    pub unpublished: BTreeSet<String>,
+    /// Whose the published resources are, and were.
+    pub history: History,
+    /// Listeners that an engine refused, by resource name, with its words.
+    pub refused_listeners: BTreeMap<String, String>,
+}
+
+/// What the translator knows of a gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Fed {
+    pub uid: Option<String>,
+    pub generation: Option<i64>,
+    pub listeners: Vec<ProxyListener>,
+    pub addresses: Vec<String>,
+}
+
+impl Fed {
+    /// The listeners of one claim.
+    pub(crate) fn of<'a>(&'a self, claim: &'a str) -> impl Iterator<Item = &'a ClaimListener> {
+        self.listeners.iter().filter(move |entry| entry.claim == claim).map(|entry| &entry.listener)
+    }
+
+    /// Whether a claim is served the same by both.
+    pub(crate) fn same_for(&self, other: &Self, claim: &str) -> bool {
+        self.uid == other.uid
+            && self.generation == other.generation
+            && self.addresses == other.addresses
+            && self.of(claim).eq(other.of(claim))
+    }
+}
+
+impl Gateway {
+    /// Nothing of it is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.claims.is_empty() && self.addresses.is_empty() && self.instances.is_empty() && self.assigning.is_empty()
+    }
+
+    /// The highest sequence that some claim waits for.
+    pub(crate) fn awaited(&self) -> u64 {
+        self.published.values().copied().max().unwrap_or_default()
+    }
+
+    /// What an engine said against listeners on a port, by resource name: `<protocol class>-<port>`.
+    pub(crate) fn refused_port(&self, port: u16) -> Option<&String> {
+        let suffix = format!("-{port}");
+        self.refused_listeners.iter().find(|(name, _)| name.ends_with(&suffix)).map(|(_, message)| message)
+    }
+}
+
+/// An owner of a resource: UID and generation.
+pub(crate) type OwnerKey = (Arc<str>, i64);

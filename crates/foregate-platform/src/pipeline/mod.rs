@@ -1,0 +1,284 @@
+//! The one task's state: what the API holds, what follows from it, what is published and what is to be written.
+//!
+//! No I/O in here. [`Pipeline::take`] takes in what has happened, [`Pipeline::step`] draws the consequences of all of it
+//! at once: first what is published (so that a route's change is on its way to the engines at once), then what is
+//! written. Everything is level-triggered: a gateway that something touched is looked at as a whole, and what is there
+//! already is neither published nor written again.
+//!
+//! One file per step: `observe` (what a change touches), `shape` (claims to gateway, addresses, instances), `address`,
+//! `publish` (translation, sequences, refusals), `report` (statuses).
+
+mod address;
+mod gateway;
+mod observe;
+mod publish;
+mod refusal;
+mod report;
+mod shape;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use foregate_api::address::{Address, AddressPool, ProxyRef};
+use foregate_api::{
+    GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayInstance, GatewayProxy, GatewayRoute, GatewayTemplate,
+};
+use foregate_translate::{ObjectRef, Translator};
+use foregate_xds::{Cache, Event};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+
+use crate::outbox::{Kind, Outbox, Target, Write};
+use crate::presence::Presences;
+use crate::revision::{Record, Step};
+use crate::store::{Key, Seen, Store};
+use crate::PlatformOptions;
+use address::Pools;
+use gateway::Gateway;
+
+/// A change in the API.
+#[derive(Debug)]
+pub(crate) enum Observation {
+    Claim(Seen<GatewayClaim>),
+    Proxy(Seen<GatewayProxy>),
+    Address(Seen<Address>),
+    Pool(Seen<AddressPool>),
+    Template(Seen<GatewayTemplate>),
+    Instance(Seen<GatewayInstance>),
+    Route(Seen<GatewayRoute>),
+    Backend(Seen<GatewayBackend>),
+    Slice(Seen<GatewayEndpointSlice>),
+    Secret(Seen<Secret>),
+}
+
+/// How many kinds are watched: so many first lists must be there before anything is done.
+pub(crate) const KINDS: usize = 10;
+
+/// The server's answer to a create or a patch.
+#[derive(Clone, Debug)]
+pub(crate) enum Object {
+    Claim(Arc<GatewayClaim>),
+    Proxy(Arc<GatewayProxy>),
+    Address(Arc<Address>),
+    Pool(Arc<AddressPool>),
+    Instance(Arc<GatewayInstance>),
+    Route(Arc<GatewayRoute>),
+    Backend(Arc<GatewayBackend>),
+}
+
+/// How a write ended.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    /// Created or patched.
+    Written(Box<Object>),
+    /// There is no such object, or not any more.
+    Missing,
+    /// There is one of that name already, or the UID is another's.
+    Conflict,
+    /// Anything else; it is tried again.
+    Failed(String),
+}
+
+/// Something that has happened.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Observed(Observation),
+    Xds(Event),
+    Done(Target, Write, Outcome),
+    /// Look at everything again.
+    Resync,
+}
+
+/// The state of the platform.
+pub(crate) struct Pipeline {
+    options: PlatformOptions,
+    cache: Cache,
+    translator: Translator,
+    stores: Stores,
+    /// Kinds whose first list is here.
+    listed: usize,
+    started: bool,
+    gateways: HashMap<ProxyRef, Gateway>,
+    pools: Pools,
+    presences: Presences,
+    outbox: Outbox,
+    /// What translation or an engine says against objects.
+    problems: HashMap<ObjectRef, String>,
+    /// For the translator, since the last step.
+    changes: Vec<foregate_translate::Input>,
+    /// Gateways to be shaped anew.
+    reshape: BTreeSet<ProxyRef>,
+    /// Gateways whose statuses are to be looked at.
+    restate: BTreeSet<ProxyRef>,
+    /// Routes and backends whose statuses are to be looked at.
+    reconsider: BTreeSet<Target>,
+    /// Gateways that lack an address.
+    unmet: BTreeSet<ProxyRef>,
+    /// Gateways of which nothing is left.
+    gone: Vec<ProxyRef>,
+    /// What this step has published, for ConfigRevisions.
+    steps: BTreeMap<ProxyRef, Step>,
+    records: Vec<Record>,
+}
+
+#[derive(Default)]
+pub(crate) struct Stores {
+    claims: Store<GatewayClaim>,
+    proxies: Store<GatewayProxy>,
+    addresses: Store<Address>,
+    pools: Store<AddressPool>,
+    templates: Store<GatewayTemplate>,
+    instances: Store<GatewayInstance>,
+    routes: Store<GatewayRoute>,
+    backends: Store<GatewayBackend>,
+    slices: Store<GatewayEndpointSlice>,
+    secrets: Store<Secret>,
+}
+
+/// What a step wants done outside.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub writes: Vec<(Target, Write)>,
+    pub records: Vec<Record>,
+}
+
+impl Pipeline {
+    pub(crate) fn new(options: PlatformOptions, cache: Cache, now: Instant) -> Self {
+        let translator = Translator::new(foregate_translate::Options { port_offset: options.port_offset });
+        let presences = Presences::new(now, options.settle, options.reconnect_grace);
+        Self {
+            options,
+            cache,
+            translator,
+            stores: Stores::default(),
+            listed: 0,
+            started: false,
+            gateways: HashMap::new(),
+            pools: Pools::default(),
+            presences,
+            outbox: Outbox::default(),
+            problems: HashMap::new(),
+            changes: Vec::new(),
+            reshape: BTreeSet::new(),
+            restate: BTreeSet::new(),
+            reconsider: BTreeSet::new(),
+            unmet: BTreeSet::new(),
+            gone: Vec::new(),
+            steps: BTreeMap::new(),
+            records: Vec::new(),
+        }
+    }
+
+    /// Takes in what has happened, without acting on it.
+    pub(crate) fn take(&mut self, input: Input, now: Instant, clock: Timestamp) {
+        match input {
+            Input::Observed(observation) => self.observe(observation),
+            Input::Xds(event) => self.heard(event, now, clock),
+            Input::Done(target, write, outcome) => self.done(&target, &write, outcome, now),
+            Input::Resync => {
+                self.reshape.extend(self.gateways.keys().cloned());
+                self.pools.rebuild(&self.stores.pools, &self.stores.addresses);
+            }
+        }
+    }
+
+    /// Draws the consequences of all that was taken in: publishes at once, and returns what is to be written now.
+    pub(crate) fn step(&mut self, now: Instant, clock: Timestamp) -> Effects {
+        if self.listed < KINDS {
+            return Effects::default();
+        }
+        let first = !self.started;
+        if first {
+            self.begin();
+        }
+        let expired = self.presences.expire(now);
+        self.restate.extend(expired);
+        self.shape_all(now);
+        self.publish();
+        if first {
+            // From here on streams are answered: everything that there is, is published.
+            self.cache.start();
+            self.started = true;
+        }
+        self.report(now, clock);
+        Effects { writes: self.outbox.take_due(now), records: std::mem::take(&mut self.records) }
+    }
+
+    /// When [`Pipeline::step`] has something to do even if nothing happens.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        if !self.started {
+            return None;
+        }
+        self.outbox.next_due().into_iter().chain(self.presences.next_deadline()).min()
+    }
+
+    /// Whether all first lists are here.
+    pub(crate) fn is_started(&self) -> bool {
+        self.started
+    }
+
+    /// What only a start has to do: instances that were there are expected back, and objects that an engine refused
+    /// stay refused until their next generation.
+    fn begin(&mut self) {
+        self.pools.rebuild(&self.stores.pools, &self.stores.addresses);
+        for (_, instance) in self.stores.instances.iter() {
+            if instance.status.as_ref().is_some_and(|status| status.connected || status.ready) {
+                self.presences.recall(&instance.spec.proxy, &instance.spec.node);
+            }
+        }
+        let refused = self.stores.routes.iter().filter_map(|(_, route)| refusal::remembered(route));
+        self.changes.extend(refused);
+        tracing::info!(
+            claims = self.stores.claims.len(),
+            gateways = self.stores.proxies.len(),
+            routes = self.stores.routes.len(),
+            "caught up with the API"
+        );
+    }
+
+    fn done(&mut self, target: &Target, write: &Write, outcome: Outcome, now: Instant) {
+        let failed = matches!(outcome, Outcome::Failed(_) | Outcome::Conflict);
+        self.outbox.done(target, failed, now);
+        match outcome {
+            Outcome::Written(object) => self.written(*object),
+            Outcome::Missing => self.missing(target, write),
+            Outcome::Conflict => self.conflict(target, write),
+            Outcome::Failed(error) => {
+                tracing::warn!(kind = ?target.kind, object = %target.key, error, "a write failed; it is tried again");
+            }
+        }
+        self.touch(target, write);
+    }
+
+    /// Looks again at whatever decides on this object.
+    fn touch(&mut self, target: &Target, write: &Write) {
+        match target.kind {
+            Kind::Route | Kind::Backend => drop(self.reconsider.insert(target.clone())),
+            Kind::Pool => self.pools.touch(&target.key.name),
+            Kind::Claim => {
+                let claim = self.stores.claims.get(&target.key);
+                self.restate.extend(claim.map(|claim| crate::bind::proxy_of(claim)));
+            }
+            Kind::Proxy => drop(self.reshape.insert(proxy_ref(&target.key))),
+            Kind::Instance | Kind::Address => self.reshape.extend(self.decider(target, write)),
+        }
+    }
+
+    /// The gateway that an Address or GatewayInstance belongs or is to belong to.
+    fn decider(&self, target: &Target, write: &Write) -> Option<ProxyRef> {
+        match write {
+            Write::CreateAddress(address) => address.spec.proxy.clone(),
+            Write::CreateInstance(instance) => Some(instance.spec.proxy.clone()),
+            _ if target.kind == Kind::Address => self.stores.addresses.get(&target.key)?.spec.proxy.clone(),
+            _ => self.stores.instances.get(&target.key).map(|instance| instance.spec.proxy.clone()),
+        }
+    }
+}
+
+fn proxy_ref(key: &Key) -> ProxyRef {
+    ProxyRef { namespace: key.namespace.clone(), name: key.name.clone() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! Translation, publication, and what engines say to it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use foregate_api::address::ProxyRef;
+use foregate_api::instance::Nack;
+use foregate_api::revision::Refusal;
+use foregate_translate::{Input as Translate, Output, Report};
+use foregate_xds::{Event, Instance};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+
+use crate::bind::{group_of, proxy_of, proxy_of_group};
+use crate::outbox::{Kind, Target};
+use crate::pipeline::Pipeline;
+use crate::pipeline::gateway::OwnerKey;
+use crate::revision::{Record, Step};
+use crate::store::Key;
+
+/// Type URL of listeners: what is wrong with one is a claim's or the template's, never a route's.
+const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
+
+type ResourceKey = (&'static str, Arc<str>);
+type Published = (ResourceKey, Arc<str>, Arc<[OwnerKey]>);
+
+/// A resource id as type URL and name. A macro, since this crate doesn't know foregate-envoy's types by name.
+macro_rules! key {
+    ($id:expr) => {
+        ($id.kind.type_url(), $id.name.clone())
+    };
+}
+
+macro_rules! owners {
+    ($owners:expr) => {
+        $owners.iter().map(|owner| (owner.uid.clone(), owner.generation)).collect::<Arc<[OwnerKey]>>()
+    };
+}
+
+impl Pipeline {
+    /// Translates what has changed and publishes what follows.
+    pub(super) fn publish(&mut self) {
+        if !self.changes.is_empty() {
+            let Output { deltas, reports, mut causes, mut changes, .. } =
+                self.translator.apply(std::mem::take(&mut self.changes));
+            for (proxy, delta) in deltas {
+                let applied = self.presences.applied(&proxy).unwrap_or_default();
+                let set: Vec<_> = delta.set.iter().map(|it| (key!(it.id), it.version.clone(), owners!(it.owners))).collect();
+                let removed: Vec<_> = delta.remove.iter().map(|it| key!(it)).collect();
+                let sequence = self.cache.apply(&group_of(&proxy), delta);
+                self.record(&proxy, sequence, applied, set, &removed);
+                if let Some(changes) = changes.remove(&proxy).filter(|changes| !changes.is_empty()) {
+                    self.step_of(&proxy).changes = changes;
+                    self.step_of(&proxy).causes = causes.remove(&proxy).unwrap_or_default();
+                }
+            }
+            reports.into_iter().for_each(|report| self.reported(report));
+        }
+        self.mark_published();
+        self.records.extend(std::mem::take(&mut self.steps).into_values().map(|step| Record::Step(Box::new(step))));
+        for proxy in self.gone.drain(..) {
+            self.cache.remove_group(&group_of(&proxy));
+            self.records.push(Record::Gone(proxy));
+        }
+    }
+
+    /// What is written down of this step for a gateway.
+    fn step_of(&mut self, proxy: &ProxyRef) -> &mut Step {
+        let object = self.stores.proxies.get(&Key::from(proxy));
+        self.steps.entry(proxy.clone()).or_insert_with(|| Step {
+            proxy: proxy.clone(),
+            uid: object.and_then(|object| object.uid()),
+            baseline: !self.started,
+            pinned: object.and_then(|object| object.spec.pinned_revision.clone()),
+            causes: Vec::new(),
+            changes: Vec::new(),
+            refusals: Vec::new(),
+        })
+    }
+
+    /// Writes down a refusal of a route, for each gateway that it is attached to.
+    fn note_refusal(&mut self, key: &Key, message: &str) {
+        let Some(route) = self.stores.routes.get(key).cloned() else { return };
+        let claims = route.spec.attachments.iter().map(|attachment| Key::new(&key.namespace, &attachment.claim));
+        let proxies: BTreeSet<ProxyRef> =
+            claims.filter_map(|key| self.stores.claims.get(&key).map(|claim| proxy_of(claim))).collect();
+        for proxy in proxies {
+            let refusal = Refusal { origin: route.spec.origin.clone(), message: message.to_owned() };
+            self.step_of(&proxy).refusals.push(refusal);
+        }
+    }
+
+    /// Keeps what a later refusal is judged by.
+    fn record(&mut self, proxy: &ProxyRef, sequence: u64, applied: u64, set: Vec<Published>, removed: &[ResourceKey]) {
+        let Some(gateway) = self.gateways.get_mut(proxy) else { return };
+        gateway.sequence = sequence;
+        let mut relieved = false;
+        for (id, version, owners) in set {
+            relieved |= id.0 == LISTENER && gateway.refused_listeners.remove(&*id.1).is_some();
+            if !owners.is_empty() {
+                gateway.history.set(id, sequence, version, owners, applied);
+            }
+        }
+        for id in removed {
+            relieved |= id.0 == LISTENER && gateway.refused_listeners.remove(&*id.1).is_some();
+            gateway.history.remove(id);
+        }
+        if relieved {
+            self.restate.insert(proxy.clone());
+        }
+    }
+
+    /// The listeners that went out now are known by their gateway's sequence.
+    fn mark_published(&mut self) {
+        for proxy in &self.restate {
+            let Some(gateway) = self.gateways.get_mut(proxy).filter(|gateway| gateway.fed.is_some()) else { continue };
+            if gateway.sequence == 0 {
+                // Nothing to publish is published too: its engines wait for an answer.
+                gateway.sequence = self.cache.apply(&group_of(proxy), Default::default());
+            }
+            for claim in std::mem::take(&mut gateway.unpublished) {
+                gateway.published.insert(claim, gateway.sequence);
+            }
+        }
+    }
+
+    /// What translation says of an object.
+    fn reported(&mut self, Report { object, owner, problem }: Report) {
+        if let Some(problem) = &problem {
+            tracing::info!(%object, owner = %owner.uid, generation = owner.generation, problem, "refused");
+            if object.kind == "GatewayRoute" {
+                self.note_refusal(&Key::new(&*object.key.namespace, &*object.key.name), problem);
+            }
+        }
+        let key = Key::new(&*object.key.namespace, &*object.key.name);
+        match object.kind {
+            "GatewayRoute" => drop(self.reconsider.insert(Target { kind: Kind::Route, key })),
+            "GatewayBackend" => drop(self.reconsider.insert(Target { kind: Kind::Backend, key })),
+            "GatewayProxy" => drop(self.restate.insert(object.key.proxy_ref())),
+            // Secrets and the like: whose listeners use them is found when the gateways are looked at.
+            _ => self.restate.extend(self.gateways.keys().filter(|it| it.namespace == key.namespace).cloned()),
+        }
+        match problem {
+            Some(problem) => drop(self.problems.insert(object, problem)),
+            None => drop(self.problems.remove(&object)),
+        }
+    }
+
+    /// What a stream says.
+    pub(super) fn heard(&mut self, event: Event, now: Instant, clock: Timestamp) {
+        let (Event::Connected(instance) | Event::Disconnected(instance)) = &event else {
+            return self.answered(event, clock);
+        };
+        let Some(proxy) = proxy_of_group(&instance.group) else { return };
+        let known = self.gateways.get(&proxy);
+        if matches!(event, Event::Connected(_)) {
+            tracing::info!(group = %instance.group, node = %instance.node, "an instance has connected");
+            let sequence = known.map(|gateway| gateway.sequence).unwrap_or_default();
+            self.presences.connected(&proxy, &instance.node, sequence);
+        } else {
+            tracing::info!(group = %instance.group, node = %instance.node, "an instance has disconnected");
+            self.presences.disconnected(&proxy, &instance.node, now);
+            let name = crate::bind::instance_name(&proxy, &instance.node);
+            if known.is_none_or(|gateway| !gateway.instances.contains(&name)) {
+                self.presences.forget(&proxy, &instance.node);
+            }
+            if known.is_some_and(|gateway| gateway.claims.is_empty()) {
+                self.reshape.insert(proxy.clone());
+            }
+        }
+        self.restate.insert(proxy);
+    }
+
+    fn answered(&mut self, event: Event, clock: Timestamp) {
+        match event {
+            Event::Progress { instance, applied } => {
+                let Some(proxy) = proxy_of_group(&instance.group) else { return };
+                let before = self.presences.applied(&proxy).unwrap_or_default();
+                let ready = self.presences.progress(&proxy, &instance.node, applied);
+                if ready || self.gateways.get(&proxy).is_some_and(|gateway| gateway.awaited() > before) {
+                    self.restate.insert(proxy);
+                }
+            }
+            Event::Nacked { instance, id: refused, version, owners, message } => {
+                self.refused(&instance, key!(refused), &version, &owners!(owners), message, clock);
+            }
+            Event::Connected(_) | Event::Disconnected(_) => {}
+        }
+    }
+
+    /// An engine has refused a resource: whoever made it what it is, is held back.
+    fn refused(
+        &mut self,
+        instance: &Instance,
+        id: ResourceKey,
+        version: &str,
+        owners: &[OwnerKey],
+        message: String,
+        clock: Timestamp,
+    ) {
+        tracing::warn!(group = %instance.group, node = %instance.node, kind = id.0, name = %id.1, message, "refused");
+        let Some(proxy) = proxy_of_group(&instance.group) else { return };
+        let nack = Nack {
+            type_url: id.0.to_owned(),
+            resources: vec![id.1.to_string()],
+            message: message.clone(),
+            time: Time(Timestamp::from_second(clock.as_second()).unwrap_or(clock)),
+        };
+        self.presences.nacked(&proxy, &instance.node, nack);
+        self.restate.insert(proxy.clone());
+        let applied = self.presences.applied(&proxy).unwrap_or_default();
+        let Some(gateway) = self.gateways.get_mut(&proxy) else { return };
+        let blame = gateway.history.blame(&id, version, owners, applied);
+        if id.0 == LISTENER && !blame.certain {
+            // The template served before, so it is what the listener asks for: a port that is taken, for example.
+            gateway.refused_listeners.insert(id.1.to_string(), message);
+            return;
+        }
+        for (uid, generation) in blame.culprits {
+            self.changes.push(Translate::Quarantine { uid, generation, message: message.clone() });
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Statuses: what is to be said of each object, against what is said.
+
+use std::time::Instant;
+
+use foregate_api::GatewayClaim;
+use foregate_api::address::ProxyRef;
+use foregate_api::backend::GatewayBackendStatus;
+use foregate_api::claim::GatewayClaimStatus;
+use foregate_api::route::GatewayRouteStatus;
+use foregate_translate::ObjectRef;
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt as _};
+use serde::Serialize;
+
+use crate::bind::{instance_name, nodes_for};
+use crate::outbox::{Kind, Target, Write};
+use crate::pipeline::Pipeline;
+use crate::pipeline::gateway::Gateway;
+use crate::pipeline::observe::translator_key;
+use crate::presence::Serving;
+use crate::status::claim::{Binding, ClaimFacts, ListenerFacts, claim_status};
+use crate::status::instance::instance_status;
+use crate::status::proxy::{ProxyFacts, proxy_status};
+use crate::status::{self, Unmet};
+use crate::store::Key;
+
+impl Pipeline {
+    /// Says what is to be written of everything that something touched.
+    pub(super) fn report(&mut self, now: Instant, clock: Timestamp) {
+        let mut wants = Vec::new();
+        for proxy in std::mem::take(&mut self.restate) {
+            self.report_gateway(&proxy, clock, &mut wants);
+        }
+        for target in std::mem::take(&mut self.reconsider) {
+            let write = self.by_problem(&target, clock);
+            wants.push((target, write));
+        }
+        for pool in self.pools.take_touched() {
+            let key = Key::cluster(&pool);
+            let write = self.stores.pools.get(&key).zip(self.pools.status(&pool)).and_then(|(object, wanted)| {
+                write(&**object, object.status.as_ref(), wanted, &[])
+            });
+            wants.push((Target { kind: Kind::Pool, key }, write));
+        }
+        for (target, write) in wants {
+            self.outbox.want(target, write, now);
+        }
+    }
+
+    fn report_gateway(&self, proxy: &ProxyRef, clock: Timestamp, wants: &mut Vec<(Target, Option<Write>)>) {
+        let Some(gateway) = self.gateways.get(proxy) else { return };
+        let key = Key::from(proxy);
+        let object = self.stores.proxies.get(&key);
+        let template = object.and_then(|_| self.problem("GatewayProxy", &key));
+        let replicas = object.map_or(0, |object| object.spec.template.replicas);
+        let nodes = if object.is_some() { nodes_for(proxy, replicas, &self.options.nodes) } else { Vec::new() };
+        let serving = self.presences.serving(proxy, &nodes);
+        for claim in gateway.order.iter().filter_map(|name| self.stores.claims.get(&Key::new(&proxy.namespace, name))) {
+            let wanted = self.claim_status(gateway, claim, object.is_some().then_some(&*proxy.name), template, serving, clock);
+            let write = write(&**claim, claim.status.as_ref(), wanted, status::claim::OPTIONAL);
+            wants.push((Target { kind: Kind::Claim, key: Key::of(&**claim) }, write));
+        }
+        // A gateway that nobody claims is on its way out, or is an operator's own and is described all the same.
+        let Some(object) = object.filter(|_| gateway.fed.is_some()) else { return };
+        if gateway.order.is_empty() && self.outbox.is_busy(&Target { kind: Kind::Proxy, key: key.clone() }) {
+            return;
+        }
+        let facts = ProxyFacts {
+            proxy: object,
+            addresses: &gateway.owned,
+            claims: gateway.order.clone(),
+            listeners: &gateway.merge.listeners,
+            unmet: gateway.unmet.as_ref(),
+            template_problem: template,
+            published: (gateway.unpublished.is_empty() && gateway.sequence > 0).then(|| gateway.awaited()),
+            serving,
+        };
+        let write_proxy = write(&**object, object.status.as_ref(), proxy_status(&facts, clock), status::proxy::OPTIONAL);
+        wants.push((Target { kind: Kind::Proxy, key }, write_proxy));
+        for node in nodes {
+            let key = Key::cluster(instance_name(proxy, node));
+            let Some(instance) = self.stores.instances.get(&key) else { continue };
+            let wanted = instance_status(instance, self.presences.of(proxy, node));
+            let write = wanted.and_then(|wanted| write(&**instance, instance.status.as_ref(), wanted, status::instance::OPTIONAL));
+            wants.push((Target { kind: Kind::Instance, key }, write));
+        }
+    }
+
+    fn claim_status(
+        &self,
+        gateway: &Gateway,
+        claim: &GatewayClaim,
+        proxy: Option<&str>,
+        template: Option<&str>,
+        serving: Serving,
+        clock: Timestamp,
+    ) -> GatewayClaimStatus {
+        let name = claim.name_any();
+        let binding = match (proxy, &gateway.template_missing) {
+            (Some(proxy), _) => Binding::Bound(proxy.to_owned()),
+            (None, Some(template)) => Binding::TemplateMissing(template.clone()),
+            (None, None) => Binding::Creating,
+        };
+        let other = lacking(gateway, claim);
+        let facts = ClaimFacts {
+            claim,
+            binding,
+            addresses: &gateway.owned,
+            unmet: gateway.unmet.as_ref().or(other.as_ref()),
+            listeners: self.listeners(gateway, claim),
+            template_problem: template,
+            published: gateway.published.get(&name).copied(),
+            serving,
+            pinned: None,
+        };
+        claim_status(&facts, clock)
+    }
+
+    /// What came of each listener of a claim.
+    fn listeners(&self, gateway: &Gateway, claim: &GatewayClaim) -> Vec<ListenerFacts> {
+        let name = claim.name_any();
+        let namespace = claim.namespace().unwrap_or_default();
+        let verdicts = gateway.merge.verdicts.iter().filter(|verdict| verdict.claim == name);
+        let facts = |verdict: &crate::merge::Verdict| {
+            let listener = claim.spec.listeners.iter().find(|listener| listener.name == verdict.listener)?;
+            let certificates = listener.tls.iter().flat_map(|tls| &tls.certificates);
+            let secret = certificates.clone().find_map(|name| self.problem("Secret", &Key::new(&namespace, name)));
+            let refused = gateway
+                .refused_port(listener.port)
+                .map(|message| format!("the engine refused it: {message}"))
+                .or_else(|| secret.map(|problem| format!("its certificate can't be used: {problem}")));
+            Some(ListenerFacts { name: listener.name.clone(), conflict: verdict.conflict.clone(), refused })
+        };
+        verdicts.filter_map(facts).collect()
+    }
+
+    fn problem(&self, kind: &'static str, key: &Key) -> Option<&str> {
+        self.problems.get(&ObjectRef { kind, key: translator_key(key) }).map(String::as_str)
+    }
+
+    /// The status of an object that says something by exception only.
+    fn by_problem(&self, target: &Target, clock: Timestamp) -> Option<Write> {
+        let optional = status::problem::OPTIONAL;
+        if target.kind == Kind::Route {
+            let route = self.stores.routes.get(&target.key)?;
+            let problem = self.problem("GatewayRoute", &target.key);
+            let previous = route.status.as_ref().map_or(&[][..], |status| &status.conditions);
+            let conditions = status::problem::accepted(previous, problem, route.metadata.generation, clock);
+            let silent = conditions.is_empty() && previous.is_empty();
+            let wanted = GatewayRouteStatus { origin_generation: route.spec.origin.generation, conditions };
+            return (!silent).then(|| write(&**route, route.status.as_ref(), wanted, optional)).flatten();
+        }
+        let backend = self.stores.backends.get(&target.key)?;
+        let problem = self.problem("GatewayBackend", &target.key);
+        let previous = backend.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        let conditions = status::problem::accepted(previous, problem, backend.metadata.generation, clock);
+        let silent = conditions.is_empty() && previous.is_empty();
+        (!silent).then(|| write(&**backend, backend.status.as_ref(), GatewayBackendStatus { conditions }, optional)).flatten()
+    }
+}
+
+/// A claim that shares a gateway has no say in its addresses, unless it came first.
+fn lacking(gateway: &Gateway, claim: &GatewayClaim) -> Option<Unmet> {
+    let missing = claim.spec.addresses.iter().find(|wanted| {
+        let wanted: Option<std::net::IpAddr> = wanted.parse().ok();
+        !gateway.owned.iter().any(|owned| owned.parse().ok() == wanted && wanted.is_some())
+    })?;
+    let is_first = gateway.order.first() == Some(&claim.name_any());
+    (!is_first && !gateway.owned.is_empty()).then(|| Unmet {
+        reason: "AddressNotUsable",
+        message: format!(
+            "{missing} isn't an address of the gateway that it shares ({}); ask for one of these, or for none",
+            gateway.owned.join(", ")
+        ),
+    })
+}
+
+/// A write of a status, if it says something else than the present one.
+fn write<K: Resource, S: Serialize + PartialEq>(object: &K, present: Option<&S>, wanted: S, optional: &[&str]) -> Option<Write> {
+    if present == Some(&wanted) {
+        return None;
+    }
+    let uid = object.meta().uid.clone()?;
+    let status = status::patch(&uid, &wanted, optional)?;
+    Some(Write::Status { uid, status })
+}

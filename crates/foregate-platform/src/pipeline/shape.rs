@@ -1,0 +1,196 @@
+//! Claims to gateway: proxy, addresses, instances, and what the translator is told.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+use std::time::Instant;
+
+use foregate_api::address::ProxyRef;
+use foregate_api::instance::{GatewayInstance, GatewayInstanceSpec};
+use foregate_api::proxy::{GatewayProxy, GatewayProxySpec, GatewayProxyStatus};
+use foregate_api::{GatewayClaim, GatewayTemplate};
+use foregate_translate::{Change, Input as Translate};
+use kube::{Resource, ResourceExt as _};
+
+use crate::bind::{MANAGED_BY, MANAGER, instance_name, nodes_for, precedence};
+use crate::merge::merge;
+use crate::outbox::{Kind, Target, Write};
+use crate::pipeline::Pipeline;
+use crate::pipeline::address::requests;
+use crate::pipeline::gateway::Fed;
+use crate::store::Key;
+
+impl Pipeline {
+    /// Shapes every gateway that something touched; the eldest first, so that it gets the last free address.
+    pub(super) fn shape_all(&mut self, now: Instant) {
+        while !self.reshape.is_empty() {
+            let mut touched: Vec<_> = std::mem::take(&mut self.reshape)
+                .into_iter()
+                .map(|proxy| (self.claims_of(&proxy).into_iter().next(), proxy))
+                .collect();
+            touched.sort_by(|(a, p), (b, q)| {
+                let by_age = match (a, b) {
+                    (Some(a), Some(b)) => precedence(a, b),
+                    _ => Ordering::Equal,
+                };
+                by_age.then_with(|| p.cmp(q))
+            });
+            for (_, proxy) in touched {
+                self.shape(&proxy, now);
+            }
+        }
+    }
+
+    /// A gateway's claims in order of precedence.
+    pub(super) fn claims_of(&self, proxy: &ProxyRef) -> Vec<Arc<GatewayClaim>> {
+        let Some(gateway) = self.gateways.get(proxy) else { return Vec::new() };
+        let key = |name: &String| Key::new(&proxy.namespace, name);
+        let mut claims: Vec<_> =
+            gateway.claims.iter().filter_map(|name| self.stores.claims.get(&key(name)).cloned()).collect();
+        claims.sort_by(|a, b| precedence(a, b));
+        claims
+    }
+
+    fn shape(&mut self, proxy: &ProxyRef, now: Instant) {
+        let claims = self.claims_of(proxy);
+        let Some(gateway) = self.gateways.get_mut(proxy) else { return };
+        gateway.order = claims.iter().map(|claim| claim.name_any()).collect();
+        gateway.merge = merge(claims.iter().map(|claim| &**claim));
+        let object = self.stores.proxies.get(&Key::from(proxy)).cloned();
+        let target = Target { kind: Kind::Proxy, key: Key::from(proxy) };
+        self.restate.insert(proxy.clone());
+        match object {
+            Some(object) if !claims.is_empty() || !is_ours(&*object) => {
+                let asked = requests(claims.first().map(|claim| &**claim), &object.spec.requested_addresses).to_vec();
+                self.assign(proxy, &object.spec.template.pool, &asked, now);
+                self.place(proxy, object.spec.template.replicas, now);
+                self.feed(proxy, &object);
+            }
+            None if !claims.is_empty() => self.make(proxy, &claims, target, now),
+            _ => self.tear_down(proxy, target, now),
+        }
+    }
+
+    /// Makes the proxy from the template that the first claim names.
+    fn make(&mut self, proxy: &ProxyRef, claims: &[Arc<GatewayClaim>], target: Target, now: Instant) {
+        let Some(eldest) = claims.first() else { return };
+        let key = Key::new(&proxy.namespace, &eldest.spec.template);
+        let template = self.stores.templates.get(&key).cloned();
+        let Some(gateway) = self.gateways.get_mut(proxy) else { return };
+        gateway.template_missing = template.is_none().then(|| eldest.spec.template.clone());
+        let write = template.map(|template| Write::CreateProxy(Box::new(new_proxy(proxy, eldest, &template))));
+        self.outbox.want(target, write, now);
+    }
+
+    /// One instance per node; instances on other nodes go.
+    fn place(&mut self, proxy: &ProxyRef, replicas: u32, now: Instant) {
+        let nodes = nodes_for(proxy, replicas, &self.options.nodes);
+        let wanted: Vec<(String, &str)> = nodes.iter().map(|node| (instance_name(proxy, node), *node)).collect();
+        let Some(gateway) = self.gateways.get(proxy) else { return };
+        let mut writes = Vec::new();
+        for (name, node) in wanted.iter().filter(|(name, _)| !gateway.instances.contains(name)) {
+            let mut instance =
+                GatewayInstance::new(name, GatewayInstanceSpec { proxy: proxy.clone(), node: (*node).to_owned() });
+            instance.labels_mut().insert(MANAGED_BY.into(), MANAGER.into());
+            writes.push((name.clone(), Some(Write::CreateInstance(Box::new(instance)))));
+        }
+        let surplus = gateway.instances.iter().filter(|name| wanted.iter().all(|(wanted, _)| wanted != *name));
+        writes.extend(surplus.map(|name| (name.clone(), self.delete_instance(name))));
+        for (name, write) in writes {
+            self.outbox.want(Target { kind: Kind::Instance, key: Key::cluster(name) }, write, now);
+        }
+    }
+
+    fn delete_instance(&self, name: &str) -> Option<Write> {
+        self.stores.instances.get(&Key::cluster(name)).and_then(|instance| delete(&**instance))
+    }
+
+    /// Tells the translator what the gateway is now, if it is something else than before.
+    fn feed(&mut self, proxy: &ProxyRef, object: &Arc<GatewayProxy>) {
+        let Some(gateway) = self.gateways.get_mut(proxy) else { return };
+        gateway.template_missing = None;
+        let addresses = gateway.owned.clone();
+        // Without an address there is nothing to listen on.
+        let listeners = if addresses.is_empty() { Vec::new() } else { gateway.merge.listeners.clone() };
+        let fed = Fed { uid: object.uid(), generation: object.metadata.generation, listeners, addresses };
+        gateway.published.retain(|claim, _| gateway.order.contains(claim));
+        if gateway.fed.as_ref() == Some(&fed) {
+            return;
+        }
+        for claim in &gateway.order {
+            let same = gateway.published.contains_key(claim)
+                && gateway.fed.as_ref().is_some_and(|before| before.same_for(&fed, claim));
+            if !same {
+                gateway.published.remove(claim);
+                gateway.unpublished.insert(claim.clone());
+            }
+        }
+        let mut overlay = GatewayProxy::clone(object);
+        overlay.status = Some(GatewayProxyStatus {
+            addresses: fed.addresses.clone(),
+            listeners: fed.listeners.clone(),
+            ..Default::default()
+        });
+        gateway.fed = Some(fed);
+        self.changes.push(Translate::Proxy(Change::Set(Arc::new(overlay))));
+    }
+
+    /// The last claim is out: everything goes. Addresses go last, when no instance can listen on them any more.
+    fn tear_down(&mut self, proxy: &ProxyRef, target: Target, now: Instant) {
+        let object = self.stores.proxies.get(&target.key).cloned();
+        let write = object.as_ref().and_then(|object| delete(&**object));
+        self.outbox.want(target, write, now);
+        self.unmet.remove(proxy);
+        let Some(gateway) = self.gateways.get_mut(proxy) else { return };
+        gateway.unmet = None;
+        let outbox = &mut self.outbox;
+        gateway.assigning.retain(|name, address| {
+            let target = Target { kind: Kind::Address, key: Key::cluster(name) };
+            outbox.want(target.clone(), None, now);
+            let busy = outbox.is_busy(&target);
+            if !busy {
+                self.pools.free(*address);
+            }
+            busy
+        });
+        let instances: Vec<String> = gateway.instances.iter().cloned().collect();
+        let addresses: Vec<String> = gateway.addresses.iter().cloned().collect();
+        for name in &instances {
+            let write = self.delete_instance(name);
+            self.outbox.want(Target { kind: Kind::Instance, key: Key::cluster(name) }, write, now);
+        }
+        let listening = !instances.is_empty() || self.presences.any_connected(proxy);
+        if !listening {
+            for name in &addresses {
+                self.release(name, now);
+            }
+        }
+        if object.is_none() && !listening && self.gateways.get(proxy).is_some_and(|gateway| gateway.is_empty()) {
+            self.gateways.remove(proxy);
+            self.restate.remove(proxy);
+            self.gone.push(proxy.clone());
+        }
+    }
+}
+
+/// Whether the platform made it, and so may remove it.
+fn is_ours(proxy: &GatewayProxy) -> bool {
+    proxy.labels().get(MANAGED_BY).is_some_and(|manager| manager == MANAGER)
+}
+
+fn delete<K: Resource>(object: &K) -> Option<Write> {
+    let meta = object.meta();
+    meta.uid.clone().filter(|_| meta.deletion_timestamp.is_none()).map(|uid| Write::Delete { uid })
+}
+
+fn new_proxy(proxy: &ProxyRef, eldest: &GatewayClaim, template: &GatewayTemplate) -> GatewayProxy {
+    let spec = GatewayProxySpec {
+        template_name: eldest.spec.template.clone(),
+        template: template.spec.clone(),
+        requested_addresses: eldest.spec.addresses.clone(),
+        pinned_revision: None,
+    };
+    let mut object = GatewayProxy::new(&proxy.name, spec);
+    object.metadata.namespace = Some(proxy.namespace.clone());
+    object.labels_mut().insert(MANAGED_BY.into(), MANAGER.into());
+    object
+}

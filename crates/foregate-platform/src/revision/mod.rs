@@ -1,0 +1,146 @@
+//! ConfigRevisions: what was published, written down after the fact, never in a change's path.
+//!
+//! The pipeline sends a [`Record`] per published step. One task gathers them per gateway (`chain`) and writes at most
+//! one revision a second for each: steps in between become one. If the API is away, steps wait and grow together.
+
+mod chain;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use foregate_api::address::ProxyRef;
+use foregate_api::revision::{ConfigRevision, Refusal};
+use foregate_api::Origin;
+use jiff::Timestamp;
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::{Client, ResourceExt as _};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use chain::Chain;
+
+/// One step in a gateway's configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    /// The gateway.
+    pub proxy: ProxyRef,
+    /// UID of its GatewayProxy.
+    pub uid: Option<String>,
+    /// Published when the platform started: nothing has happened, unless something did while it was away.
+    pub baseline: bool,
+    /// The revision that the gateway is held at, which is kept.
+    pub pinned: Option<String>,
+    /// The users' objects that caused it.
+    pub causes: Vec<Origin>,
+    /// What changed, with what was before.
+    pub changes: Vec<foregate_translate::ResourceChange>,
+    /// What was refused.
+    pub refusals: Vec<Refusal>,
+}
+
+/// What the pipeline says.
+#[derive(Debug)]
+pub(crate) enum Record {
+    Step(Box<Step>),
+    /// A gateway is no more.
+    Gone(ProxyRef),
+}
+
+/// An encoded resource (type URL, message) as JSON; none if it can't be read.
+pub type TextOf = fn(type_url: &str, body: &[u8]) -> Option<String>;
+
+/// Writes revisions until the shutdown. `text` renders old resources.
+pub(crate) async fn keep(
+    client: Client,
+    namespace: Option<String>,
+    text: TextOf,
+    mut records: mpsc::UnboundedReceiver<Record>,
+    shutdown: CancellationToken,
+) {
+    let Some(mut chains) = read_all(&client, namespace.as_deref(), &shutdown).await else { return };
+    loop {
+        let deadline = chains.values().filter_map(Chain::due).min();
+        let alarm = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            record = records.recv() => match record {
+                Some(Record::Step(step)) => chains.entry(step.proxy.clone()).or_default().absorb(*step, Instant::now()),
+                Some(Record::Gone(proxy)) => if let Some(chain) = chains.remove(&proxy) {
+                    remove(&client, &proxy, chain.names()).await;
+                },
+                None => return,
+            },
+            () = alarm => {
+                let now = Instant::now();
+                for (proxy, chain) in chains.iter_mut().filter(|(_, chain)| chain.due().is_some_and(|at| at <= now)) {
+                    write(&client, proxy, chain, text).await;
+                }
+            }
+        }
+    }
+}
+
+async fn write(client: &Client, proxy: &ProxyRef, chain: &mut Chain, text: TextOf) {
+    let api: Api<ConfigRevision> = Api::namespaced(client.clone(), &proxy.namespace);
+    for draft in chain.drafts(proxy, Timestamp::now(), text) {
+        match api.create(&PostParams::default(), &draft.revision).await {
+            Ok(_) => chain.written(draft, Instant::now()),
+            Err(kube::Error::Api(status)) if status.code == 409 => return chain.skip_number(Instant::now()),
+            Err(error) => {
+                tracing::warn!(proxy = proxy.name, %error, "a ConfigRevision couldn't be written; it is tried again");
+                return chain.failed(Instant::now());
+            }
+        }
+    }
+    remove(client, proxy, chain.take_surplus()).await;
+}
+
+async fn remove(client: &Client, proxy: &ProxyRef, names: Vec<String>) {
+    let api: Api<ConfigRevision> = Api::namespaced(client.clone(), &proxy.namespace);
+    for name in names {
+        match api.delete(&name, &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            // Its owner is the GatewayProxy, with which it goes in the end.
+            Err(error) => tracing::warn!(name, %error, "an old ConfigRevision couldn't be deleted"),
+        }
+    }
+}
+
+/// The revisions that there are; none: shutdown.
+async fn read_all(
+    client: &Client,
+    namespace: Option<&str>,
+    shutdown: &CancellationToken,
+) -> Option<HashMap<ProxyRef, Chain>> {
+    let api: Api<ConfigRevision> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let mut wait = Duration::from_millis(100);
+    loop {
+        match api.list(&ListParams::default()).await {
+            Ok(list) => return Some(sort(list.items)),
+            Err(error) => tracing::warn!(%error, "ConfigRevisions couldn't be read; it is tried again"),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return None,
+            () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(30)),
+        }
+    }
+}
+
+fn sort(mut revisions: Vec<ConfigRevision>) -> HashMap<ProxyRef, Chain> {
+    revisions.sort_by_key(|revision| revision.spec.number);
+    let mut chains: HashMap<ProxyRef, Chain> = HashMap::new();
+    for revision in revisions {
+        let namespace = revision.namespace().unwrap_or_default();
+        chains.entry(ProxyRef { namespace, name: revision.spec.proxy.clone() }).or_default().recall(&revision);
+    }
+    chains
+}

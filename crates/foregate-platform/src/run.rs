@@ -1,0 +1,168 @@
+//! The shell around the pipeline: channels in, tasks out.
+
+use std::time::Instant;
+
+use foregate_xds::{Cache, Event};
+use jiff::Timestamp;
+use kube::api::Api;
+use kube::core::NamespaceResourceScope;
+use kube::{Client, Resource};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::outbox::{Target, Write};
+use crate::pipeline::{Input, Observation, Outcome, Pipeline};
+use crate::revision::{Record, keep};
+use crate::watch::watch;
+use crate::write::perform;
+use crate::{PlatformError, PlatformOptions};
+
+/// At most so many inputs are taken in before consequences are drawn, so that a flood delays nobody for long.
+const BATCH: usize = 512;
+/// At most so many writes are under way.
+const WRITES: usize = 64;
+
+/// Runs the platform until the shutdown.
+///
+/// Needs the foregate.dev kinds to be installed in the API that `client` reaches. Publishes to `cache`; a cache made
+/// with `started: false` begins to answer once everything is published. `events` is what the cache was made with.
+///
+/// # Errors
+/// When it is configured to do nothing, or when the xDS server goes away. Errors of the API are never fatal: what
+/// failed is tried again.
+pub async fn run(
+    client: Client,
+    options: PlatformOptions,
+    cache: Cache,
+    events: mpsc::UnboundedReceiver<Event>,
+    shutdown: CancellationToken,
+) -> Result<(), PlatformError> {
+    if options.nodes.is_empty() {
+        return Err(PlatformError::NoNodes);
+    }
+    // Dropped at the end of this function, which ends the watches with it.
+    let stop = shutdown.child_token();
+    let _stopped = stop.clone().drop_guard();
+    let observations = watch_all(&client, &options, &stop);
+    let (records, taken) = mpsc::unbounded_channel();
+    let text = options.revision_text.unwrap_or(|_, _| None);
+    tokio::spawn(keep(client.clone(), options.namespace.clone(), text, taken, stop));
+    let mut resync = tokio::time::interval(options.resync);
+    resync.reset();
+    let pipeline = Pipeline::new(options, cache, Instant::now());
+    let shell = Shell { client, pipeline, observations, events, records, writes: JoinSet::new(), waiting: Vec::new() };
+    shell.run(resync, shutdown).await
+}
+
+struct Shell {
+    client: Client,
+    pipeline: Pipeline,
+    observations: mpsc::Receiver<Observation>,
+    events: mpsc::UnboundedReceiver<Event>,
+    records: mpsc::UnboundedSender<Record>,
+    writes: JoinSet<(Target, Write, Outcome)>,
+    /// Writes beyond what may be under way; the next is the last.
+    waiting: Vec<(Target, Write)>,
+}
+
+impl Shell {
+    async fn run(mut self, mut resync: tokio::time::Interval, shutdown: CancellationToken) -> Result<(), PlatformError> {
+        loop {
+            let deadline = self.pipeline.next_deadline();
+            let alarm = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let input = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                observed = self.observations.recv() => Some(Input::Observed(observed.ok_or(PlatformError::WatchesEnded)?)),
+                event = self.events.recv() => Some(Input::Xds(event.ok_or(PlatformError::EventsEnded)?)),
+                Some(done) = self.writes.join_next() => ended(done),
+                () = alarm => None,
+                _ = resync.tick() => Some(Input::Resync),
+            };
+            self.turn(input);
+        }
+    }
+
+    /// Takes in an input and all that is ready with it, then acts.
+    fn turn(&mut self, input: Option<Input>) {
+        let (now, clock) = (Instant::now(), Timestamp::now());
+        if let Some(input) = input {
+            self.pipeline.take(input, now, clock);
+        }
+        for _ in 0..BATCH {
+            let Some(input) = self.ready() else { break };
+            self.pipeline.take(input, now, clock);
+        }
+        let effects = self.pipeline.step(now, clock);
+        for record in effects.records {
+            // The other side ends only with us.
+            let _ = self.records.send(record);
+        }
+        self.waiting.extend(effects.writes.into_iter().rev());
+        while self.writes.len() < WRITES
+            && let Some((target, write)) = self.waiting.pop()
+        {
+            let client = self.client.clone();
+            self.writes.spawn(async move {
+                let outcome = perform(client, &target, &write).await;
+                (target, write, outcome)
+            });
+        }
+    }
+
+    fn ready(&mut self) -> Option<Input> {
+        if let Ok(observed) = self.observations.try_recv() {
+            return Some(Input::Observed(observed));
+        }
+        if let Ok(event) = self.events.try_recv() {
+            return Some(Input::Xds(event));
+        }
+        self.writes.try_join_next().and_then(ended)
+    }
+}
+
+/// A write's task never panics and is never aborted before the end.
+fn ended(done: Result<(Target, Write, Outcome), tokio::task::JoinError>) -> Option<Input> {
+    match done {
+        Ok((target, write, outcome)) => Some(Input::Done(target, write, outcome)),
+        Err(error) => {
+            tracing::error!(%error, "a write has died");
+            None
+        }
+    }
+}
+
+fn watch_all(client: &Client, options: &PlatformOptions, stop: &CancellationToken) -> mpsc::Receiver<Observation> {
+    let (sender, receiver) = mpsc::channel(1024);
+    let streaming = options.streaming_lists;
+    macro_rules! start {
+        ($api:expr, $wrap:path) => {
+            tokio::spawn(watch($api, streaming, $wrap, sender.clone(), stop.clone()))
+        };
+    }
+    let namespace = options.namespace.as_deref();
+    start!(spaced(client, namespace), Observation::Claim);
+    start!(spaced(client, namespace), Observation::Proxy);
+    start!(Api::all(client.clone()), Observation::Address);
+    start!(Api::all(client.clone()), Observation::Pool);
+    start!(spaced(client, namespace), Observation::Template);
+    start!(Api::all(client.clone()), Observation::Instance);
+    start!(spaced(client, namespace), Observation::Route);
+    start!(spaced(client, namespace), Observation::Backend);
+    start!(spaced(client, namespace), Observation::Slice);
+    start!(spaced(client, namespace), Observation::Secret);
+    receiver
+}
+
+fn spaced<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(client: &Client, namespace: Option<&str>) -> Api<K> {
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}

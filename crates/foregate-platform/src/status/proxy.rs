@@ -1,0 +1,76 @@
+//! GatewayProxy.status.
+
+use foregate_api::GatewayProxy;
+use foregate_api::proxy::{GatewayProxyStatus, ProxyListener};
+use jiff::Timestamp;
+
+use crate::conditions::{Finding, settle};
+use crate::presence::Serving;
+use crate::status::Unmet;
+use crate::status::claim::counts;
+
+/// Fields that may be absent.
+pub(crate) const OPTIONAL: &[&str] = &["addresses", "claims", "listeners", "conditions"];
+
+/// All that a proxy's status is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct ProxyFacts<'a> {
+    pub proxy: &'a GatewayProxy,
+    pub addresses: &'a [String],
+    /// In order of precedence.
+    pub claims: Vec<String>,
+    pub listeners: &'a [ProxyListener],
+    pub unmet: Option<&'a Unmet>,
+    pub template_problem: Option<&'a str>,
+    /// The sequence that published it as it is now; none: not yet.
+    pub published: Option<u64>,
+    pub serving: Serving,
+}
+
+/// A proxy's status.
+pub(crate) fn proxy_status(facts: &ProxyFacts<'_>, now: Timestamp) -> GatewayProxyStatus {
+    let empty = GatewayProxyStatus::default();
+    let previous = facts.proxy.status.as_ref().unwrap_or(&empty);
+    let generation = facts.proxy.metadata.generation;
+    let template = match facts.template_problem {
+        Some(problem) => Finding::no("TemplateValid", "Invalid", problem),
+        None => Finding::yes("TemplateValid", "Valid", "the template renders"),
+    };
+    let findings = [programmed(facts, previous), template];
+    GatewayProxyStatus {
+        observed_generation: generation.unwrap_or_default(),
+        addresses: facts.addresses.to_vec(),
+        claims: facts.claims.clone(),
+        listeners: facts.listeners.to_vec(),
+        conditions: settle(&previous.conditions, findings, generation, now),
+        instances: counts(facts.serving, previous.instances),
+    }
+}
+
+fn programmed(facts: &ProxyFacts<'_>, previous: &GatewayProxyStatus) -> Finding {
+    let no = |reason, message: &str| Finding::no("Programmed", reason, message);
+    if let Some(unmet) = facts.unmet {
+        return no(unmet.reason, &unmet.message);
+    }
+    if facts.addresses.is_empty() {
+        return no("AddressNotAssigned", "an address is being assigned");
+    }
+    let Some(published) = facts.published else { return no("Pending", "the configuration is being made") };
+    let yes = Finding::yes("Programmed", "Programmed", "every connected instance serves it");
+    match facts.serving {
+        Serving::Uncertain => {
+            let same = previous.listeners == facts.listeners && previous.addresses == facts.addresses;
+            let was = crate::conditions::find(&previous.conditions, "Programmed");
+            if same && was.is_some_and(|condition| condition.status == "True") {
+                yes
+            } else {
+                no("Pending", "waiting for the instances to connect")
+            }
+        }
+        Serving::Known { counts, .. } if counts.connected == 0 => no("NoResources", "no instance is connected"),
+        Serving::Known { counts, applied } if counts.ready == 0 || applied < published => {
+            no("Pending", "waiting for the instances to acknowledge")
+        }
+        Serving::Known { .. } => yes,
+    }
+}

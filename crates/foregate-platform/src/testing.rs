@@ -1,0 +1,40 @@
+//! Makings for tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use foregate_api::GatewayClaim;
+use foregate_api::claim::{ClaimListener, GatewayClaimSpec, ListenerProtocol};
+use foregate_api::origin::Origin;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+pub(crate) fn origin(kind: &str, name: &str, created: &str) -> Origin {
+    Origin {
+        cluster: "local".into(),
+        group: "gateway.networking.k8s.io".into(),
+        kind: kind.into(),
+        namespace: "default".into(),
+        name: name.into(),
+        uid: format!("uid-{name}"),
+        generation: 1,
+        creation_timestamp: Some(Time(created.parse().unwrap())),
+    }
+}
+
+pub(crate) fn claim(name: &str, created: &str) -> GatewayClaim {
+    let spec = GatewayClaimSpec {
+        origin: origin("Gateway", name, created),
+        template: "default".into(),
+        sharing_key: None,
+        addresses: vec![],
+        listeners: vec![listener("http", 8080, ListenerProtocol::Http, None)],
+    };
+    let mut claim = GatewayClaim::new(name, spec);
+    claim.metadata.namespace = Some("tenant-default".into());
+    claim.metadata.uid = Some(format!("claim-{name}"));
+    claim.metadata.generation = Some(1);
+    claim.metadata.resource_version = Some("1".into());
+    claim
+}
+
+pub(crate) fn listener(name: &str, port: u16, protocol: ListenerProtocol, hostname: Option<&str>) -> ClaimListener {
+    ClaimListener { name: name.into(), port, protocol, hostname: hostname.map(Into::into), tls: None }
+}
