@@ -5,6 +5,7 @@
 //!
 //! - [`from_yaml`], [`decode_yaml`] and their siblings read text strictly, through Any, and report every mistake with
 //!   line, column and field path ([`Diagnostic`]).
+//! - [`validate()`] checks an encoded message by Envoy's rules, every violation at once.
 //! - [`to_json`], [`to_yaml`] show a resource to people; [`message_to_json`] is exact.
 //! - [`descriptors`] has every message's descriptor with Envoy's options, and is what all of this works on.
 
@@ -14,8 +15,11 @@ mod diagnostic;
 mod node;
 mod parse;
 mod path;
+mod plan;
 mod print;
 pub mod resource;
+mod validate;
+mod wire;
 
 pub use diagnostic::Diagnostic;
 pub use envoy_types::pb;
@@ -23,3 +27,4 @@ pub use parse::{decode_json, decode_yaml, from_json, from_yaml, from_yaml_docume
 pub use print::{PrintError, REDACTED, decode, message_to_json, to_json, to_yaml};
 pub use prost_reflect::DynamicMessage;
 pub use resource::{Delta, Owner, Resource, ResourceId, ResourceKind};
+pub use validate::{Violation, validate};

@@ -102,14 +102,16 @@ pub struct Resource {
 }
 
 impl Resource {
-    /// Encodes a message, and hashes it.
+    /// Encodes a message canonically, and hashes it. The message must be of the kind that `id` says.
     pub fn new(
         id: ResourceId,
         message: &impl prost::Message,
         needs: impl Into<Arc<[ResourceId]>>,
         owners: impl Into<Arc<[Owner]>>,
     ) -> Self {
-        let body = Bytes::from(message.encode_to_vec());
+        let mut body = message.encode_to_vec();
+        crate::canonical::sort(id.kind.type_url(), &mut body);
+        let body = Bytes::from(body);
         let version = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&body)).into();
         Self { id, version, body, needs: needs.into(), owners: owners.into() }
     }

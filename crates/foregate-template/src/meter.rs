@@ -103,11 +103,14 @@ pub(crate) fn charge_values(values: &[Value]) -> Result<(), String> {
     charge(size)
 }
 
-/// Refuses to build a string of that length.
+/// Refuses a string or list that takes so many bytes; nothing is charged.
+pub(crate) fn within(bytes: usize) -> Result<(), String> {
+    if bytes > METER.get().value { Err(exceed(Exceeded::Value)) } else { Ok(()) }
+}
+
+/// Refuses to build a string or list of so many bytes, and charges it otherwise.
 pub(crate) fn fits(bytes: usize) -> Result<(), String> {
-    if bytes > METER.get().value {
-        return Err(exceed(Exceeded::Value));
-    }
+    within(bytes)?;
     charge(bytes)
 }
 

@@ -49,8 +49,8 @@ fn unbalanced_blocks() {
         ("a{{ end }}b", Some((1, 1)), "without its block"),
         ("a{{ else }}b", Some((1, 1)), "without its block"),
         ("{{ if .s }}{{ end }}{{ end }}", Some((1, 4)), "without its block"),
-        ("{{ if }}x{{ end }}", Some((1, 7)), "empty command"),
-        ("{{ \"a }}", Some((1, 4)), ""),
+        ("{{ if }}x{{ end }}", Some((1, 9)), "empty command"),
+        ("{{ \"a }}", Some((1, 10)), "unterminated string"),
         ("{{ define \"x\" }}a{{ end }}{{ define \"x\" }}b{{ end }}", Some((1, 1)), "twice"),
         ("{{", Some((1, 1)), "unclosed"),
     ];

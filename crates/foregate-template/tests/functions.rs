@@ -161,7 +161,7 @@ fn templates_and_control_flow() {
         (r#"{{ range .null }}x{{ else }}none{{ end }}"#, "none"),
         (r#"{{ with .deep.a }}{{ .b.c }}{{ end }}{{ with .empty }}x{{ else with .name }}{{ . }}{{ end }}"#, "7edge"),
         (r#"{{ range until 9 }}{{ if eq . 2 }}{{ continue }}{{ else if gt . 3 }}{{ break }}{{ end }}{{ . }}{{ end }}"#, "013"),
-        ("a {{- 1 -}} b {{/* note */}}c", "a1bc"),
+        ("a {{- 1 -}} b {{/* note */}}c", "a1b c"),
         (r#"{{ block "b" .name }}[{{ . }}]{{ end }}"#, "[edge]"),
         ("<no value>", "<no value>"),
     ]);

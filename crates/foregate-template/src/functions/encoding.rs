@@ -46,7 +46,9 @@ fn print_yaml(value: &Value) -> Result<Value, String> {
 }
 
 fn parse_yaml(source: &str) -> Result<Value, String> {
-    let json: Json = serde_saphyr::from_str(source).map_err(|error| {
+    // YAML 1.2: `yes` is a string.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let json: Json = serde_saphyr::from_str_with_options(source, options).map_err(|error| {
         let at = error.location().map(|at| format!(" in line {}, column {}", at.line(), at.column()));
         format!("not YAML{}: {}", at.unwrap_or_default(), error.without_snippet())
     })?;

@@ -5,7 +5,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::args::Args;
 use super::{Entry, heavy};
-use crate::meter::{charge, fits};
+use crate::meter::{charge, within};
 use crate::value::{list, text};
 
 pub(crate) const TABLE: &[Entry] = &[
@@ -56,9 +56,7 @@ fn replace(args: Args<'_>, groups: bool) -> Result<Value, String> {
         let before = out.len();
         if groups { found.expand(replacement, &mut out) } else { out.push_str(replacement) }
         charge(out.len() - before)?;
-        if out.len() > source.len() {
-            fits(out.len()).map(|()| ())?;
-        }
+        within(out.len())?;
     }
     out.push_str(source.get(end..).unwrap_or_default());
     Ok(text(out))
