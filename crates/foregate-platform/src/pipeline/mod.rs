@@ -213,11 +213,6 @@ impl Pipeline {
         self.outbox.next_due().into_iter().chain(self.presences.next_deadline()).min()
     }
 
-    /// Whether all first lists are here.
-    pub(crate) fn is_started(&self) -> bool {
-        self.started
-    }
-
     /// What only a start has to do: instances that were there are expected back, and objects that an engine refused
     /// stay refused until their next generation.
     fn begin(&mut self) {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use foregate_api::GatewayClaim;
 use foregate_api::address::ProxyRef;
 use foregate_api::backend::GatewayBackendStatus;
-use foregate_api::claim::GatewayClaimStatus;
+use foregate_api::claim::{ClaimListener, GatewayClaimStatus};
 use foregate_api::route::GatewayRouteStatus;
 use foregate_translate::ObjectRef;
 use jiff::Timestamp;
@@ -17,7 +17,9 @@ use crate::outbox::{Kind, Target, Write};
 use crate::pipeline::Pipeline;
 use crate::pipeline::gateway::Gateway;
 use crate::pipeline::observe::translator_key;
+use crate::merge::Verdict;
 use crate::presence::Serving;
+use crate::status::complaint::Complaint;
 use crate::status::claim::{Binding, ClaimFacts, ListenerFacts, claim_status};
 use crate::status::instance::instance_status;
 use crate::status::proxy::{ProxyFacts, proxy_status};
@@ -51,12 +53,14 @@ impl Pipeline {
         let Some(gateway) = self.gateways.get(proxy) else { return };
         let key = Key::from(proxy);
         let object = self.stores.proxies.get(&key);
-        let template = object.and_then(|_| self.problem("GatewayProxy", &key));
+        let complaint = Complaint::new(object.and_then(|_| self.problem("GatewayProxy", &key)));
+        let template = complaint.of_template();
         let replicas = object.map_or(0, |object| object.spec.template.replicas);
         let nodes = if object.is_some() { nodes_for(proxy, replicas, &self.options.nodes) } else { Vec::new() };
         let serving = self.presences.serving(proxy, &nodes);
         for claim in gateway.order.iter().filter_map(|name| self.stores.claims.get(&Key::new(&proxy.namespace, name))) {
-            let wanted = self.claim_status(gateway, claim, object.is_some().then_some(&*proxy.name), template, serving, clock);
+            let bound = object.is_some().then_some(&*proxy.name);
+            let wanted = self.claim_status(gateway, claim, bound, complaint, serving, clock);
             let write = write(&**claim, claim.status.as_ref(), wanted, status::claim::OPTIONAL);
             wants.push((Target { kind: Kind::Claim, key: Key::of(&**claim) }, write));
         }
@@ -71,7 +75,7 @@ impl Pipeline {
             claims: gateway.order.clone(),
             listeners: &gateway.merge.listeners,
             unmet: gateway.unmet.as_ref(),
-            template_problem: template,
+            template_problem: template.as_deref(),
             published: (gateway.unpublished.is_empty() && gateway.sequence > 0).then(|| gateway.awaited()),
             serving,
         };
@@ -91,7 +95,7 @@ impl Pipeline {
         gateway: &Gateway,
         claim: &GatewayClaim,
         proxy: Option<&str>,
-        template: Option<&str>,
+        complaint: Complaint<'_>,
         serving: Serving,
         clock: Timestamp,
     ) -> GatewayClaimStatus {
@@ -102,13 +106,14 @@ impl Pipeline {
             (None, None) => Binding::Creating,
         };
         let other = lacking(gateway, claim);
+        let template = complaint.of_template();
         let facts = ClaimFacts {
             claim,
             binding,
             addresses: &gateway.owned,
             unmet: gateway.unmet.as_ref().or(other.as_ref()),
-            listeners: self.listeners(gateway, claim),
-            template_problem: template,
+            listeners: self.listeners(gateway, claim, complaint),
+            template_problem: template.as_deref(),
             published: gateway.published.get(&name).copied(),
             serving,
             pinned: None,
@@ -117,21 +122,36 @@ impl Pipeline {
     }
 
     /// What came of each listener of a claim.
-    fn listeners(&self, gateway: &Gateway, claim: &GatewayClaim) -> Vec<ListenerFacts> {
+    fn listeners(&self, gateway: &Gateway, claim: &GatewayClaim, complaint: Complaint<'_>) -> Vec<ListenerFacts> {
         let name = claim.name_any();
-        let namespace = claim.namespace().unwrap_or_default();
         let verdicts = gateway.merge.verdicts.iter().filter(|verdict| verdict.claim == name);
-        let facts = |verdict: &crate::merge::Verdict| {
+        let facts = |verdict: &Verdict| {
             let listener = claim.spec.listeners.iter().find(|listener| listener.name == verdict.listener)?;
-            let certificates = listener.tls.iter().flat_map(|tls| &tls.certificates);
-            let secret = certificates.clone().find_map(|name| self.problem("Secret", &Key::new(&namespace, name)));
             let refused = gateway
                 .refused_port(listener.port)
                 .map(|message| format!("the engine refused it: {message}"))
-                .or_else(|| secret.map(|problem| format!("its certificate can't be used: {problem}")));
+                .or_else(|| complaint.of_listener(&name, &listener.name).map(str::to_owned))
+                .or_else(|| self.without_certificate(claim, listener, complaint));
             Some(ListenerFacts { name: listener.name.clone(), conflict: verdict.conflict.clone(), refused })
         };
         verdicts.filter_map(facts).collect()
+    }
+
+    /// Why none of a listener's certificates can be used.
+    fn without_certificate(
+        &self,
+        claim: &GatewayClaim,
+        listener: &ClaimListener,
+        complaint: Complaint<'_>,
+    ) -> Option<String> {
+        let namespace = claim.namespace().unwrap_or_default();
+        let mut why = None;
+        for name in &listener.tls.as_ref()?.certificates {
+            let line = complaint.of_secret(&namespace, name)?;
+            let exactly = self.problem("Secret", &Key::new(&namespace, name));
+            why = Some(format!("no certificate can be used: {}", exactly.unwrap_or(line)));
+        }
+        why
     }
 
     fn problem(&self, kind: &'static str, key: &Key) -> Option<&str> {

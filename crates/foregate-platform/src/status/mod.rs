@@ -1,6 +1,7 @@
 //! Conditions back: what is known of an object, turned into its status. Pure functions, one file per kind.
 
 pub(crate) mod claim;
+pub(crate) mod complaint;
 pub(crate) mod instance;
 pub(crate) mod problem;
 pub(crate) mod proxy;

@@ -1,0 +1,54 @@
+//! What translation says against a gateway, told apart: a line each, about a listener, a Secret, or the template.
+
+/// The translator's lines about one GatewayProxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Complaint<'a> {
+    text: &'a str,
+}
+
+impl<'a> Complaint<'a> {
+    pub(crate) fn new(text: Option<&'a str>) -> Self {
+        Self { text: text.unwrap_or_default() }
+    }
+
+    /// What is wrong with the template.
+    pub(crate) fn of_template(self) -> Option<String> {
+        let lines: Vec<&str> =
+            self.text.lines().filter(|line| !line.starts_with("Secret ") && !line.starts_with("listener ")).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+
+    /// What is wrong with a claim's listener.
+    pub(crate) fn of_listener(self, claim: &str, listener: &str) -> Option<&'a str> {
+        self.text.lines().find_map(|line| {
+            line.strip_prefix("listener ")?.strip_prefix(listener)?.strip_prefix(" of claim ")?.strip_prefix(claim)?.strip_prefix(": ")
+        })
+    }
+
+    /// What is wrong with a Secret that a listener names; it serves nothing.
+    pub(crate) fn of_secret(self, namespace: &str, name: &str) -> Option<&'a str> {
+        self.text.lines().find(|line| {
+            let rest = line.strip_prefix("Secret ").and_then(|rest| rest.strip_prefix(namespace));
+            rest.and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.strip_prefix(name)).is_some_and(|rest| rest.starts_with(' '))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn told_apart() {
+        let text = "spec.template.envoy.listener: line 3\nlistener web of claim a: UDP can't be served\nSecret t/cert isn't there";
+        let complaint = Complaint::new(Some(text));
+        assert_eq!(complaint.of_template().unwrap(), "spec.template.envoy.listener: line 3");
+        assert_eq!(complaint.of_listener("a", "web"), Some("UDP can't be served"));
+        assert_eq!(complaint.of_listener("a", "we"), None);
+        assert_eq!(complaint.of_secret("t", "cert"), Some("Secret t/cert isn't there"));
+        assert_eq!(complaint.of_secret("t", "cer"), None);
+        assert_eq!(Complaint::new(None).of_template(), None);
+        assert_eq!(Complaint::new(Some("Secret t/cert isn't there")).of_template(), None);
+    }
+}
