@@ -13,3 +13,28 @@ static DEFINITIONS: LazyLock<Map<String, Value>> = LazyLock::new(|| {
 pub fn definitions() -> &'static Map<String, Value> {
     &DEFINITIONS
 }
+
+/// The definitions `names` and all that they refer to: `components.schemas` of an OpenAPI document.
+pub fn definitions_of<'a>(names: impl IntoIterator<Item = &'a str>) -> Map<String, Value> {
+    let mut out = Map::new();
+    let mut wanted: Vec<String> = names.into_iter().map(str::to_string).collect();
+    while let Some(name) = wanted.pop() {
+        let Some(schema) = DEFINITIONS.get(&name).filter(|_| !out.contains_key(&name)) else { continue };
+        references(schema, &mut wanted);
+        out.insert(name, schema.clone());
+    }
+    out
+}
+
+fn references(schema: &Value, into: &mut Vec<String>) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(name) = map.get("$ref").and_then(Value::as_str).and_then(|text| text.rsplit('/').next()) {
+                into.push(name.to_string());
+            }
+            map.values().for_each(|value| references(value, into));
+        }
+        Value::Array(items) => items.iter().for_each(|value| references(value, into)),
+        _ => {}
+    }
+}

@@ -26,7 +26,7 @@ pub use error::{FieldError, FieldErrorKind};
 pub use metadata::{NameRule, validate_metadata};
 pub use prepare::{FieldValidation, StrictError};
 pub use tree::Schema;
-pub(crate) use path::Path;
+pub(crate) use metadata::{is_dns_label, is_dns_subdomain};
 pub(crate) use tree::{ListType, Node, NodeId};
 
 #[cfg(test)]
