@@ -18,7 +18,6 @@ pub(crate) struct Core {
     pub registry: Arc<Registry>,
     pub auth: Auth,
     pub pages: crate::rest::Pages,
-    pub documents: crate::discovery::Documents,
     pub stop: CancellationToken,
     pub metrics: crate::metrics::Metrics,
 }

@@ -3,54 +3,13 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-/// What a field is refused for; the reasons of `metav1.CauseType`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CauseKind {
-    /// `FieldValueInvalid`
-    Invalid,
-    /// `FieldValueRequired`
-    Required,
-    /// `FieldValueNotSupported`
-    NotSupported,
-    /// `FieldValueDuplicate`
-    Duplicate,
-    /// `FieldValueForbidden`
-    Forbidden,
-    /// `FieldValueTooLong`
-    TooLong,
-    /// `FieldValueTooMany`
-    TooMany,
-    /// `FieldValueTypeInvalid`
-    TypeInvalid,
-    /// `FieldManagerConflict`
-    ManagerConflict,
-    /// `NamespaceTerminating`
-    NamespaceTerminating,
-}
-
-impl CauseKind {
-    /// Its name on the wire.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Invalid => "FieldValueInvalid",
-            Self::Required => "FieldValueRequired",
-            Self::NotSupported => "FieldValueNotSupported",
-            Self::Duplicate => "FieldValueDuplicate",
-            Self::Forbidden => "FieldValueForbidden",
-            Self::TooLong => "FieldValueTooLong",
-            Self::TooMany => "FieldValueTooMany",
-            Self::TypeInvalid => "FieldValueTypeInvalid",
-            Self::ManagerConflict => "FieldManagerConflict",
-            Self::NamespaceTerminating => "NamespaceTerminating",
-        }
-    }
-}
+use crate::schema::FieldError;
 
 /// One reason among several for a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// Why.
-    pub kind: CauseKind,
+    /// Why: a `metav1.CauseType`, e.g. `FieldValueInvalid`.
+    pub reason: &'static str,
     /// Path of the field, e.g. `spec.listeners[0].port`; may be empty.
     pub field: String,
     /// What is wrong, for a person.
@@ -59,8 +18,20 @@ pub struct Cause {
 
 impl Cause {
     /// A cause.
-    pub fn new(kind: CauseKind, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind, field: field.into(), message: message.into() }
+    pub fn new(reason: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason, field: field.into(), message: message.into() }
+    }
+
+    /// A value that breaks a rule.
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new("FieldValueInvalid", field, message)
+    }
+}
+
+impl From<FieldError> for Cause {
+    fn from(error: FieldError) -> Self {
+        let message = error.body();
+        Self::new(error.kind.reason(), error.field, message)
     }
 }
 
@@ -268,7 +239,7 @@ impl ApiError {
 
 fn cause_json(cause: &Cause) -> Value {
     let mut out = Map::new();
-    out.insert("reason".into(), json!(cause.kind.reason()));
+    out.insert("reason".into(), json!(cause.reason));
     out.insert("message".into(), json!(cause.message));
     if !cause.field.is_empty() {
         out.insert("field".into(), json!(cause.field));
@@ -288,8 +259,8 @@ mod tests {
     #[test]
     fn invalid_lists_every_cause() {
         let causes = vec![
-            Cause::new(CauseKind::Required, "spec.a", "Required value"),
-            Cause::new(CauseKind::Invalid, "spec.b", "Invalid value: 3: too big"),
+            Cause::new("FieldValueRequired", "spec.a", "Required value"),
+            Cause::invalid("spec.b", "Invalid value: 3: too big"),
         ];
         let error = ApiError::invalid("x.dev", "Thing", "one", causes);
         assert_eq!(

@@ -7,6 +7,7 @@
 //! clients what there is.
 
 pub mod auth;
+pub mod builtin;
 mod core;
 mod discovery;
 mod error;
@@ -14,13 +15,14 @@ mod gc;
 mod metrics;
 pub mod registry;
 pub mod rest;
+pub mod schema;
 mod serve;
 mod server;
 pub mod store;
 pub mod watch;
 
 pub use auth::Caller;
-pub use error::{ApiError, Cause, CauseKind};
+pub use error::{ApiError, Cause};
 pub use serve::ServeError;
 pub use server::{OpenError, Server, ServerOptions};
 pub use store::Durability;

@@ -279,7 +279,6 @@ fn load(store: Store) -> Result<(Arc<Core>, Vec<gc::Note>), OpenError> {
         hub,
         auth,
         pages: rest::Pages::default(),
-        documents: crate::discovery::Documents::default(),
         stop: CancellationToken::new(),
         metrics: crate::metrics::Metrics::default(),
     };

@@ -14,8 +14,6 @@ use crate::rest::body::{self, Body};
 use crate::rest::path::Route;
 use crate::rest::query::Query;
 
-pub(crate) use openapi::Documents;
-
 /// The Kubernetes version whose API this is.
 pub(crate) const VERSION: (&str, &str, &str) = ("1", "34", "v1.34.0");
 
@@ -49,8 +47,8 @@ pub(crate) fn answer(
         Route::Apis => Ok(resources::apis(&kinds, headers)),
         Route::Group(group) => resources::group(&kinds, group),
         Route::Resources(group, version) => resources::list(&kinds, group, version),
-        Route::OpenApi => Ok(core.documents.index(&kinds)),
-        Route::OpenApiOf(group, version) => core.documents.answer(&kinds, group, version, headers, query),
+        Route::OpenApi => Ok(openapi::index(&kinds)),
+        Route::OpenApiOf(group, version) => openapi::answer(&kinds, group, version, headers, query),
         Route::Health | Route::Resource(_) | Route::Unknown => Err(ApiError::no_such_path()),
     }
 }

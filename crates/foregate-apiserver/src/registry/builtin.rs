@@ -1,61 +1,59 @@
 //! The kinds that are always there.
 
-use super::kind::{Column, Kind};
+use super::column::Columns;
+use super::kind::Kind;
 use super::validation::Rules;
+use crate::builtin::{Builtin, KINDS};
 
-struct Row(&'static str, &'static str, &'static str, &'static str, &'static [&'static str], bool, bool);
-
-/// Group, version, kind, plural, short names, namespaced, status.
-const KINDS: &[Row] = &[
-    Row("", "v1", "Namespace", "namespaces", &["ns"], false, true),
-    Row("", "v1", "Secret", "secrets", &[], true, false),
-    Row("", "v1", "ConfigMap", "configmaps", &["cm"], true, false),
-    Row("", "v1", "Service", "services", &["svc"], true, true),
-    Row("", "v1", "Endpoints", "endpoints", &["ep"], true, false),
-    Row("", "v1", "Event", "events", &["ev"], true, false),
-    Row("", "v1", "ServiceAccount", "serviceaccounts", &["sa"], true, false),
-    Row("", "v1", "Node", "nodes", &["no"], false, true),
-    Row("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", &[], true, false),
-    Row("events.k8s.io", "v1", "Event", "events", &["ev"], true, false),
-    Row("coordination.k8s.io", "v1", "Lease", "leases", &[], true, false),
-    Row("rbac.authorization.k8s.io", "v1", "Role", "roles", &[], true, false),
-    Row("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", &[], true, false),
-    Row("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", &[], false, false),
-    Row("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", &[], false, false),
-    Row("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", &["crd", "crds"], false, true),
-];
-
-/// All of them.
+/// All of them that are stored.
 pub fn kinds() -> Vec<Kind> {
-    KINDS.iter().map(kind).collect()
+    KINDS.iter().filter(|k| k.persisted).map(kind).collect()
 }
 
-fn kind(row: &Row) -> Kind {
-    let &Row(group, version, kind, plural, short_names, namespaced, status) = row;
+/// What else than name and namespace a kind's field selectors may use.
+fn selectable(group: &str, plural: &str) -> &'static [&'static str] {
+    match (group, plural) {
+        ("", "events") => &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+        ("", "secrets") => &["type"],
+        ("", "namespaces") => &["status.phase"],
+        ("", "services") => &["spec.clusterIP", "spec.type"],
+        _ => &[],
+    }
+}
+
+fn kind(builtin: &'static Builtin) -> Kind {
+    let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
     Kind {
-        group: group.into(),
-        version: version.into(),
-        kind: kind.into(),
-        list_kind: format!("{kind}List"),
-        plural: plural.into(),
-        singular: kind.to_lowercase(),
-        short_names: short_names.iter().map(|s| (*s).to_owned()).collect(),
-        categories: Vec::new(),
-        namespaced,
-        status,
-        generation: matches!(kind, "CustomResourceDefinition" | "EndpointSlice"),
-        storage_version: version.into(),
+        group: builtin.group.into(),
+        version: builtin.version.into(),
+        kind: builtin.kind.into(),
+        list_kind: format!("{}List", builtin.kind),
+        plural: builtin.plural.into(),
+        singular: builtin.singular.into(),
+        short_names: owned(builtin.short_names),
+        categories: owned(builtin.categories),
+        namespaced: builtin.namespaced,
+        status: builtin.status,
+        generation: builtin.generation,
+        storage_version: builtin.version.into(),
         mixed: false,
-        columns: vec![Column {
-            name: "Age".into(),
-            kind: "date".into(),
-            path: ".metadata.creationTimestamp".into(),
-            ..Column::default()
-        }],
-        selectable: Vec::new(),
-        storage: format!("{group}/{plural}").into(),
+        columns: Columns::Builtin(builtin.columns),
+        selectable: owned(selectable(builtin.group, builtin.plural)),
+        storage: format!("{}/{}", builtin.group, builtin.plural).into(),
         definition: None,
         warning: None,
-        rules: Rules::default(),
+        rules: Rules::Builtin(builtin),
     }
 }

@@ -2,66 +2,62 @@
 
 use serde_json::{Value, json};
 
-use super::kind::{Column, Definition, Kind, api_version};
-use super::validation::Rules;
-use crate::error::{Cause, CauseKind};
+use super::column::Columns;
+use super::kind::{Definition, Kind, api_version};
+use super::validation::{self, Rules};
+use crate::error::Cause;
 
-/// Sets what a definition may leave out.
-pub fn default(definition: &mut Value) {
-    let Some(spec) = definition.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    if let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) {
-        if let Some(kind) = names.get("kind").and_then(Value::as_str).map(str::to_owned) {
-            names.entry("singular").or_insert_with(|| json!(kind.to_lowercase()));
-            names.entry("listKind").or_insert_with(|| json!(format!("{kind}List")));
-        }
-    }
-    spec.entry("conversion").or_insert_with(|| json!({"strategy": "None"}));
-}
-
-/// Everything that is wrong with a definition besides its schemas.
-pub fn validate(definition: &Value) -> Vec<Cause> {
+/// Everything that is wrong with a definition that its own schema doesn't find.
+pub fn validate(definition: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let mut bad = |kind, field: &str, message: String| causes.push(Cause::new(kind, field, message));
     let spec = &definition["spec"];
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
     let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
-    for (field, value) in [
-        ("spec.group", &group),
-        ("spec.names.plural", &plural),
-        ("spec.names.kind", &text(&spec["names"]["kind"])),
-    ] {
-        if value.is_empty() {
-            bad(CauseKind::Required, field, "Required value".into());
-        }
-    }
     let name = text(&definition["metadata"]["name"]);
     let expected = format!("{plural}.{group}");
     if name != expected {
-        bad(CauseKind::Invalid, "metadata.name", format!("Invalid value: {name:?}: must be {expected:?}"));
+        let message = format!("Invalid value: {name:?}: must be spec.names.plural+\".\"+spec.group");
+        causes.push(Cause::invalid("metadata.name", message));
     }
-    if !matches!(spec["scope"].as_str(), Some("Namespaced" | "Cluster")) {
-        let message = format!("Unsupported value: {}: supported values: \"Cluster\", \"Namespaced\"", spec["scope"]);
-        bad(CauseKind::NotSupported, "spec.scope", message);
+    if crate::builtin::KINDS.iter().any(|k| k.group == group && k.plural == plural) {
+        causes.push(Cause::invalid("spec.names.plural", format!("Invalid value: {plural:?}: is a built-in kind")));
     }
-    if spec["conversion"]["strategy"].as_str() == Some("Webhook") {
-        let message = "Unsupported value: \"Webhook\": supported values: \"None\"".into();
-        bad(CauseKind::NotSupported, "spec.conversion.strategy", message);
+    if spec["conversion"]["strategy"] == "Webhook" {
+        let message = "Unsupported value: \"Webhook\": supported values: \"None\"";
+        causes.push(Cause::new("FieldValueNotSupported", "spec.conversion.strategy", message));
     }
-    let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if versions.is_empty() {
-        bad(CauseKind::Required, "spec.versions", "Required value".into());
-    }
-    if versions.iter().filter(|v| v["storage"] == true).count() != 1 && !versions.is_empty() {
-        let message = "Invalid value: must have exactly one version marked as storage version".into();
-        bad(CauseKind::Invalid, "spec.versions", message);
-    }
-    for (i, version) in versions.iter().enumerate() {
-        if version["schema"]["openAPIV3Schema"].as_object().is_none() {
-            let field = format!("spec.versions[{i}].schema.openAPIV3Schema");
-            bad(CauseKind::Required, &field, "Required value: schemas are required".into());
+    if let Some(old) = old {
+        for field in ["group", "scope"] {
+            if old["spec"][field] != spec[field] {
+                let message = format!("Invalid value: {}: field is immutable", spec[field]);
+                causes.push(Cause::invalid(format!("spec.{field}"), message));
+            }
         }
     }
+    versions(definition, &mut causes);
     causes
+}
+
+fn versions(definition: &Value, causes: &mut Vec<Cause>) {
+    let versions = definition["spec"]["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if versions.iter().filter(|v| v["storage"] == true).count() != 1 {
+        let message = "Invalid value: must have exactly one version marked as storage version";
+        causes.push(Cause::invalid("spec.versions", message));
+    }
+    let stored = definition["status"]["storedVersions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for version in stored.iter().filter(|s| !versions.iter().any(|v| v["name"] == **s)) {
+        let message = format!("Invalid value: {version}: is stored and must stay in spec.versions");
+        causes.push(Cause::invalid("status.storedVersions", message));
+    }
+    for (i, version) in versions.iter().enumerate() {
+        let field = format!("spec.versions[{i}].schema.openAPIV3Schema");
+        let schema = &version["schema"]["openAPIV3Schema"];
+        if !schema.is_object() {
+            causes.push(Cause::new("FieldValueRequired", field, "Required value: schemas are required"));
+        } else if let Err(error) = validation::check(schema) {
+            causes.push(Cause::invalid(field, format!("Invalid value: {error}")));
+        }
+    }
 }
 
 /// Accepts the names and establishes the definition; keeps other conditions.
@@ -130,7 +126,7 @@ fn kind(definition: &Value, version: &Value) -> Option<Kind> {
         status: version["subresources"]["status"].is_object(),
         generation: true,
         mixed: name != storage_version || stored > 1,
-        columns: columns(&version["additionalPrinterColumns"]),
+        columns: Columns::of(version),
         selectable: version["selectableFields"]
             .as_array()
             .into_iter()
@@ -142,32 +138,11 @@ fn kind(definition: &Value, version: &Value) -> Option<Kind> {
             deleting: definition["metadata"]["deletionTimestamp"].is_string(),
         }),
         warning,
-        rules: Rules::default(),
+        rules: Rules::definition(&version["schema"]["openAPIV3Schema"]),
         version: name,
         group,
         plural,
         kind,
         storage_version,
     })
-}
-
-fn columns(value: &Value) -> Vec<Column> {
-    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    let column = |c: &Value| Column {
-        name: text(&c["name"]),
-        kind: text(&c["type"]),
-        format: text(&c["format"]),
-        description: text(&c["description"]),
-        priority: c["priority"].as_i64().unwrap_or(0),
-        path: text(&c["jsonPath"]),
-    };
-    match value.as_array() {
-        Some(list) if !list.is_empty() => list.iter().map(column).collect(),
-        _ => vec![Column {
-            name: "Age".into(),
-            kind: "date".into(),
-            path: ".metadata.creationTimestamp".into(),
-            ..Column::default()
-        }],
-    }
 }

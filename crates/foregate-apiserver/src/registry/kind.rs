@@ -4,24 +4,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::column::Columns;
 use super::validation::Rules;
-
-/// A column of a table (`kubectl get`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Column {
-    /// Heading.
-    pub name: String,
-    /// `string`, `integer`, `number`, `boolean` or `date`.
-    pub kind: String,
-    /// OpenAPI format, may be empty.
-    pub format: String,
-    /// For a person.
-    pub description: String,
-    /// 0: always shown, above: with `-o wide`.
-    pub priority: i64,
-    /// Where its value is, e.g. `.status.conditions[?(@.type=="Ready")].status`.
-    pub path: String,
-}
 
 /// The definition a dynamic kind comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +45,8 @@ pub struct Kind {
     pub storage_version: String,
     /// Whether objects of another version than this may be stored.
     pub mixed: bool,
-    /// Columns of its table, after the name.
-    pub columns: Vec<Column>,
+    /// Columns of its table.
+    pub columns: Columns,
     /// Paths, besides the name and namespace, that field selectors may use.
     pub selectable: Vec<String>,
     /// Under which its objects are stored: `group/plural`.

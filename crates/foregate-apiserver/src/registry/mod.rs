@@ -1,7 +1,9 @@
 //! Which kinds exist: the built-in ones, and those that CustomResourceDefinitions define.
 
 mod builtin;
+pub mod column;
 pub mod crd;
+pub mod jsonpath;
 pub mod kind;
 pub mod validation;
 
@@ -12,8 +14,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-pub use kind::{Column, Kind};
-pub use validation::FieldValidation;
+pub use kind::Kind;
 
 use crate::store::{Event, EventKind};
 

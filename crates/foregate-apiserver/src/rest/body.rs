@@ -7,6 +7,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use serde_json::Value;
 
+use crate::builtin::decode_protobuf;
 use crate::error::ApiError;
 
 /// What the server answers with: a whole body, or the stream of a watch.
@@ -80,6 +81,9 @@ pub fn decode(media: &str, bytes: &[u8]) -> Result<Value, ApiError> {
     match media {
         "" | "application/json" => from_json(bytes),
         "application/yaml" | "application/x-yaml" | "text/yaml" => from_yaml(bytes),
+        "application/vnd.kubernetes.protobuf" => {
+            decode_protobuf(bytes).map_err(|e| ApiError::bad_request(format!("the body is not valid protobuf: {e}")))
+        }
         _ => Err(ApiError::unsupported_media(
             "application/json, application/yaml, application/vnd.kubernetes.protobuf",
         )),

@@ -8,7 +8,7 @@ use super::op::Op;
 use super::{manage, prepare};
 use crate::core::refuse;
 use crate::error::ApiError;
-use crate::registry::FieldValidation;
+use crate::schema::FieldValidation;
 use crate::store::{Key, WriteError};
 
 /// Creates the object in a body.

@@ -1,12 +1,9 @@
 //! The HTTP surface: from a request to its answer.
 
 pub(crate) mod body;
-mod columns;
 mod create;
 pub(crate) mod delete;
-mod jsonpath;
 mod manage;
-mod metadata;
 mod names;
 mod negotiate;
 mod op;

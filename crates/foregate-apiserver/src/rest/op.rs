@@ -15,7 +15,8 @@ use super::table;
 use crate::auth::Caller;
 use crate::core::{Core, Live, parse};
 use crate::error::ApiError;
-use crate::registry::{FieldValidation, Kind};
+use crate::registry::Kind;
+use crate::schema::FieldValidation;
 use crate::store::{Key, Object};
 
 /// One request for objects of one kind.

@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 use super::names;
 use super::op::Op;
 use crate::core::now;
-use crate::error::{ApiError, Cause, CauseKind};
-use crate::registry::{FieldValidation, crd};
+use crate::error::{ApiError, Cause};
+use crate::registry::crd;
+use crate::schema::FieldValidation;
 use crate::store::Key;
 
 /// Checks that the body is an object of the path's kind and has metadata; puts it into the stored version.
@@ -90,14 +91,10 @@ pub(crate) fn birth(op: &Op, object: &mut Value) -> Result<String, ApiError> {
         (Some(name), _) => name,
         (None, Some(prefix)) => names::generate(&prefix),
         (None, None) => {
-            let cause = Cause::new(CauseKind::Required, "metadata.name", "Required value: name or generateName is required");
+            let cause = Cause::new("FieldValueRequired", "metadata.name", "Required value: name or generateName is required");
             return Err(ApiError::invalid(&op.kind.group, &op.kind.kind, "", vec![cause]));
         }
     };
-    if let Some(problem) = names::check(&op.kind, &name) {
-        let cause = Cause::new(CauseKind::Invalid, "metadata.name", problem);
-        return Err(ApiError::invalid(&op.kind.group, &op.kind.kind, &name, vec![cause]));
-    }
     meta.insert("name".into(), json!(name));
     meta.insert("uid".into(), json!(uuid::Uuid::new_v4().to_string()));
     meta.insert("creationTimestamp".into(), json!(now()));
@@ -112,60 +109,23 @@ pub(crate) fn birth(op: &Op, object: &mut Value) -> Result<String, ApiError> {
 
 /// Prunes, defaults and, where the kind has them, completes fields. Returns warnings.
 pub(crate) fn shape(op: &Op, object: &mut Value, mode: FieldValidation) -> Result<Vec<String>, ApiError> {
-    complete(op, object);
-    let warnings = op.kind.rules.prepare(object, mode).map_err(|unknown| {
-        ApiError::bad_request(format!("{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
-            op.kind.kind, op.kind.version, op.kind.kind, unknown.join(", ")))
-    })?;
+    let schema = op.kind.rules.schema()?;
+    let warnings = schema.prepare(object, mode).map_err(|error| strict(op, &error))?;
+    op.kind.rules.complete(object);
     Ok(warnings)
 }
 
-/// What Kubernetes' own strategies set in built-in kinds.
-fn complete(op: &Op, object: &mut Value) {
-    if op.kind.is_definition() {
-        crd::default(object);
-    } else if op.kind.is_namespace() {
-        let name = object["metadata"]["name"].clone();
-        let meta = &mut object["metadata"];
-        if !meta["labels"].is_object() {
-            meta["labels"] = json!({});
-        }
-        meta["labels"]["kubernetes.io/metadata.name"] = name;
-        if !object["spec"]["finalizers"].is_array() && object["metadata"]["deletionTimestamp"].is_null() {
-            object["spec"] = json!({"finalizers": ["kubernetes"]});
-        }
-        if object["status"]["phase"].is_null() {
-            object["status"] = json!({"phase": "Active"});
-        }
-    } else if op.kind.is("", "secrets") {
-        secret(object);
-    }
-}
-
-/// `stringData` is write-only: it ends up in `data`.
-fn secret(object: &mut Value) {
-    use base64::Engine;
-    let Some(map) = object.as_object_mut() else { return };
-    if let Some(Value::Object(plain)) = map.remove("stringData") {
-        let data = map.entry("data").or_insert_with(|| json!({}));
-        if !data.is_object() {
-            *data = json!({});
-        }
-        for (key, value) in plain {
-            if let Some(text) = value.as_str() {
-                data[&key] = json!(base64::engine::general_purpose::STANDARD.encode(text));
-            }
-        }
-    }
-    map.entry("type").or_insert_with(|| json!("Opaque"));
+/// 400 for what strict decoding refuses.
+pub(crate) fn strict(op: &Op, error: &impl std::fmt::Display) -> ApiError {
+    let (kind, version) = (&op.kind.kind, &op.kind.version);
+    ApiError::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
 }
 
 /// Everything that is wrong with an object.
 pub(crate) fn validate(op: &Op, name: &str, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
-    let mut causes = super::metadata::check(new);
-    causes.extend(op.kind.rules.validate(new, old));
-    if op.kind.is_definition() {
-        causes.extend(crd::validate(new));
+    let mut causes = op.kind.rules.validate(new, old, op.kind.namespaced)?;
+    if op.kind.is_definition() && causes.is_empty() && old.is_none_or(|o| o["spec"] != new["spec"]) {
+        causes.extend(crd::validate(new, old));
     }
     if causes.is_empty() {
         return Ok(());
@@ -194,7 +154,7 @@ pub(crate) fn namespace(op: &Op, name: &str) -> Result<(), ApiError> {
         let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
         let mut error = ApiError::forbidden(&op.kind.group, &op.kind.plural, name, why);
         let message = format!("namespace {namespace} is being terminated");
-        error.causes.push(Cause::new(CauseKind::NamespaceTerminating, "metadata.namespace", message));
+        error.causes.push(Cause::new("NamespaceTerminating", "metadata.namespace", message));
         return Err(error);
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::path::percent;
 use crate::error::ApiError;
-use crate::registry::FieldValidation;
+use crate::schema::FieldValidation;
 
 /// The parameters of a request.
 #[derive(Clone, Debug, Default)]
@@ -61,13 +61,9 @@ impl Query {
     /// # Errors
     /// 400 for an unknown one.
     pub fn field_validation(&self) -> Result<FieldValidation, ApiError> {
-        match self.get("fieldValidation") {
-            None | Some("Warn") => Ok(FieldValidation::Warn),
-            Some("Ignore") => Ok(FieldValidation::Ignore),
-            Some("Strict") => Ok(FieldValidation::Strict),
-            Some(other) => Err(ApiError::bad_request(format!(
-                "invalid fieldValidation: {other:?}: use Ignore, Warn or Strict"
-            ))),
-        }
+        let text = self.get("fieldValidation").unwrap_or_default();
+        FieldValidation::parse(text).ok_or_else(|| {
+            ApiError::bad_request(format!("invalid fieldValidation: {text:?}: use Ignore, Warn or Strict"))
+        })
     }
 }

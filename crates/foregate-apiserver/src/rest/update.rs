@@ -10,7 +10,7 @@ use super::op::{Op, set_version};
 use super::{create, manage, prepare};
 use crate::core::{Live, refuse};
 use crate::error::ApiError;
-use crate::registry::FieldValidation;
+use crate::schema::FieldValidation;
 use crate::store::WriteError;
 
 /// How often a change without a resourceVersion is tried again when someone else was faster.

@@ -151,9 +151,10 @@ impl<'d> Compiler<'d> {
         if node.embedded_resource {
             self.embedded(&mut node, depth)?;
         }
-        let typed = node.kind != Kind::Object && has_typed_format(&self.nodes, &node);
         for rule in schema.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {
-            let typed = typed || self.reads_typed(&node, rule);
+            // Not before a rule asks: built-in schemas, which have none, may refer to themselves.
+            let whole = node.kind != Kind::Object && has_typed_format(&self.nodes, &node);
+            let typed = whole || self.reads_typed(&node, rule);
             node.rules.push(Rule::compile(rule, if path.is_empty() { "<root>" } else { path }, typed)?);
         }
         Ok(node)
