@@ -48,8 +48,7 @@ pub(crate) struct Rendered {
 #[derive(Debug)]
 pub(crate) struct Statics {
     pub rendered: Rendered,
-    /// Which templates were in force: address of the current ones, and whether they are in quarantine.
-    pub state: (usize, bool),
+    /// Of the clusters made.
     pub names: Vec<Arc<str>>,
 }
 

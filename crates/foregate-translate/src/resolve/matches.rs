@@ -61,7 +61,7 @@ fn regex(pattern: &str, field: String) -> Result<String, Problem> {
             field,
             pattern: pattern.to_owned(),
             // Its text draws the expression over several lines; the last one says what is wrong.
-            reason: error.to_string().lines().last().unwrap_or_default().trim().to_owned(),
+            reason: error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
         }),
     }
 }

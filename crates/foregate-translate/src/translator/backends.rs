@@ -69,7 +69,7 @@ impl Translator {
     }
 
     /// A backend that is gone leaves with its last route.
-    fn release_backends(&mut self, work: &mut Work) {
+    pub(super) fn release_backends(&mut self, work: &mut Work) {
         for key in std::mem::take(&mut work.released) {
             let unused = self.index.backends.get(&key).is_some_and(|backend| backend.gone)
                 && !self.index.routes_by_backend.has(&key);
@@ -78,6 +78,7 @@ impl Translator {
                 self.index.backends_by_service.remove(&service, &key);
                 self.forget(&backend.tracked.owner, BACKEND, &key);
                 work.judge(BACKEND, &key);
+                work.backends.remove(&key);
             }
         }
     }

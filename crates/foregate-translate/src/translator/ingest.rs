@@ -86,6 +86,7 @@ impl Translator {
             backend.gone = true;
             work.released.insert(key.clone());
         }
+        self.release_backends(work);
     }
 
     fn take_slice(&mut self, slice: Arc<GatewayEndpointSlice>, work: &mut Work) {
@@ -129,9 +130,13 @@ impl Translator {
     }
 
     fn lose_secret(&mut self, key: &Key, work: &mut Work) {
-        if let Some(secret) = self.index.secrets.get_mut(key) {
-            secret.gone = true;
-            work.secrets.insert(key.clone());
+        if self.index.proxies_by_secret.has(key) {
+            if let Some(secret) = self.index.secrets.get_mut(key) {
+                secret.gone = true;
+            }
+        } else if let Some(secret) = self.index.secrets.remove(key) {
+            self.forget(&secret.tracked.owner, SECRET, key);
+            work.judge(SECRET, key);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Listeners: rendered from the gateway's template when what it sees changed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -85,9 +86,9 @@ fn render(proxy: &mut Proxy, key: &Key, listener: &ir::Listener, work: &mut Work
         }
     }
     if let Some((version, body)) = made {
-        let secrets = listener.filter_chains.iter().flat_map(|chain| &chain.secrets);
+        let secrets: BTreeSet<&String> = listener.filter_chains.iter().flat_map(|chain| &chain.secrets).collect();
         let needs: Arc<[ResourceId]> =
-            secrets.map(|name| ResourceId::new(ResourceKind::Secret, name.as_str())).collect();
+            secrets.into_iter().map(|name| ResourceId::new(ResourceKind::Secret, name.as_str())).collect();
         let id = ResourceId::new(ResourceKind::Listener, name.clone());
         work.publish(key, Resource { id, version, body, needs, owners: [proxy.owner()].into() });
     } else if problem.is_none() {

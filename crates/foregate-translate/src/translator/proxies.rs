@@ -23,7 +23,9 @@ impl Translator {
         work.proxies.insert(key.clone());
         let Some(known) = self.index.proxies.get_mut(&key) else {
             let mut proxy = Proxy::new(object.clone(), Tracked::new(Arc::new(Templates::new(&object.spec.template)), owner));
+            // Deleted and created anew in one batch: what isn't made again is taken back.
             proxy.published = work.removed.remove(&key).unwrap_or_default();
+            proxy.published.keys().for_each(|id| work.retract(&key, id.clone()));
             self.index.proxies.insert(key.clone(), proxy);
             self.templates_changed(&key, work);
             return;
@@ -34,11 +36,9 @@ impl Translator {
             return;
         }
         let templates = if same { known.templates.current.clone() } else { Arc::new(Templates::new(&object.spec.template)) };
-        let unchanged = same && known.templates.quarantine.is_none();
         known.templates.replace(templates, owner);
-        if !unchanged {
-            self.templates_changed(&key, work);
-        }
+        // Also when only the generation is new: a refusal has to name the present one.
+        self.templates_changed(&key, work);
     }
 
     pub(super) fn drop_proxy(&mut self, key: &Key, work: &mut Work) {
@@ -57,13 +57,27 @@ impl Translator {
             }
             self.index.routes_by_claim.of(&claim).for_each(|route| work.mark_route(route, &[]));
         }
+        for (name, host) in &proxy.virtual_hosts {
+            let place = (key.clone(), name.clone());
+            for route in host.placed.keys() {
+                if let Some(route) = self.index.routes.get_mut(route) {
+                    route.placed.remove(&place);
+                }
+            }
+        }
+        for used in proxy.clusters.values() {
+            if let Some(backend) = self.index.backends.get_mut(&used.backend) {
+                backend.users.remove(key);
+            }
+        }
         work.removed.insert(key.clone(), proxy.published);
     }
 
     /// Everything that a template had a part in is made again.
     pub(super) fn templates_changed(&mut self, key: &Key, work: &mut Work) {
         let Some(proxy) = self.index.proxies.get_mut(key) else { return };
-        proxy.listeners.values_mut().for_each(|rendered| rendered.stale = true);
+        let statics = proxy.statics.as_mut().map(|statics| &mut statics.rendered);
+        proxy.listeners.values_mut().chain(statics).for_each(|rendered| rendered.stale = true);
         proxy.patch_problems.clear();
         proxy.templates.problem = proxy.templates.current.parsed.as_ref().err().map(ToString::to_string);
         work.listeners.insert(key.clone());
@@ -96,6 +110,7 @@ impl Translator {
                 // Patches see it.
                 work.virtual_hosts.extend(proxy.virtual_hosts.keys().map(|name| (key.clone(), name.clone())));
             }
+            publish_shells(&key, proxy, &plan, work);
             if proxy.plan != plan {
                 let old = std::mem::replace(&mut proxy.plan, plan);
                 self.replan(&key, &old, work, &causes);
@@ -141,7 +156,7 @@ impl Translator {
     }
 }
 
-/// A virtual host per listener's host name, and a shell per route configuration.
+/// A virtual host per listener's host name.
 fn replan_virtual_hosts(key: &Key, proxy: &mut Proxy, old: &Plan, work: &mut Work) {
     for (configuration, hostnames) in &old.route_configurations {
         for hostname in hostnames {
@@ -151,9 +166,6 @@ fn replan_virtual_hosts(key: &Key, proxy: &mut Proxy, old: &Plan, work: &mut Wor
                 work.virtual_hosts.insert((key.clone(), name));
             }
         }
-        if !proxy.plan.route_configurations.contains_key(configuration) {
-            work.retract(key, ResourceId::new(ResourceKind::RouteConfiguration, configuration.clone()));
-        }
     }
     for (configuration, hostnames) in &proxy.plan.route_configurations {
         for hostname in hostnames {
@@ -162,9 +174,18 @@ fn replan_virtual_hosts(key: &Key, proxy: &mut Proxy, old: &Plan, work: &mut Wor
             host.or_insert_with(|| VirtualHost::new(configuration.clone(), hostname.clone())).listener = true;
             work.virtual_hosts.insert((key.clone(), name));
         }
-        let id = ResourceId::new(ResourceKind::RouteConfiguration, configuration.clone());
-        let owners = [Owner { uid: proxy.templates.owner.uid.clone(), generation: proxy.templates.owner.generation }];
-        work.publish(key, Resource::new(id, &virtual_host::shell(configuration), [], owners));
+    }
+}
+
+/// A shell per route configuration.
+fn publish_shells(key: &Key, proxy: &Proxy, plan: &Plan, work: &mut Work) {
+    let id = |configuration: &Arc<str>| ResourceId::new(ResourceKind::RouteConfiguration, configuration.clone());
+    for configuration in proxy.plan.route_configurations.keys() {
+        work.retract(key, id(configuration));
+    }
+    for configuration in plan.route_configurations.keys() {
+        let shell = virtual_host::shell(configuration);
+        work.publish(key, Resource::new(id(configuration), &shell, [], [proxy.owner()]));
     }
 }
 

@@ -14,7 +14,7 @@ use super::secrets::version_of;
 use super::work::Work;
 use crate::Problem;
 use crate::envoy::{check, cluster};
-use crate::index::{Proxy, Rendered};
+use crate::index::{Proxy, Rendered, Statics};
 use crate::template::Templates;
 
 /// Where they are.
@@ -27,10 +27,7 @@ impl Translator {
         for key in keys {
             let Some(proxy) = self.index.proxies.get_mut(&key) else { continue };
             let data = json!({ "gateway": proxy.data });
-            let templates = proxy.templates.current.clone();
-            let quarantined = proxy.templates.quarantine.is_some();
-            let state = (Arc::as_ptr(&templates) as usize, quarantined);
-            if proxy.statics.as_ref().is_some_and(|it| it.state == state && it.rendered.data == data) {
+            if proxy.statics.as_ref().is_some_and(|it| !it.rendered.stale && it.rendered.data == data) {
                 continue;
             }
             let (made, problem) = render(proxy, &data);
@@ -51,7 +48,7 @@ impl Translator {
                 None => proxy.statics.take().map(|it| it.names).unwrap_or_default(),
             };
             let rendered = Rendered { data, problem, stale: false };
-            proxy.statics = Some(crate::index::Statics { rendered, state, names });
+            proxy.statics = Some(Statics { rendered, names });
         }
     }
 }
