@@ -5,10 +5,30 @@
 //! It does no I/O, knows no clock, and never rebuilds the world: a changed object leads, by reverse references, to
 //! exactly what depends on it.
 
+mod attach;
+mod book;
+mod certificate;
+mod class;
+mod dirty;
+mod duration;
+mod features;
+mod feedback;
+mod gateway;
+mod grants;
+mod hostname;
 mod input;
 mod output;
+mod problem;
+mod refs;
+mod route;
+mod secret;
+mod selector;
+mod service;
 mod settings;
+mod status;
+mod world;
 
+pub use attach::Attach;
 pub use input::{Change, Input, Key};
 pub use output::{Derived, DerivedChange, DerivedKind, Output, StatusChange, StatusKind};
 pub use settings::Settings;

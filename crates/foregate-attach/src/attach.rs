@@ -1,0 +1,141 @@
+//! The whole: takes changes, finds what depends on them, says what follows.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use foregate_api::claim::GatewayClaimStatus;
+use foregate_api::route::GatewayRouteStatus;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::book::Book;
+use crate::class::ClassState;
+use crate::dirty::Dirty;
+use crate::gateway::GatewayState;
+use crate::refs::Index;
+use crate::route::RouteState;
+use crate::world::World;
+use crate::{DerivedKind, Input, Key, Output, Settings};
+
+/// What one controller knows of its workload cluster, and what follows from it.
+#[derive(Debug)]
+pub struct Attach {
+    pub(crate) settings: Settings,
+    pub(crate) world: World,
+    pub(crate) classes: HashMap<Arc<str>, ClassState>,
+    pub(crate) gateways: HashMap<Key, GatewayState>,
+    pub(crate) routes: HashMap<Key, RouteState>,
+    pub(crate) index: Index,
+    /// How many accepted routes are attached, by Gateway and listener.
+    pub(crate) attached: HashMap<Key, BTreeMap<Arc<str>, i32>>,
+    pub(crate) book: Book,
+    /// Names of what is derived from Services' ports, EndpointSlices and Secrets.
+    pub(crate) derived_names: HashMap<(DerivedKind, Key, u16), Arc<str>>,
+    pub(crate) feedback: Feedback,
+    pub(crate) dirty: Dirty,
+}
+
+/// What the platform says of derived objects, by their names, and whom it concerns.
+#[derive(Debug, Default)]
+pub(crate) struct Feedback {
+    pub claims: HashMap<Arc<str>, ClaimFeedback>,
+    pub claim_gateways: HashMap<Arc<str>, Key>,
+    pub routes: HashMap<Arc<str>, GatewayRouteStatus>,
+    pub route_keys: HashMap<Arc<str>, Key>,
+}
+
+/// A claim's status, and the generation of the claim that has it.
+#[derive(Debug)]
+pub(crate) struct ClaimFeedback {
+    pub generation: Option<i64>,
+    pub status: GatewayClaimStatus,
+}
+
+impl Attach {
+    /// An empty one.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            world: World::default(),
+            classes: HashMap::new(),
+            gateways: HashMap::new(),
+            routes: HashMap::new(),
+            index: Index::default(),
+            attached: HashMap::new(),
+            book: Book::default(),
+            derived_names: HashMap::new(),
+            feedback: Feedback::default(),
+            dirty: Dirty::default(),
+        }
+    }
+
+    /// Takes changes, and says what follows from all of them together. `now` dates conditions whose status changes.
+    ///
+    /// The first call must be given all that exists, derived objects included. Later calls may hold any number of
+    /// changes; taking many at once saves intermediate steps.
+    pub fn apply(&mut self, inputs: impl IntoIterator<Item = Input>, now: &Time) -> Output {
+        for input in inputs {
+            self.take(input);
+        }
+        self.work();
+        let derived = self.book.settle();
+        Output { derived, statuses: self.statuses(now) }
+    }
+
+    /// Whether a listener names this Secret. Others needn't be fed.
+    pub fn wants_secret(&self, key: &Key) -> bool {
+        self.index.secret_gateways.has(key)
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::GatewayClass(change) => self.take_class(change),
+            Input::Gateway(change) => self.take_gateway(change),
+            Input::HttpRoute(change) => self.take_route(change),
+            Input::Service(change) => self.take_service(change),
+            Input::EndpointSlice(change) => self.take_slice(change),
+            Input::Secret(change) => self.take_secret(change),
+            Input::ReferenceGrant(change) => self.take_grant(change),
+            Input::Namespace(change) => self.take_namespace(change),
+            Input::Claim(change) => self.take_claim_back(change),
+            Input::Route(change) => self.take_route_back(change),
+            Input::Backend(change) => self.take_backend_back(change),
+            Input::Slice(change) => self.take_slice_back(change),
+        }
+    }
+
+    /// Each stage may only make work for later ones.
+    fn work(&mut self) {
+        for class in std::mem::take(&mut self.dirty.classes) {
+            self.evaluate_class(&class);
+        }
+        for gateway in std::mem::take(&mut self.dirty.gateways) {
+            self.evaluate_gateway(&gateway);
+        }
+        for route in std::mem::take(&mut self.dirty.routes) {
+            self.resolve_route(&route);
+        }
+        for (service, port) in std::mem::take(&mut self.dirty.backends) {
+            self.derive_backend(&service, port);
+        }
+        for slice in std::mem::take(&mut self.dirty.slices) {
+            self.derive_slice(&slice);
+        }
+        for secret in std::mem::take(&mut self.dirty.secrets) {
+            self.derive_secret(&secret);
+        }
+    }
+
+    fn statuses(&mut self, now: &Time) -> Vec<crate::StatusChange> {
+        let mut changes = Vec::new();
+        for class in std::mem::take(&mut self.dirty.class_statuses) {
+            changes.extend(self.class_status(&class, now));
+        }
+        for gateway in std::mem::take(&mut self.dirty.gateway_statuses) {
+            changes.extend(self.gateway_status(&gateway, now));
+        }
+        for route in std::mem::take(&mut self.dirty.route_statuses) {
+            changes.extend(self.route_status(&route, now));
+        }
+        changes
+    }
+}

@@ -1,0 +1,24 @@
+//! Certificates: whether a Secret holds a usable pair.
+
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Whether a PEM certificate chain can be served with a PEM key. The error says what is wrong; it never holds any of
+/// the key.
+pub(crate) fn check(chain: &[u8], key: &[u8]) -> Result<(), String> {
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("tls.crt isn't PEM: {error}"))?;
+    if certificates.is_empty() {
+        return Err("tls.crt holds no PEM certificate".to_owned());
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "tls.key holds no PEM private key".to_owned())?;
+    let key = any_supported_type(&key)
+        .map_err(|_| "tls.key is of a kind that isn't supported; use RSA of 2048 bits or more, or ECDSA".to_owned())?;
+    CertifiedKey::new(certificates, key).keys_match().map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => "the certificate in tls.crt isn't that of the key in tls.key".to_owned(),
+        other => format!("the certificate in tls.crt can't be read: {other}"),
+    })
+}

@@ -1,0 +1,47 @@
+//! The features that GatewayClasses of ours claim.
+
+use foregate_api::gateway::SupportedFeature;
+
+/// Names of the conformance suite, in ascending order: what attachment, translation and the built-in engine do in
+/// full. A feature is added with its last part, never before.
+const FEATURES: &[&str] = &[
+    "Gateway",
+    "GatewayAddressEmpty",
+    "GatewayPort8080",
+    "GatewayStaticAddresses",
+    "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteBackendRequestHeaderModification",
+    "HTTPRouteBackendTimeout",
+    "HTTPRouteHostRewrite",
+    "HTTPRouteMethodMatching",
+    "HTTPRouteNamedRouteRule",
+    "HTTPRouteParentRefPort",
+    "HTTPRoutePathRedirect",
+    "HTTPRoutePathRewrite",
+    "HTTPRoutePortRedirect",
+    "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
+    "HTTPRouteRequestTimeout",
+    "HTTPRouteResponseHeaderModification",
+    "HTTPRouteRetryCodes",
+    "HTTPRouteSchemeRedirect",
+    "ReferenceGrant",
+];
+
+/// The claim, as a GatewayClass's status has it.
+pub(crate) fn supported() -> Vec<SupportedFeature> {
+    FEATURES.iter().map(|&name| SupportedFeature { name: name.to_owned() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn in_ascending_order_as_the_standard_asks() {
+        assert!(super::FEATURES.is_sorted());
+    }
+}

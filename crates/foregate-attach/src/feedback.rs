@@ -1,0 +1,107 @@
+//! Derived objects as the platform has them: what is there, and what their statuses say.
+
+use std::sync::Arc;
+
+use foregate_api::gateway::ReferenceGrant;
+use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
+use k8s_openapi::api::core::v1::Namespace;
+
+use crate::attach::ClaimFeedback;
+use crate::output::{Derived, DerivedKind};
+use crate::refs::Dependent;
+use crate::{Attach, Change};
+
+impl Attach {
+    pub(crate) fn take_claim_back(&mut self, change: Change<GatewayClaim>) {
+        let (name, object) = match change {
+            Change::Set(object) if object.spec.origin.cluster != self.settings.cluster => return,
+            Change::Set(object) => (Arc::from(object.metadata.name.as_deref().unwrap_or_default()), Some(object)),
+            Change::Gone(key) => (key.name, None),
+        };
+        match &object {
+            Some(claim) => {
+                let status = claim.status.clone().unwrap_or_default();
+                let feedback = ClaimFeedback { generation: claim.metadata.generation, status };
+                self.feedback.claims.insert(name.clone(), feedback);
+            }
+            None => {
+                self.feedback.claims.remove(&name);
+            }
+        }
+        self.dirty.gateway_statuses.extend(self.feedback.claim_gateways.get(&name).cloned());
+        self.book.seen((DerivedKind::Claim, name), object.map(Derived::Claim));
+    }
+
+    pub(crate) fn take_route_back(&mut self, change: Change<GatewayRoute>) {
+        let (name, object) = match change {
+            Change::Set(object) if object.spec.origin.cluster != self.settings.cluster => return,
+            Change::Set(object) => (Arc::from(object.metadata.name.as_deref().unwrap_or_default()), Some(object)),
+            Change::Gone(key) => (key.name, None),
+        };
+        let status = object.as_ref().and_then(|o| o.status.clone()).filter(|s| !s.conditions.is_empty());
+        if self.feedback.routes.get(&name) != status.as_ref() {
+            match status {
+                Some(status) => self.feedback.routes.insert(name.clone(), status),
+                None => self.feedback.routes.remove(&name),
+            };
+            self.dirty.routes.extend(self.feedback.route_keys.get(&name).cloned());
+        }
+        self.book.seen((DerivedKind::Route, name), object.map(Derived::Route));
+    }
+
+    pub(crate) fn take_backend_back(&mut self, change: Change<GatewayBackend>) {
+        let (name, object) = match change {
+            Change::Set(object) if object.spec.origin.cluster != self.settings.cluster => return,
+            Change::Set(object) => (Arc::from(object.metadata.name.as_deref().unwrap_or_default()), Some(object)),
+            Change::Gone(key) => (key.name, None),
+        };
+        self.book.seen((DerivedKind::Backend, name), object.map(Derived::Backend));
+    }
+
+    pub(crate) fn take_slice_back(&mut self, change: Change<GatewayEndpointSlice>) {
+        let (name, object) = match change {
+            Change::Set(object) if object.spec.origin.cluster != self.settings.cluster => return,
+            Change::Set(object) => (Arc::from(object.metadata.name.as_deref().unwrap_or_default()), Some(object)),
+            Change::Gone(key) => (key.name, None),
+        };
+        self.book.seen((DerivedKind::Slice, name), object.map(Derived::Slice));
+    }
+
+    pub(crate) fn take_grant(&mut self, change: Change<ReferenceGrant>) {
+        let (key, new) = match change {
+            Change::Set(object) => (crate::Key::of(&object.metadata), Some(object)),
+            Change::Gone(key) => (key, None),
+        };
+        let old = self.world.grants.set(&key, new.clone());
+        for from in old.iter().chain(&new).flat_map(|grant| &grant.spec.from) {
+            let pair = (key.namespace.clone(), Arc::from(from.namespace.as_str()));
+            for dependent in self.index.grants.of(&pair) {
+                match dependent {
+                    Dependent::Gateway(gateway) => self.dirty.gateways.insert(gateway.clone()),
+                    Dependent::Route(route) => self.dirty.routes.insert(route.clone()),
+                };
+            }
+        }
+    }
+
+    pub(crate) fn take_namespace(&mut self, change: Change<Namespace>) {
+        let (name, labels) = match change {
+            Change::Set(object) => {
+                let name: Arc<str> = object.metadata.name.as_deref().unwrap_or_default().into();
+                (name, Some(object.metadata.labels.clone().unwrap_or_default()))
+            }
+            Change::Gone(key) => (key.name, None),
+        };
+        if self.world.namespaces.get(&name) == labels.as_ref() {
+            return;
+        }
+        match labels {
+            Some(labels) => self.world.namespaces.insert(name.clone(), labels),
+            None => self.world.namespaces.remove(&name),
+        };
+        for gateway in &self.index.selectors {
+            let concerned = self.index.gateway_routes.of_namespace(gateway, &name);
+            self.dirty.routes.extend(concerned.cloned());
+        }
+    }
+}

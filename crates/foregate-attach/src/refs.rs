@@ -1,0 +1,106 @@
+//! Reverse references.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use crate::Key;
+
+/// From what is named to those that name it.
+#[derive(Debug)]
+pub(crate) struct Refs<K, V> {
+    map: HashMap<K, BTreeSet<V>>,
+}
+
+impl<K, V> Default for Refs<K, V> {
+    fn default() -> Self {
+        Self { map: HashMap::new() }
+    }
+}
+
+impl<K: Eq + Hash + Clone, V: Ord + Clone> Refs<K, V> {
+    pub fn add(&mut self, named: &K, by: V) {
+        match self.map.get_mut(named) {
+            Some(set) => {
+                set.insert(by);
+            }
+            None => {
+                self.map.insert(named.clone(), BTreeSet::from([by]));
+            }
+        }
+    }
+
+    pub fn remove(&mut self, named: &K, by: &V) {
+        if let Some(set) = self.map.get_mut(named) {
+            set.remove(by);
+            if set.is_empty() {
+                self.map.remove(named);
+            }
+        }
+    }
+
+    /// Replaces what `by` names.
+    pub fn replace<'a>(&mut self, by: &V, old: impl IntoIterator<Item = &'a K>, new: impl IntoIterator<Item = &'a K>)
+    where
+        K: 'a,
+    {
+        for named in old {
+            self.remove(named, by);
+        }
+        for named in new {
+            self.add(named, by.clone());
+        }
+    }
+
+    pub fn of(&self, named: &K) -> impl Iterator<Item = &V> {
+        self.map.get(named).into_iter().flatten()
+    }
+
+    pub fn has(&self, named: &K) -> bool {
+        self.map.contains_key(named)
+    }
+}
+
+impl<K: Eq + Hash> Refs<K, Key> {
+    /// Those of one namespace.
+    pub fn of_namespace<'a>(&'a self, named: &K, namespace: &'a Arc<str>) -> impl Iterator<Item = &'a Key> {
+        let first = Key { namespace: namespace.clone(), name: "".into() };
+        self.map
+            .get(named)
+            .into_iter()
+            .flat_map(move |set| set.range(first.clone()..))
+            .take_while(move |key| key.namespace == *namespace)
+    }
+}
+
+/// An object that refers across namespaces.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Dependent {
+    Gateway(Key),
+    Route(Key),
+}
+
+/// Who depends on what.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// Class → Gateways of it.
+    pub class_gateways: Refs<Arc<str>, Key>,
+    /// Gateway → routes that name it as a parent.
+    pub gateway_routes: Refs<Key, Key>,
+    /// Service → routes that name it as a backend.
+    pub service_routes: Refs<Key, Key>,
+    /// Service → its EndpointSlices.
+    pub service_slices: Refs<Key, Key>,
+    /// Service → its ports that attached routes use.
+    pub service_ports: Refs<Key, u16>,
+    /// Service port → attached routes that use it.
+    pub backend_routes: Refs<(Key, u16), Key>,
+    /// Secret → Gateways that name it.
+    pub secret_gateways: Refs<Key, Key>,
+    /// Secret → Gateways that accepted listeners of which use it.
+    pub secret_users: Refs<Key, Key>,
+    /// (Namespace referred to, namespace of the reference) → who refers.
+    pub grants: Refs<(Arc<str>, Arc<str>), Dependent>,
+    /// Gateways with a listener that selects namespaces by their labels.
+    pub selectors: BTreeSet<Key>,
+}

@@ -1,0 +1,146 @@
+//! Filters.
+
+use std::sync::Arc;
+
+use foregate_api::gateway::conditions::reason;
+use foregate_api::gateway::{
+    HttpHeader, HttpHeaderFilter, HttpPathModifier, HttpPathModifierType, HttpRequestMirrorFilter,
+    HttpRequestRedirectFilter, RouteFilter, RouteFilterType,
+};
+use foregate_api::route::{
+    Header, HeaderEdit, PathEdit, PathMatchKind, Redirect, Rewrite, RouteFilter as EffectiveFilter, RouteMatch,
+};
+
+use super::parse::Target;
+use crate::problem::Problem;
+
+/// A filter whose backend, if it has one, isn't resolved yet.
+#[derive(Debug)]
+pub(crate) enum ParsedFilter {
+    Plain(EffectiveFilter),
+    Mirror { target: Target, numerator: u32, denominator: u32 },
+}
+
+impl ParsedFilter {
+    pub fn mirror_target(&self) -> Option<&Target> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Mirror { target, .. } => Some(target),
+        }
+    }
+}
+
+pub(crate) fn parse(filter: &RouteFilter, own: &Arc<str>, path: &str) -> Result<ParsedFilter, Problem> {
+    let missing = |field: &str| unsupported(format!("{path}.{field}: its type says that it is set, and it isn't"));
+    let plain = match filter.kind {
+        RouteFilterType::RequestHeaderModifier => {
+            let edit = filter.request_header_modifier.as_ref().ok_or_else(|| missing("requestHeaderModifier"))?;
+            EffectiveFilter::RequestHeaders(header_edit(edit))
+        }
+        RouteFilterType::ResponseHeaderModifier => {
+            let edit = filter.response_header_modifier.as_ref().ok_or_else(|| missing("responseHeaderModifier"))?;
+            EffectiveFilter::ResponseHeaders(header_edit(edit))
+        }
+        RouteFilterType::RequestRedirect => {
+            let redirect = filter.request_redirect.as_ref().ok_or_else(|| missing("requestRedirect"))?;
+            EffectiveFilter::Redirect(parse_redirect(redirect, path)?)
+        }
+        RouteFilterType::UrlRewrite => {
+            let rewrite = filter.url_rewrite.as_ref().ok_or_else(|| missing("urlRewrite"))?;
+            let edit = rewrite.path.as_ref().map(|p| path_edit(p, &format!("{path}.urlRewrite.path"))).transpose()?;
+            EffectiveFilter::Rewrite(Rewrite { hostname: rewrite.hostname.clone(), path: edit })
+        }
+        RouteFilterType::RequestMirror => {
+            let mirror = filter.request_mirror.as_ref().ok_or_else(|| missing("requestMirror"))?;
+            return parse_mirror(mirror, own, &format!("{path}.requestMirror"));
+        }
+        RouteFilterType::Cors => return Err(unsupported(format!("{path}.type: CORS isn't supported yet"))),
+        RouteFilterType::ExtensionRef => {
+            let what = filter.extension_ref.as_ref().map(|e| format!("{} {:?}", e.kind, e.name)).unwrap_or_default();
+            return Err(unsupported(format!("{path}.extensionRef: {what} isn't a kind of filter that Foregate knows")));
+        }
+        RouteFilterType::Unknown => {
+            return Err(unsupported(format!("{path}.type: not a filter that this version knows")));
+        }
+    };
+    Ok(ParsedFilter::Plain(plain))
+}
+
+/// Whether the filters of one place can be used together, and with the matches.
+pub(crate) fn compatible(filters: &[ParsedFilter], matches: &[RouteMatch], path: &str) -> Result<(), Problem> {
+    let (mut redirect, mut rewrite) = (None, None);
+    for filter in filters {
+        match filter {
+            ParsedFilter::Plain(EffectiveFilter::Redirect(r)) => redirect = Some(r.path.as_ref()),
+            ParsedFilter::Plain(EffectiveFilter::Rewrite(r)) => rewrite = Some(r.path.as_ref()),
+            _ => {}
+        }
+    }
+    if redirect.is_some() && rewrite.is_some() {
+        let message = format!("{path}.filters: RequestRedirect and URLRewrite can't be used together");
+        return Err(Problem::new(reason::INCOMPATIBLE_FILTERS, message));
+    }
+    let edit = redirect.or(rewrite).flatten();
+    let by_prefix = |m: &RouteMatch| m.path.as_ref().is_none_or(|p| p.kind == PathMatchKind::PathPrefix);
+    if matches!(edit, Some(PathEdit::ReplacePrefixMatch(_))) && !matches.iter().all(by_prefix) {
+        let message = format!("{path}.filters: ReplacePrefixMatch needs matches of type PathPrefix");
+        return Err(unsupported(message));
+    }
+    Ok(())
+}
+
+fn header_edit(given: &HttpHeaderFilter) -> HeaderEdit {
+    let headers = |given: &[HttpHeader]| {
+        given.iter().map(|h| Header { name: h.name.clone(), value: h.value.clone() }).collect::<Vec<_>>()
+    };
+    HeaderEdit { set: headers(&given.set), add: headers(&given.add), remove: given.remove.clone() }
+}
+
+fn parse_redirect(given: &HttpRequestRedirectFilter, path: &str) -> Result<Redirect, Problem> {
+    let path = format!("{path}.requestRedirect");
+    let status_code = given.status_code.unwrap_or(302);
+    if !matches!(status_code, 301 | 302 | 303 | 307 | 308) {
+        return Err(unsupported(format!("{path}.statusCode: {status_code} isn't one of 301, 302, 303, 307, 308")));
+    }
+    if let Some(scheme) = given.scheme.as_deref().filter(|s| !matches!(*s, "http" | "https")) {
+        return Err(unsupported(format!("{path}.scheme: {scheme:?} isn't http or https")));
+    }
+    Ok(Redirect {
+        scheme: given.scheme.clone(),
+        hostname: given.hostname.clone(),
+        path: given.path.as_ref().map(|p| path_edit(p, &format!("{path}.path"))).transpose()?,
+        port: given.port,
+        status_code,
+    })
+}
+
+fn path_edit(given: &HttpPathModifier, path: &str) -> Result<PathEdit, Problem> {
+    let missing = |field: &str| unsupported(format!("{path}.{field}: its type says that it is set, and it isn't"));
+    match given.kind {
+        HttpPathModifierType::ReplaceFullPath => {
+            given.replace_full_path.clone().map(PathEdit::ReplaceFullPath).ok_or_else(|| missing("replaceFullPath"))
+        }
+        HttpPathModifierType::ReplacePrefixMatch => given
+            .replace_prefix_match
+            .clone()
+            .map(PathEdit::ReplacePrefixMatch)
+            .ok_or_else(|| missing("replacePrefixMatch")),
+        HttpPathModifierType::Unknown => Err(unsupported(format!("{path}.type: not known to this version"))),
+    }
+}
+
+fn parse_mirror(given: &HttpRequestMirrorFilter, own: &Arc<str>, path: &str) -> Result<ParsedFilter, Problem> {
+    let (numerator, denominator) = match (&given.fraction, given.percent) {
+        (Some(fraction), _) => (fraction.numerator, fraction.denominator.unwrap_or(100)),
+        (None, percent) => (percent.unwrap_or(100), 100),
+    };
+    if denominator == 0 || numerator > denominator {
+        return Err(unsupported(format!("{path}: {numerator} of {denominator} isn't a share of requests")));
+    }
+    let target = Target::new(given.backend_ref.target(own), own, format!("{path}.backendRef"));
+    Ok(ParsedFilter::Mirror { target, numerator, denominator })
+}
+
+fn unsupported(message: String) -> Problem {
+    Problem::new(reason::UNSUPPORTED_VALUE, message)
+}

@@ -1,0 +1,115 @@
+//! Parents: which listeners take a route.
+
+use std::sync::Arc;
+
+use foregate_api::gateway::ParentReference;
+use foregate_api::gateway::conditions::reason;
+use foregate_api::route::Attachment;
+
+use super::RouteState;
+use crate::gateway::{GatewayView, ListenerView, Namespaces};
+use crate::problem::Problem;
+use crate::{Attach, Key, hostname, selector};
+
+/// What became of one `parentRef` that names a Gateway of ours.
+#[derive(Debug)]
+pub(crate) struct ParentOutcome {
+    pub reference: ParentReference,
+    pub controller: Arc<str>,
+    pub accepted: Result<(), Problem>,
+}
+
+impl Attach {
+    /// One outcome per parent of ours, and each listener that takes the route once, with its Gateway.
+    pub(super) fn attach_to_parents(
+        &self,
+        key: &Key,
+        state: &RouteState,
+    ) -> (Vec<ParentOutcome>, Vec<(Key, Attachment)>) {
+        let (mut outcomes, mut attachments) = (Vec::new(), Vec::<(Key, Attachment)>::new());
+        for reference in state.object.spec.parent_refs.iter().filter(|p| p.is_gateway()) {
+            let gateway = Key::new(reference.namespace_or(&key.namespace), reference.name.as_str());
+            let Some(view) = self.gateways.get(&gateway).and_then(|g| g.view.as_ref()) else { continue };
+            let taken = match state.parsed.refusal() {
+                Some(problem) => self.taken(key, state, reference, &gateway, view).and(Err(problem.clone())),
+                None => self.taken(key, state, reference, &gateway, view),
+            };
+            let accepted = taken.map(|taken| {
+                for attachment in taken {
+                    let is_there = |(_, a): &(Key, Attachment)| {
+                        a.claim == attachment.claim && a.listener == attachment.listener
+                    };
+                    if !attachments.iter().any(is_there) {
+                        attachments.push((gateway.clone(), attachment));
+                    }
+                }
+            });
+            let controller = view.controller.clone();
+            outcomes.push(ParentOutcome { reference: reference.clone(), controller, accepted });
+        }
+        (outcomes, attachments)
+    }
+
+    /// The listeners of one parent that take the route.
+    fn taken(
+        &self,
+        key: &Key,
+        state: &RouteState,
+        reference: &ParentReference,
+        gateway: &Key,
+        view: &GatewayView,
+    ) -> Result<Vec<Attachment>, Problem> {
+        let is_named = |l: &&ListenerView| {
+            reference.section_name.as_deref().is_none_or(|s| s.is_empty() || s == &*l.name)
+                && reference.port.is_none_or(|p| p == l.port)
+        };
+        let mut named = view.listeners.iter().filter(is_named).peekable();
+        if named.peek().is_none() {
+            let message = format!("Gateway {gateway} has no listener {}", describe(reference));
+            return Err(Problem::new(reason::NO_MATCHING_PARENT, message));
+        }
+        let mut allowed = named.filter(|l| l.takes_http_routes && self.lets_in(l, gateway, key)).peekable();
+        if allowed.peek().is_none() {
+            let message = format!(
+                "no listener of Gateway {gateway} takes HTTPRoutes of namespace {}; see its allowedRoutes",
+                key.namespace
+            );
+            return Err(Problem::new(reason::NOT_ALLOWED_BY_LISTENERS, message));
+        }
+        let mut taken = Vec::new();
+        let mut has_common_name = false;
+        for listener in allowed {
+            let hostnames = hostname::intersect(listener.hostname.as_deref(), &state.object.spec.hostnames);
+            has_common_name |= !hostnames.is_empty();
+            // A Gateway that isn't accepted has no claim to attach to.
+            if let Some(claim) = view.claim.as_ref().filter(|_| !hostnames.is_empty()) {
+                taken.push(Attachment { claim: claim.to_string(), listener: listener.name.to_string(), hostnames });
+            }
+        }
+        if has_common_name {
+            return Ok(taken);
+        }
+        let message = format!("spec.hostnames: none is one of Gateway {gateway}'s listeners'");
+        Err(Problem::new(reason::NO_MATCHING_LISTENER_HOSTNAME, message))
+    }
+
+    fn lets_in(&self, listener: &ListenerView, gateway: &Key, route: &Key) -> bool {
+        match &listener.namespaces {
+            Namespaces::All => true,
+            Namespaces::Own => gateway.namespace == route.namespace,
+            Namespaces::Selected(selected) => {
+                self.world.namespaces.get(&route.namespace).is_some_and(|labels| selector::matches(selected, labels))
+            }
+            Namespaces::None => false,
+        }
+    }
+}
+
+fn describe(reference: &ParentReference) -> String {
+    match (&reference.section_name, reference.port) {
+        (Some(name), Some(port)) => format!("{name:?} of port {port}"),
+        (Some(name), None) => format!("{name:?}"),
+        (None, Some(port)) => format!("of port {port}"),
+        (None, None) => "at all".to_owned(),
+    }
+}

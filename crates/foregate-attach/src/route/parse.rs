@@ -1,0 +1,180 @@
+//! What a route's spec says, as far as it says it by itself.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use foregate_api::gateway::conditions::reason;
+use foregate_api::gateway::{BackendTarget, HTTPRoute, HttpRouteRetry, HttpRouteRule, HttpRouteTimeouts, RouteFilter};
+use foregate_api::route::{Retry, RouteFilter as EffectiveFilter, RouteMatch};
+
+use super::filter::{self, ParsedFilter};
+use super::matching;
+use crate::problem::Problem;
+use crate::{Key, duration};
+
+/// A parsed route.
+#[derive(Debug, Default)]
+pub(crate) struct Parsed {
+    pub rules: Vec<ParsedRule>,
+    /// Rules that can't be served; they are left out.
+    pub dropped: Vec<Problem>,
+    /// Gateways that it names.
+    pub parents: Vec<Key>,
+    /// Services that it names.
+    pub services: Vec<Key>,
+    /// (Namespace referred to, own namespace), for references that need a grant.
+    pub grants: Vec<(Arc<str>, Arc<str>)>,
+}
+
+impl Parsed {
+    /// Why nothing of it can be served.
+    pub fn refusal(&self) -> Option<&Problem> {
+        if self.rules.is_empty() { self.dropped.first() } else { None }
+    }
+}
+
+/// A rule whose backends aren't resolved yet.
+#[derive(Debug)]
+pub(crate) struct ParsedRule {
+    pub name: Option<String>,
+    pub matches: Vec<RouteMatch>,
+    pub filters: Vec<ParsedFilter>,
+    pub backends: Vec<ParsedBackend>,
+    pub request_timeout_millis: Option<u64>,
+    pub backend_timeout_millis: Option<u64>,
+    pub retry: Option<Retry>,
+}
+
+/// A backend of a rule.
+#[derive(Debug)]
+pub(crate) struct ParsedBackend {
+    pub target: Target,
+    pub weight: u32,
+    pub filters: Vec<EffectiveFilter>,
+}
+
+/// A reference to a backend, and where it is written.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub path: String,
+    pub service: Key,
+    /// What can be said of it without looking it up.
+    pub port: Result<u16, Problem>,
+}
+
+impl Target {
+    pub fn new(target: BackendTarget<'_>, own: &Arc<str>, path: String) -> Self {
+        let namespace = if target.namespace == &**own { own.clone() } else { target.namespace.into() };
+        let port = if !target.group.is_empty() || target.kind != "Service" {
+            let message = format!("{} {:?} isn't a Service of the core group", target.kind, target.name);
+            Err(Problem::new(reason::INVALID_KIND, message).at(&path))
+        } else {
+            target.port.ok_or_else(|| Problem::new(reason::BACKEND_NOT_FOUND, "a Service needs a port").at(&path))
+        };
+        Self { path, service: Key { namespace, name: target.name.into() }, port }
+    }
+}
+
+pub(crate) fn parse(object: &HTTPRoute, own: &Arc<str>) -> Parsed {
+    let spec = &object.spec;
+    let every_request = [HttpRouteRule::default()];
+    let rules = if spec.rules.is_empty() { &every_request[..] } else { &spec.rules };
+    let mut parsed = Parsed::default();
+    for (i, rule) in rules.iter().enumerate() {
+        match parse_rule(rule, own, &format!("spec.rules[{i}]")) {
+            Ok(rule) => parsed.rules.push(rule),
+            Err(problem) => parsed.dropped.push(problem),
+        }
+    }
+    let targets = parsed.rules.iter().flat_map(ParsedRule::targets).filter(|t| t.port.is_ok());
+    let services: BTreeSet<Key> = targets.map(|t| t.service.clone()).collect();
+    let others: BTreeSet<&Arc<str>> = services.iter().map(|s| &s.namespace).filter(|n| *n != own).collect();
+    parsed.grants = others.into_iter().map(|other| (other.clone(), own.clone())).collect();
+    parsed.services = services.into_iter().collect();
+    let parents = spec.parent_refs.iter().filter(|p| p.is_gateway());
+    let parents: BTreeSet<Key> = parents.map(|p| Key::new(p.namespace_or(own), p.name.as_str())).collect();
+    parsed.parents = parents.into_iter().collect();
+    parsed
+}
+
+impl ParsedRule {
+    fn targets(&self) -> impl Iterator<Item = &Target> {
+        let mirrors = self.filters.iter().filter_map(ParsedFilter::mirror_target);
+        self.backends.iter().map(|b| &b.target).chain(mirrors)
+    }
+}
+
+fn parse_rule(rule: &HttpRouteRule, own: &Arc<str>, path: &str) -> Result<ParsedRule, Problem> {
+    let matches = matching::parse(&rule.matches, path)?;
+    let filters = rule.filters.iter().enumerate();
+    let filters: Vec<ParsedFilter> =
+        filters.map(|(i, f)| filter::parse(f, own, &format!("{path}.filters[{i}]"))).collect::<Result<_, _>>()?;
+    filter::compatible(&filters, &matches, path)?;
+    let mut backends = Vec::with_capacity(rule.backend_refs.len());
+    for (i, reference) in rule.backend_refs.iter().enumerate() {
+        let path = format!("{path}.backendRefs[{i}]");
+        let filters = backend_filters(&reference.filters, own, &matches, &path)?;
+        let weight = reference.weight.unwrap_or(1);
+        backends.push(ParsedBackend { target: Target::new(reference.target(own), own, path), weight, filters });
+    }
+    let timeouts = rule.timeouts.clone().unwrap_or_default();
+    let (request_timeout_millis, backend_timeout_millis) = parse_timeouts(&timeouts, path)?;
+    let retry = rule.retry.as_ref().map(|retry| parse_retry(retry, path)).transpose()?;
+    let name = rule.name.clone();
+    Ok(ParsedRule { name, matches, filters, backends, request_timeout_millis, backend_timeout_millis, retry })
+}
+
+fn backend_filters(
+    filters: &[RouteFilter],
+    own: &Arc<str>,
+    matches: &[RouteMatch],
+    path: &str,
+) -> Result<Vec<EffectiveFilter>, Problem> {
+    let mut parsed = Vec::with_capacity(filters.len());
+    for (i, filter) in filters.iter().enumerate() {
+        let path = format!("{path}.filters[{i}]");
+        match filter::parse(filter, own, &path)? {
+            ParsedFilter::Plain(EffectiveFilter::Redirect(_)) | ParsedFilter::Mirror { .. } => {
+                let message = format!("filter {:?} isn't supported on a backend; use it on the rule", filter.kind);
+                return Err(Problem::new(reason::UNSUPPORTED_VALUE, message).at(&path));
+            }
+            plain @ ParsedFilter::Plain(_) => parsed.push(plain),
+        }
+    }
+    filter::compatible(&parsed, matches, path)?;
+    Ok(parsed
+        .into_iter()
+        .filter_map(|filter| match filter {
+            ParsedFilter::Plain(filter) => Some(filter),
+            ParsedFilter::Mirror { .. } => None,
+        })
+        .collect())
+}
+
+fn parse_timeouts(timeouts: &HttpRouteTimeouts, path: &str) -> Result<(Option<u64>, Option<u64>), Problem> {
+    let request = millis(timeouts.request.as_deref(), path, "timeouts.request")?;
+    let backend = millis(timeouts.backend_request.as_deref(), path, "timeouts.backendRequest")?;
+    match (request, backend) {
+        (Some(request), Some(backend)) if request != 0 && backend > request => Err(Problem::new(
+            reason::UNSUPPORTED_VALUE,
+            format!("{path}.timeouts: backendRequest must not be longer than request"),
+        )),
+        both => Ok(both),
+    }
+}
+
+fn parse_retry(retry: &HttpRouteRetry, path: &str) -> Result<Retry, Problem> {
+    Ok(Retry {
+        attempts: retry.attempts.unwrap_or(1),
+        codes: retry.codes.clone(),
+        backoff_millis: millis(retry.backoff.as_deref(), path, "retry.backoff")?,
+    })
+}
+
+fn millis(text: Option<&str>, path: &str, field: &str) -> Result<Option<u64>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    duration::millis(text).map(Some).ok_or_else(|| {
+        let message = format!("{path}.{field}: {text:?} isn't a duration; write it like 1h, 10s or 500ms");
+        Problem::new(reason::UNSUPPORTED_VALUE, message)
+    })
+}

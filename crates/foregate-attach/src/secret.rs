@@ -1,0 +1,73 @@
+//! Secrets, and their copies for the platform.
+
+use std::sync::Arc;
+
+use foregate_api::{CLUSTER_LABEL, ORIGIN_ANNOTATION, Origin};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+
+use crate::book::metadata;
+use crate::output::{Derived, DerivedKind};
+use crate::world::{SecretState, origin};
+use crate::{Attach, Change, Key};
+
+/// The type of Secrets that hold a certificate and its key.
+const TLS: &str = "kubernetes.io/tls";
+
+impl Attach {
+    pub(crate) fn take_secret(&mut self, change: Change<Secret>) {
+        let (key, new) = match change {
+            Change::Set(object) => (Key::of(&object.metadata), Some(object)),
+            Change::Gone(key) => (key, None),
+        };
+        if *key.namespace == *self.settings.tenant_namespace {
+            let copy = new.as_ref().filter(|secret| self.is_copy(secret)).cloned();
+            let is_copy = copy.is_some();
+            self.book.seen((DerivedKind::Secret, key.name.clone()), copy.map(Derived::Secret));
+            if is_copy {
+                return;
+            }
+        }
+        let new = new.map(|secret| SecretState::new(&secret));
+        let unchanged = match (self.world.secrets.get(&key), &new) {
+            (Some(old), Some(new)) => old.metadata == new.metadata && old.pair == new.pair,
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        if unchanged {
+            return;
+        }
+        match new {
+            Some(state) => self.world.secrets.insert(key.clone(), state),
+            None => self.world.secrets.remove(&key),
+        };
+        self.dirty.gateways.extend(self.index.secret_gateways.of(&key).cloned());
+        self.dirty.secrets.insert(key);
+    }
+
+    /// Whether a Secret of the tenant's namespace was made by us.
+    fn is_copy(&self, secret: &Secret) -> bool {
+        let label = secret.metadata.labels.as_ref().and_then(|l| l.get(CLUSTER_LABEL));
+        let origin = secret.metadata.annotations.as_ref().and_then(|a| a.get(ORIGIN_ANNOTATION));
+        let origin = origin.and_then(|text| serde_json::from_str::<Origin>(text).ok());
+        label == Some(&self.settings.cluster) && origin.is_some_and(|o| o.cluster == self.settings.cluster)
+    }
+
+    pub(crate) fn derive_secret(&mut self, key: &Key) {
+        let is_used = self.index.secret_users.has(key);
+        let wanted = self.world.secrets.get(key).filter(|_| is_used).and_then(|state| {
+            let pair = state.pair.as_ref()?;
+            let origin = origin(&self.settings.cluster, "", "Secret", &state.metadata);
+            let mut metadata = metadata(&self.settings.tenant_namespace, &origin.derived_name(), &origin);
+            metadata.annotations = Some([(ORIGIN_ANNOTATION.to_owned(), serde_json::to_string(&origin).ok()?)].into());
+            let data = [("tls.crt", &pair.certificate), ("tls.key", &pair.key)];
+            let data = data.map(|(name, bytes)| (name.to_owned(), ByteString(bytes.clone())));
+            Some(Derived::Secret(Arc::new(Secret {
+                metadata,
+                type_: Some(TLS.to_owned()),
+                data: Some(data.into()),
+                ..Secret::default()
+            })))
+        });
+        self.derive((DerivedKind::Secret, key.clone(), 0), wanted);
+    }
+}

@@ -1,0 +1,97 @@
+//! The workload cluster's objects that others refer to.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use foregate_api::Origin;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::grants::Grants;
+use crate::{Key, certificate};
+
+/// What others refer to.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub services: HashMap<Key, Arc<Service>>,
+    pub slices: HashMap<Key, Arc<EndpointSlice>>,
+    pub secrets: HashMap<Key, SecretState>,
+    pub grants: Grants,
+    /// Labels of namespaces.
+    pub namespaces: HashMap<Arc<str>, BTreeMap<String, String>>,
+}
+
+/// What is kept of a Secret: a certificate and its key, if it has them.
+#[derive(Debug)]
+pub(crate) struct SecretState {
+    pub metadata: ObjectMeta,
+    pub pair: Option<Pair>,
+    checked: OnceCell<Result<(), String>>,
+}
+
+/// A certificate chain and its key, as PEM.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Pair {
+    pub certificate: Vec<u8>,
+    pub key: Vec<u8>,
+}
+
+impl std::fmt::Debug for Pair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pair(…)")
+    }
+}
+
+impl SecretState {
+    pub fn new(secret: &Secret) -> Self {
+        let data = |name| secret.data.as_ref().and_then(|data| data.get(name)).map(|bytes| bytes.0.clone());
+        let pair = data("tls.crt").zip(data("tls.key")).map(|(certificate, key)| Pair { certificate, key });
+        let metadata = ObjectMeta {
+            namespace: secret.metadata.namespace.clone(),
+            name: secret.metadata.name.clone(),
+            uid: secret.metadata.uid.clone(),
+            creation_timestamp: secret.metadata.creation_timestamp.clone(),
+            ..ObjectMeta::default()
+        };
+        Self { metadata, pair, checked: OnceCell::new() }
+    }
+
+    /// Whether it can be served; found out once.
+    pub fn usable(&self) -> Result<(), &str> {
+        self.checked
+            .get_or_init(|| match &self.pair {
+                Some(pair) => certificate::check(&pair.certificate, &pair.key),
+                None => Err("it has no data tls.crt and tls.key; make one with `kubectl create secret tls`".to_owned()),
+            })
+            .as_ref()
+            .map(|()| ())
+            .map_err(String::as_str)
+    }
+}
+
+/// The UID of an object. A source that has none gets one that is as unique, from the name.
+pub(crate) fn uid(metadata: &ObjectMeta) -> String {
+    match metadata.uid.as_deref() {
+        Some(uid) if !uid.is_empty() => uid.to_owned(),
+        _ => {
+            let namespace = metadata.namespace.as_deref().unwrap_or_default();
+            format!("{namespace}.{}", metadata.name.as_deref().unwrap_or_default())
+        }
+    }
+}
+
+/// Where what is derived from an object comes from.
+pub(crate) fn origin(cluster: &str, group: &str, kind: &str, metadata: &ObjectMeta) -> Origin {
+    Origin {
+        cluster: cluster.to_owned(),
+        group: group.to_owned(),
+        kind: kind.to_owned(),
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+        uid: uid(metadata),
+        generation: metadata.generation.unwrap_or_default(),
+        creation_timestamp: metadata.creation_timestamp.clone(),
+    }
+}

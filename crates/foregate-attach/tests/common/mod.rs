@@ -1,0 +1,58 @@
+//! What the tests share: YAML to inputs.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::sync::Arc;
+
+use foregate_attach::{Change, Input, Key};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub fn at(seconds: i64) -> Time {
+    Time(Timestamp::from_second(1_767_225_600 + seconds).unwrap())
+}
+
+fn set<K: DeserializeOwned>(object: Value) -> Change<K> {
+    let shown = object.to_string();
+    Change::Set(Arc::new(serde_json::from_value(object).unwrap_or_else(|error| panic!("{error}: {shown}"))))
+}
+
+/// The input that an object is.
+pub fn input(object: Value) -> Input {
+    let kind = object["kind"].as_str().expect("a kind").to_owned();
+    match kind.as_str() {
+        "GatewayClass" => Input::GatewayClass(set(object)),
+        "Gateway" => Input::Gateway(set(object)),
+        "HTTPRoute" => Input::HttpRoute(set(object)),
+        "Service" => Input::Service(set(object)),
+        "EndpointSlice" => Input::EndpointSlice(set(object)),
+        "Secret" => Input::Secret(set(object)),
+        "ReferenceGrant" => Input::ReferenceGrant(set(object)),
+        "Namespace" => Input::Namespace(set(object)),
+        "GatewayClaim" => Input::Claim(set(object)),
+        "GatewayRoute" => Input::Route(set(object)),
+        "GatewayBackend" => Input::Backend(set(object)),
+        "GatewayEndpointSlice" => Input::Slice(set(object)),
+        other => panic!("no input is a {other}"),
+    }
+}
+
+/// The input that says that an object is gone.
+pub fn gone(kind: &str, key: Key) -> Input {
+    match kind {
+        "GatewayClass" => Input::GatewayClass(Change::Gone(key)),
+        "Gateway" => Input::Gateway(Change::Gone(key)),
+        "HTTPRoute" => Input::HttpRoute(Change::Gone(key)),
+        "Service" => Input::Service(Change::Gone(key)),
+        "EndpointSlice" => Input::EndpointSlice(Change::Gone(key)),
+        "Secret" => Input::Secret(Change::Gone(key)),
+        "ReferenceGrant" => Input::ReferenceGrant(Change::Gone(key)),
+        "Namespace" => Input::Namespace(Change::Gone(key)),
+        "GatewayClaim" => Input::Claim(Change::Gone(key)),
+        "GatewayRoute" => Input::Route(Change::Gone(key)),
+        "GatewayBackend" => Input::Backend(Change::Gone(key)),
+        "GatewayEndpointSlice" => Input::Slice(Change::Gone(key)),
+        other => panic!("no input is a {other}"),
+    }
+}
