@@ -27,7 +27,7 @@ pub use metadata::{NameRule, validate_metadata};
 pub use prepare::{FieldValidation, StrictError};
 pub use tree::Schema;
 pub(crate) use metadata::{is_dns_label, is_dns_subdomain};
-pub(crate) use tree::{ListType, Node, NodeId};
+pub(crate) use tree::{ListType, NodeId};
 
 #[cfg(test)]
 mod tests;
