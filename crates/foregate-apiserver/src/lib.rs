@@ -13,6 +13,7 @@ mod discovery;
 mod error;
 mod gc;
 mod metrics;
+pub mod patch;
 pub mod registry;
 pub mod rest;
 pub mod schema;
