@@ -77,6 +77,13 @@ impl Proxy {
         }
     }
 
+    /// Whether any of its templates failed on anything.
+    pub(crate) fn is_troubled(&self) -> bool {
+        let statics = self.statics.as_ref().map(|statics| &statics.rendered);
+        self.listeners.values().chain(statics).any(|rendered| rendered.problem.is_some())
+            || !self.patch_problems.is_empty()
+    }
+
     pub(crate) fn owner(&self) -> Owner {
         self.templates.owner.clone()
     }

@@ -36,6 +36,10 @@ impl Translator {
             return;
         }
         let templates = if same { known.templates.current.clone() } else { Arc::new(Templates::new(&object.spec.template)) };
+        if known.is_troubled() {
+            // Not to be the last good one.
+            known.templates.problem.get_or_insert_default();
+        }
         known.templates.replace(templates, owner);
         // Also when only the generation is new: a refusal has to name the present one.
         self.templates_changed(&key, work);
