@@ -101,6 +101,7 @@ impl Outbox {
     }
 
     /// Whether nothing is wanted or under way at all.
+    #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         self.entries.values().all(|entry| entry.wanted.is_none() && entry.flying.is_none())
     }

@@ -1,6 +1,6 @@
 //! The shell around the pipeline: channels in, tasks out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use foregate_xds::{Cache, Event};
 use jiff::Timestamp;
@@ -20,6 +20,8 @@ use crate::{PlatformError, PlatformOptions};
 
 /// At most so many inputs are taken in before consequences are drawn, so that a flood delays nobody for long.
 const BATCH: usize = 512;
+/// How long the last revisions may take at the end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// At most so many writes are under way.
 const WRITES: usize = 64;
 
@@ -47,12 +49,15 @@ pub async fn run(
     let observations = watch_all(&client, &options, &stop);
     let (records, taken) = mpsc::unbounded_channel();
     let text = options.revision_text.unwrap_or(|_, _| None);
-    tokio::spawn(keep(client.clone(), options.namespace.clone(), text, taken, stop));
+    let keeper = tokio::spawn(keep(client.clone(), options.namespace.clone(), text, taken, stop));
     let mut resync = tokio::time::interval(options.resync);
     resync.reset();
     let pipeline = Pipeline::new(options, cache, Instant::now());
     let shell = Shell { client, pipeline, observations, events, records, writes: JoinSet::new(), waiting: Vec::new() };
-    shell.run(resync, shutdown).await
+    let ended = shell.run(resync, shutdown).await;
+    // The shell's end of the channel is closed now: what was published is written down, if the API is still there.
+    let _ = tokio::time::timeout(LAST_WORDS, keeper).await;
+    ended
 }
 
 struct Shell {

@@ -49,7 +49,7 @@ pub(crate) enum Record {
 /// An encoded resource (type URL, message) as JSON; none if it can't be read.
 pub type TextOf = fn(type_url: &str, body: &[u8]) -> Option<String>;
 
-/// Writes revisions until the shutdown. `text` renders old resources.
+/// Writes revisions until the pipeline ends, and then what is left. `text` renders old resources.
 pub(crate) async fn keep(
     client: Client,
     namespace: Option<String>,
@@ -67,21 +67,30 @@ pub(crate) async fn keep(
             }
         };
         tokio::select! {
-            () = shutdown.cancelled() => return,
             record = records.recv() => match record {
                 Some(Record::Step(step)) => chains.entry(step.proxy.clone()).or_default().absorb(*step, Instant::now()),
                 Some(Record::Gone(proxy)) => if let Some(chain) = chains.remove(&proxy) {
                     remove(&client, &proxy, chain.names()).await;
                 },
-                None => return,
+                // The pipeline has ended and all that it said is taken in.
+                None => return write_due(&client, &mut chains, text, |_| true).await,
             },
             () = alarm => {
                 let now = Instant::now();
-                for (proxy, chain) in chains.iter_mut().filter(|(_, chain)| chain.due().is_some_and(|at| at <= now)) {
-                    write(&client, proxy, chain, text).await;
-                }
+                write_due(&client, &mut chains, text, |at| at <= now).await;
             }
         }
+    }
+}
+
+async fn write_due(
+    client: &Client,
+    chains: &mut HashMap<ProxyRef, Chain>,
+    text: TextOf,
+    is_due: impl Fn(Instant) -> bool,
+) {
+    for (proxy, chain) in chains.iter_mut().filter(|(_, chain)| chain.due().is_some_and(&is_due)) {
+        write(client, proxy, chain, text).await;
     }
 }
 
