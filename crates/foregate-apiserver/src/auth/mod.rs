@@ -48,6 +48,27 @@ impl Caller {
         caller
     }
 
+    /// Whoever an administrator wants to be (`kubectl --as`).
+    ///
+    /// # Errors
+    /// 403 for everyone else.
+    pub(crate) fn impersonate(self, headers: &http::HeaderMap) -> Result<Self, ApiError> {
+        let text = |v: &http::HeaderValue| v.to_str().map(str::to_owned).unwrap_or_default();
+        let Some(user) = headers.get("impersonate-user").map(text) else {
+            let others = ["impersonate-group", "impersonate-uid"];
+            if others.iter().any(|h| headers.contains_key(*h)) {
+                return Err(ApiError::bad_request("impersonation needs a user (Impersonate-User)"));
+            }
+            return Ok(self);
+        };
+        if !self.is_master() {
+            let why = format!("User {:?} cannot impersonate resource \"users\" in API group \"\"", self.user);
+            return Err(ApiError::forbidden("", "users", &user, why));
+        }
+        let groups = headers.get_all("impersonate-group").iter().map(text).collect();
+        Ok(Self { durability: self.durability, ..Self::new(user, groups) })
+    }
+
     fn is_master(&self) -> bool {
         self.groups.iter().any(|g| g == MASTERS)
     }

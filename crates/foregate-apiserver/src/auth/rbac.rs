@@ -10,9 +10,6 @@ use serde_json::Value;
 use super::{Attributes, Caller};
 use crate::store::{Event, EventKind, Key};
 
-/// The API group of roles and bindings.
-pub(crate) const GROUP: &str = "rbac.authorization.k8s.io";
-
 #[derive(Clone, Debug, Default)]
 struct Rule {
     verbs: Vec<String>,
@@ -177,6 +174,8 @@ fn binding(object: &Value, namespace: &str) -> Option<Binding> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    const GROUP: &str = "rbac.authorization.k8s.io";
 
     fn policy(objects: &[(&str, &str, &str, Value)]) -> Policy {
         let policy = Policy::default();

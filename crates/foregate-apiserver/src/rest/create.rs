@@ -16,16 +16,16 @@ pub(crate) async fn create(op: &Op, object: Value, unknown: Vec<String>) -> Resu
     if op.target.name.is_some() || op.target.subresource.is_some() {
         return Err(ApiError::method_not_allowed());
     }
-    born(op, object, unknown, op.validation, |_| Ok(())).await
+    born(op, object, unknown, op.validation, None).await
 }
 
-/// Stores a new object; `managed` sets its managed fields where the caller's way differs from a create's.
+/// Stores a new object. Its managed fields are those of `applied` if it comes from a server-side apply.
 pub(crate) async fn born(
     op: &Op,
     mut object: Value,
     mut warnings: Vec<String>,
     mode: FieldValidation,
-    finish: impl Fn(&mut Value) -> Result<(), ApiError>,
+    applied: Option<&Value>,
 ) -> Result<Response<Body>, ApiError> {
     if op.kind.definition.as_ref().is_some_and(|d| d.deleting) {
         return Err(ApiError::method_not_allowed());
@@ -42,7 +42,10 @@ pub(crate) async fn born(
     warnings.extend(prepare::shape(op, &mut object, mode)?);
     prepare::validate(op, &name, &object, None)?;
     prepare::settle(op, &mut object);
-    if op.on_apply() { finish(&mut object)? } else { manage::update(op, None, &mut object)? }
+    match applied {
+        Some(applied) => object["metadata"]["managedFields"] = applied["metadata"]["managedFields"].clone(),
+        None => manage::update(op, None, &mut object)?,
+    }
     store_version(op, &mut object);
     if op.dry_run {
         let key = Key::new(&op.kind.storage, op.namespace(), &name);

@@ -26,6 +26,7 @@ use crate::auth::{Attributes, Caller};
 use crate::core::Core;
 use crate::discovery;
 use crate::error::ApiError;
+use crate::patch::managed;
 use body::Body;
 use op::Op;
 use path::{Route, Target};
@@ -57,7 +58,7 @@ where
     if route == Route::Health {
         return Ok(health(&core));
     }
-    let caller = caller.ok_or_else(ApiError::unauthorized)?;
+    let caller = caller.ok_or_else(ApiError::unauthorized)?.impersonate(request.headers())?;
     let target = match route {
         Route::Resource(target) => target,
         other => {
@@ -120,8 +121,11 @@ fn operation(
         return Err(ApiError::no_such_path());
     }
     let accept = negotiate::accept(headers)?;
-    let agent = headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("unknown");
-    let manager = query.get("fieldManager").unwrap_or_else(|| agent.split('/').next().unwrap_or(agent)).to_owned();
+    let agent = headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if let Some(fault) = query.get("fieldManager").and_then(managed::manager_fault) {
+        return Err(ApiError::bad_request(fault));
+    }
+    let manager = managed::manager(query.get("fieldManager"), agent);
     Ok(Op {
         core: core.clone(),
         dry_run: query.dry_run()?,
@@ -132,6 +136,7 @@ fn operation(
         query,
         accept,
         manager,
+        patching: *method == Method::PATCH,
         apply: body::media_type(headers).starts_with("application/apply-patch") && *method == Method::PATCH,
     })
 }

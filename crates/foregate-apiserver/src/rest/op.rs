@@ -32,6 +32,8 @@ pub(crate) struct Op {
     pub dry_run: bool,
     /// Whether it is a server-side apply.
     pub apply: bool,
+    /// Whether it is any patch: what it gives follows from what is there, and is computed again after a change.
+    pub patching: bool,
     pub validation: FieldValidation,
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn change(
         let shown = shown(op, &live);
         let (mut new, mut warnings) = make(&shown)?;
         prepare::envelope(op, &mut new)?;
-        let pinned = pinned(op, &new, &live)?;
+        let pinned = pinned(op, &new, &live)? && !op.patching;
         carry_over(op, &mut new, &shown)?;
         warnings.extend(prepare::shape(op, &mut new, mode)?);
         prepare::validate(op, op.name(), &new, Some(&shown))?;

@@ -7,10 +7,13 @@
 //! Revisions come from blocks whose end is on disk before the block is begun, so that none is given twice even when
 //! writes that were never fsynced are lost.
 
+mod ballast;
 mod error;
 mod key;
 mod object;
 mod open;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::fs::File;
@@ -116,14 +119,19 @@ impl Store {
     /// # Errors
     /// [`OpenError`]: in use, damaged, or not accessible.
     pub fn open(dir: &Path, observer: Observer) -> Result<Self, OpenError> {
+        Self::open_on(dir, observer, open::Disk::default())
+    }
+
+    /// The same on a disk that may fail.
+    fn open_on(dir: &Path, observer: Observer, disk: open::Disk) -> Result<Self, OpenError> {
         let lock = open::lock(dir)?;
         let path = dir.join(open::FILE);
-        let db = open::database(&path)?;
+        let db = open::database(&path, &disk)?;
         let (start, limit) = open::reserve(&db)
             .map_err(|error| OpenError::Damaged { path: path.clone(), detail: error.to_string() })?;
         let db = Arc::new(RwLock::new(Some(db)));
         let (queue, requests) = channel();
-        let writer = writer::Writer::new(db.clone(), path.clone(), requests, observer, start, limit);
+        let writer = writer::Writer::new(db.clone(), dir, disk, requests, observer, (start, limit));
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run())

@@ -23,6 +23,39 @@ pub const REVISION: &str = "revision";
 /// `META`: no revision above this one was ever given out.
 pub const LIMIT: &str = "revision-limit";
 
+/// What the file is on. In tests it may be told to be full.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    #[cfg(test)]
+    pub faults: super::tests::Faults,
+}
+
+impl Disk {
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the same as in tests")]
+    fn open(&self, builder: &redb::Builder, path: &Path) -> Result<Database, DatabaseError> {
+        builder.open(path)
+    }
+
+    #[cfg(test)]
+    fn open(&self, builder: &redb::Builder, path: &Path) -> Result<Database, DatabaseError> {
+        self.faults.open(builder, path)
+    }
+
+    /// Whether a test says that the space which is kept free is gone as well.
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the same as in tests")]
+    pub fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Whether a test says that the space which is kept free is gone as well.
+    #[cfg(test)]
+    pub fn is_full(&self) -> bool {
+        self.faults.is_full()
+    }
+}
+
 /// Takes the data directory's lock for this process.
 pub fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join(LOCK);
@@ -46,7 +79,7 @@ pub fn lock(dir: &Path) -> Result<File, OpenError> {
 }
 
 /// Opens the file, or makes a new one.
-pub fn database(path: &Path) -> Result<Database, OpenError> {
+pub fn database(path: &Path, disk: &Disk) -> Result<Database, OpenError> {
     let damaged = |detail: String| OpenError::Damaged { path: path.to_owned(), detail };
     if let Ok(meta) = std::fs::metadata(path)
         && meta.len() == 0
@@ -57,7 +90,7 @@ pub fn database(path: &Path) -> Result<Database, OpenError> {
     let fresh = !path.exists();
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE).set_check_integrity_on_open(!fresh);
-    let opened = if fresh { create(&builder, path) } else { builder.open(path) };
+    let opened = if fresh { create(&builder, path, disk) } else { disk.open(&builder, path) };
     opened.map_err(|error| match error {
         DatabaseError::Storage(StorageError::Io(source)) if source.kind() != std::io::ErrorKind::InvalidData => {
             let cut = matches!(source.kind(), std::io::ErrorKind::UnexpectedEof);
@@ -73,7 +106,7 @@ pub fn database(path: &Path) -> Result<Database, OpenError> {
 }
 
 /// Builds a new store beside its place and moves it there, so that a crash here leaves none rather than half of one.
-fn create(builder: &redb::Builder, path: &Path) -> Result<Database, DatabaseError> {
+fn create(builder: &redb::Builder, path: &Path, disk: &Disk) -> Result<Database, DatabaseError> {
     let part = path.with_extension("new");
     let io = |error| DatabaseError::Storage(StorageError::Io(error));
     if part.exists() {
@@ -83,7 +116,7 @@ fn create(builder: &redb::Builder, path: &Path) -> Result<Database, DatabaseErro
     drop(database);
     set_private(&part).map_err(io)?;
     std::fs::rename(&part, path).map_err(io)?;
-    builder.open(path)
+    disk.open(builder, path)
 }
 
 #[cfg(unix)]

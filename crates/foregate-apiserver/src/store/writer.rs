@@ -1,7 +1,7 @@
 //! The writer's thread: group commit.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
@@ -10,7 +10,8 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use redb::{Database, ReadableDatabase, ReadableTable};
 
-use super::open::{LIMIT, REVISION, REVISION_BLOCK};
+use super::ballast::Ballast;
+use super::open::{Disk, LIMIT, REVISION, REVISION_BLOCK};
 use super::{
     Durability, Event, EventKind, FLUSH, META, OBJECTS, Object, Observer, Request, Write, WriteError, open,
 };
@@ -23,6 +24,8 @@ type Outcome = Result<Arc<Event>, WriteError>;
 pub(super) struct Writer {
     db: Arc<RwLock<Option<Database>>>,
     path: PathBuf,
+    disk: Disk,
+    ballast: Ballast,
     requests: Receiver<Request>,
     observer: Observer,
     revision: u64,
@@ -38,15 +41,17 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         db: Arc<RwLock<Option<Database>>>,
-        path: PathBuf,
+        dir: &Path,
+        disk: Disk,
         requests: Receiver<Request>,
         observer: Observer,
-        revision: u64,
-        limit: u64,
+        (revision, limit): (u64, u64),
     ) -> Self {
         Self {
             db,
-            path,
+            path: dir.join(open::FILE),
+            disk,
+            ballast: Ballast::new(dir),
             requests,
             observer,
             revision,
@@ -81,7 +86,7 @@ impl Writer {
             requests.push(next);
         }
         let (writes, replies): (Vec<Write>, Vec<_>) = requests.into_iter().map(|r| (r.write, r.reply)).unzip();
-        let result = self.recover().and_then(|()| self.commit(&writes));
+        let result = self.ready().and_then(|()| self.commit(&writes).map_err(|e| self.failed(&e)));
         match result {
             Ok(outcomes) => {
                 let events: Vec<Arc<Event>> = outcomes.iter().filter_map(|o| o.as_ref().ok().cloned()).collect();
@@ -93,7 +98,6 @@ impl Writer {
                 }
             }
             Err(error) => {
-                let error = self.failed(&error);
                 for reply in replies {
                     let _ = reply.send(Err(error.clone()));
                 }
@@ -156,9 +160,8 @@ impl Writer {
 
     /// Puts what was acknowledged without an fsync on disk.
     fn flush(&mut self) {
-        let result = self.recover().and_then(|()| self.flush_now());
-        if let Err(error) = result {
-            let _ = self.failed(&error);
+        let result = self.ready().and_then(|()| self.flush_now().map_err(|e| self.failed(&e)));
+        if result.is_err() {
             self.flush_at = Some(Instant::now() + FLUSH);
         }
     }
@@ -176,10 +179,29 @@ impl Writer {
         Ok(())
     }
 
-    /// Notes a failure; the next write reopens the file first.
+    /// Whether the store can be written: after a failure the file is reopened first, and space must be left.
+    fn ready(&mut self) -> Result<(), WriteError> {
+        if self.broken {
+            self.recover().map_err(|error| self.refusal(&error))?;
+        }
+        if self.ballast.hold() && !self.disk.is_full() {
+            return Ok(());
+        }
+        Err(WriteError::Full { path: self.path.display().to_string() })
+    }
+
+    /// Notes a failure, and reopens the file at once, so that reads go on.
     fn failed(&mut self, error: &redb::Error) -> WriteError {
         self.broken = true;
         tracing::error!(%error, path = %self.path.display(), "the store could not be written");
+        let refusal = self.refusal(error);
+        if let Err(error) = self.recover() {
+            tracing::error!(%error, path = %self.path.display(), "the store could not be reopened");
+        }
+        refusal
+    }
+
+    fn refusal(&self, error: &redb::Error) -> WriteError {
         let full = matches!(error, redb::Error::Io(io)
             if matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded));
         if full {
@@ -192,14 +214,12 @@ impl Writer {
     /// After a failure: redb refuses all further work on the file, so it is opened anew, and what was acknowledged
     /// but not yet on disk is written again.
     fn recover(&mut self) -> Result<(), redb::Error> {
-        if !self.broken {
-            return Ok(());
-        }
+        self.ballast.release();
         let shared = self.db.clone();
         let mut slot = shared.write();
         // The file must be closed before it can be opened again.
         drop(slot.take());
-        let db = open::database(&self.path).map_err(|e| match e {
+        let db = open::database(&self.path, &self.disk).map_err(|e| match e {
             super::OpenError::Io { source, .. } => redb::Error::Io(source),
             other => redb::Error::Corrupted(other.to_string()),
         })?;

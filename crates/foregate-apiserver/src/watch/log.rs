@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::store::Event;
 
 /// Events kept per resource at most.
-const EVENTS: usize = 10_000;
+pub(super) const EVENTS: usize = 10_000;
 /// Bytes of objects kept per resource at most.
 const BYTES: usize = 16 << 20;
 /// Events older than this are dropped: a client that was away longer lists anew.
@@ -41,13 +41,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log that starts after revision `floor`.
-    pub fn new(floor: u64) -> Self {
-        Self::with_limit(floor, EVENTS)
-    }
-
-    /// The same with another bound on the number of events.
-    pub fn with_limit(floor: u64, limit: usize) -> Self {
+    /// A log that starts after revision `floor` and keeps at most `limit` events.
+    pub fn new(floor: u64, limit: usize) -> Self {
         let state = State { events: VecDeque::new(), bytes: 0, floor };
         Self { state: RwLock::new(state), bell: watch::Sender::new(floor), limit }
     }

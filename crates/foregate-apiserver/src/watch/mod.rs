@@ -20,12 +20,18 @@ pub struct Hub {
     /// Every event up to this revision is in its log.
     published: AtomicU64,
     start: u64,
+    limit: usize,
 }
 
 impl Hub {
     /// Logs that know nothing of what happened up to revision `start`.
     pub fn new(start: u64) -> Self {
-        Self { logs: RwLock::default(), published: AtomicU64::new(start), start }
+        Self::with_limit(start, log::EVENTS)
+    }
+
+    /// The same, with at most `limit` events per resource.
+    pub fn with_limit(start: u64, limit: usize) -> Self {
+        Self { logs: RwLock::default(), published: AtomicU64::new(start), start, limit }
     }
 
     /// The log of a resource.
@@ -34,7 +40,7 @@ impl Hub {
             return log.clone();
         }
         let mut logs = self.logs.write();
-        logs.entry(resource.clone()).or_insert_with(|| Arc::new(Log::new(self.start))).clone()
+        logs.entry(resource.clone()).or_insert_with(|| Arc::new(Log::new(self.start, self.limit))).clone()
     }
 
     /// Appends events, in the order of their revisions.
