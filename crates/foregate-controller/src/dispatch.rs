@@ -1,6 +1,10 @@
 //! Writes, one at a time per object: a newer one replaces one that waits, a failed one is tried again.
+//!
+//! Writes of one batch have ranks: one of a higher rank starts when those of lower ranks, of its own and of earlier
+//! batches, have been tried. So what an object names is written before it. A failing write holds up only its own
+//! object.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -19,12 +23,23 @@ pub enum Outcome {
     Retry,
 }
 
+/// Something to write.
+#[derive(Clone, Debug)]
+pub struct Job<K, J> {
+    /// The object.
+    pub key: K,
+    /// The lower first; below 16.
+    pub rank: u8,
+    /// What.
+    pub job: J,
+}
+
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 
-/// Takes jobs until shutdown. `execute` makes one attempt; at most `limit` run at once.
+/// Takes batches until shutdown. `execute` makes one attempt; at most `limit` run at once.
 pub async fn run<K, J, F>(
-    mut jobs: mpsc::UnboundedReceiver<(K, J)>,
+    mut batches: mpsc::UnboundedReceiver<Vec<Job<K, J>>>,
     limit: usize,
     shutdown: CancellationToken,
     execute: F,
@@ -33,71 +48,128 @@ pub async fn run<K, J, F>(
     J: Clone + Send + 'static,
     F: Fn(K, J) -> BoxFuture<'static, Outcome>,
 {
-    let mut queue = Queue { waiting: HashMap::new(), order: VecDeque::new(), busy: HashSet::new() };
+    let mut queue = Queue::<K, J>::default();
     let mut running = FuturesUnordered::new();
     loop {
         while running.len() < limit {
-            let Some((key, job, backoff)) = queue.next() else { break };
-            running.push(attempt(key.clone(), job.clone(), backoff, execute(key, job)));
+            let Some((key, waiting)) = queue.next() else { break };
+            let made = execute(key.clone(), waiting.job.clone());
+            running.push(made.map(move |outcome| (key, waiting, outcome)).boxed());
         }
         tokio::select! {
             () = shutdown.cancelled() => return,
-            Some((key, again)) = running.next() => queue.finished(key, again),
-            received = jobs.recv() => match received {
-                Some((key, job)) => queue.push(key, job),
+            Some((key, waiting, outcome)) = running.next() => queue.tried(key, waiting, outcome),
+            Some((key, waiting)) = queue.pauses.next(), if !queue.pauses.is_empty() => queue.again(key, waiting),
+            received = batches.recv() => match received {
+                Some(batch) => queue.push(batch),
                 None => return,
             },
         }
     }
 }
 
-/// One attempt, with the pause that a failure costs. Gives the job back if it must be tried again.
-fn attempt<K: Send + 'static, J: Send + 'static>(
-    key: K,
+/// A job and what its order depends on.
+struct Waiting<J> {
     job: J,
+    turn: Option<Turn>,
     backoff: Duration,
-    attempt: BoxFuture<'static, Outcome>,
-) -> BoxFuture<'static, (K, Option<(J, Duration)>)> {
-    async move {
-        if attempt.await == Outcome::Done {
-            return (key, None);
-        }
-        tokio::time::sleep(backoff).await;
-        (key, Some((job, (backoff * 2).min(LONGEST_BACKOFF))))
-    }
-    .boxed()
 }
 
-/// What waits, and what runs.
+/// The place of a first attempt among others; later attempts have none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    batch: u64,
+    rank: u8,
+}
+
+/// What waits, what runs, and what pauses after a failure.
 struct Queue<K, J> {
-    waiting: HashMap<K, (J, Duration)>,
+    waiting: HashMap<K, Waiting<J>>,
     order: VecDeque<K>,
     busy: HashSet<K>,
+    untried: BTreeMap<Turn, usize>,
+    batches: u64,
+    pauses: FuturesUnordered<BoxFuture<'static, (K, Waiting<J>)>>,
 }
 
-impl<K: Clone + Eq + Hash, J> Queue<K, J> {
-    fn push(&mut self, key: K, job: J) {
-        let is_new = self.waiting.insert(key.clone(), (job, FIRST_BACKOFF)).is_none();
-        if is_new && !self.busy.contains(&key) {
-            self.order.push_back(key);
+impl<K, J> Default for Queue<K, J> {
+    fn default() -> Self {
+        Self {
+            waiting: HashMap::new(),
+            order: VecDeque::new(),
+            busy: HashSet::new(),
+            untried: BTreeMap::new(),
+            batches: 0,
+            pauses: FuturesUnordered::new(),
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash + Send + 'static, J: Send + 'static> Queue<K, J> {
+    fn push(&mut self, batch: Vec<Job<K, J>>) {
+        self.batches += 1;
+        for Job { key, rank, job } in batch {
+            let turn = Turn { batch: self.batches, rank };
+            *self.untried.entry(turn).or_default() += 1;
+            let waiting = Waiting { job, turn: Some(turn), backoff: FIRST_BACKOFF };
+            if let Some(replaced) = self.waiting.insert(key.clone(), waiting) {
+                self.had_its_turn(replaced.turn);
+            } else if !self.busy.contains(&key) {
+                self.order.push_back(key);
+            }
         }
     }
 
-    fn next(&mut self) -> Option<(K, J, Duration)> {
-        let key = self.order.pop_front()?;
-        let (job, backoff) = self.waiting.remove(&key)?;
-        self.busy.insert(key.clone());
-        Some((key, job, backoff))
+    /// The first in order that nothing of a lower rank holds up.
+    fn next(&mut self) -> Option<(K, Waiting<J>)> {
+        for _ in 0..self.order.len() {
+            let key = self.order.pop_front()?;
+            let held_up = self.waiting.get(&key).and_then(|waiting| waiting.turn).is_some_and(|turn| self.is_held_up(turn));
+            if held_up {
+                self.order.push_back(key);
+            } else if let Some(waiting) = self.waiting.remove(&key) {
+                self.busy.insert(key.clone());
+                return Some((key, waiting));
+            }
+        }
+        None
     }
 
-    fn finished(&mut self, key: K, again: Option<(J, Duration)>) {
+    fn is_held_up(&self, turn: Turn) -> bool {
+        self.untried.range(..turn).any(|(earlier, _)| earlier.rank < turn.rank)
+    }
+
+    fn tried(&mut self, key: K, mut waiting: Waiting<J>, outcome: Outcome) {
+        self.had_its_turn(waiting.turn.take());
+        if outcome == Outcome::Done {
+            self.free(key);
+            return;
+        }
+        let pause = waiting.backoff;
+        waiting.backoff = (pause * 2).min(LONGEST_BACKOFF);
+        self.pauses.push(tokio::time::sleep(pause).map(move |()| (key, waiting)).boxed());
+    }
+
+    /// After the pause. What came meanwhile is newer.
+    fn again(&mut self, key: K, waiting: Waiting<J>) {
+        self.waiting.entry(key.clone()).or_insert(waiting);
+        self.free(key);
+    }
+
+    fn free(&mut self, key: K) {
         self.busy.remove(&key);
-        if let Some(again) = again {
-            // What came meanwhile is newer.
-            self.waiting.entry(key.clone()).or_insert(again);
-        }
         if self.waiting.contains_key(&key) {
             self.order.push_back(key);
+        }
+    }
+
+    fn had_its_turn(&mut self, turn: Option<Turn>) {
+        let Some(turn) = turn else { return };
+        if let Some(count) = self.untried.get_mut(&turn) {
+            *count -= 1;
+            if *count == 0 {
+                self.untried.remove(&turn);
+            }
         }
     }
 }
@@ -109,14 +181,16 @@ mod tests {
 
     use super::*;
 
-    /// Runs jobs whose execution is noted, and fails while `fail` says so.
-    async fn executed(jobs: Vec<(u8, u32)>, fail: fn(u32, usize) -> bool, until: usize) -> Vec<u32> {
+    fn job(key: u8, rank: u8, job: u32) -> Job<u8, u32> {
+        Job { key, rank, job }
+    }
+
+    /// Runs one batch whose execution is noted, and fails while `fail` says so.
+    async fn executed(batch: Vec<Job<u8, u32>>, fail: fn(u32, usize) -> bool, until: usize) -> Vec<u32> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let noted = Arc::new(Mutex::new(Vec::new()));
         let shutdown = CancellationToken::new();
-        for job in jobs {
-            sender.send(job).unwrap();
-        }
+        sender.send(batch).unwrap();
         let (log, stop) = (noted.clone(), shutdown.clone());
         run(receiver, 4, shutdown, move |_, job| {
             let mut log = log.lock().unwrap();
@@ -134,25 +208,33 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failed_job_is_tried_again() {
-        assert_eq!(executed(vec![(1, 10)], |_, attempts| attempts < 3, 3).await, [10, 10, 10]);
+        assert_eq!(executed(vec![job(1, 0, 10)], |_, attempts| attempts < 3, 3).await, [10, 10, 10]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn other_objects_do_not_wait_for_a_failing_one() {
-        let order = executed(vec![(1, 10), (2, 20), (3, 30)], |job, _| job == 10, 4).await;
-        assert_eq!(order, [10, 20, 30, 10]);
+        let batch = vec![job(1, 0, 10), job(2, 0, 20), job(3, 1, 30)];
+        assert_eq!(executed(batch, |job, _| job == 10, 4).await, [10, 20, 30, 10]);
     }
 
-    #[test]
-    fn the_newest_of_what_waits_wins() {
-        let mut queue = Queue { waiting: HashMap::new(), order: VecDeque::new(), busy: HashSet::new() };
-        queue.push(1, "old");
-        queue.push(1, "new");
-        assert_eq!(queue.next().map(|(key, job, _)| (key, job)), Some((1, "new")));
+    #[tokio::test(start_paused = true)]
+    async fn lower_ranks_go_first_whatever_their_order() {
+        let batch = vec![job(1, 2, 10), job(2, 1, 20), job(3, 0, 30)];
+        assert_eq!(executed(batch, |_, _| false, 3).await, [30, 20, 10]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_newest_of_what_waits_wins() {
+        let mut queue = Queue::default();
+        queue.push(vec![job(1, 0, 10)]);
+        queue.push(vec![job(1, 0, 11)]);
+        let (key, waiting) = queue.next().unwrap();
+        assert_eq!((key, waiting.job), (1, 11));
         assert!(queue.next().is_none());
-        queue.push(1, "newer");
+        queue.push(vec![job(1, 0, 12)]);
         assert!(queue.next().is_none(), "one at a time per object");
-        queue.finished(1, Some(("new", FIRST_BACKOFF)));
-        assert_eq!(queue.next().map(|(_, job, _)| job), Some("newer"));
+        queue.tried(key, waiting, Outcome::Done);
+        assert_eq!(queue.next().map(|(_, waiting)| waiting.job), Some(12));
+        assert_eq!(queue.untried.len(), 1, "every turn is accounted for");
     }
 }

@@ -13,29 +13,5 @@ mod source;
 mod write;
 
 pub use error::ControllerError;
+pub use foregate_attach::Settings;
 pub use pipeline::run;
-
-/// What a controller serves, and for whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ControllerOptions {
-    /// Id of the workload cluster, part of every derived object's name.
-    pub cluster: String,
-    /// GatewayClasses of these `controllerName`s are ours.
-    pub controller_names: Vec<String>,
-    /// Namespace on the platform that derived objects are written to.
-    pub tenant_namespace: String,
-    /// GatewayTemplate of gateways whose class names none.
-    pub template: String,
-}
-
-impl ControllerOptions {
-    /// The controller of `foregate up`: the embedded API is both the workload cluster and the platform.
-    pub fn local() -> Self {
-        Self {
-            cluster: foregate_api::LOCAL_CLUSTER.to_owned(),
-            controller_names: vec![foregate_api::CONTROLLER_NAME.to_owned()],
-            tenant_namespace: foregate_api::DEFAULT_TENANT_NAMESPACE.to_owned(),
-            template: foregate_api::DEFAULT_NAME.to_owned(),
-        }
-    }
-}

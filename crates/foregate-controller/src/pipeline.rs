@@ -5,13 +5,14 @@ use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRo
 use foregate_attach::{Attach, Input, Output, Settings};
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::source::{Fed, follow};
-use crate::{ControllerError, ControllerOptions, dispatch, write};
+use crate::{ControllerError, dispatch, write};
 
 /// Inputs that are decided on together at most; more wait their turn, so that a flood doesn't starve the writes.
 const BATCH: usize = 512;
@@ -28,35 +29,26 @@ const WRITES: usize = 32;
 pub async fn run(
     workload: Client,
     platform: Client,
-    options: ControllerOptions,
+    settings: Settings,
     shutdown: CancellationToken,
 ) -> Result<(), ControllerError> {
     let (feed, inputs) = mpsc::channel(BACKLOG);
-    let mut watches = start_watches(&workload, &platform, &options, &feed);
+    let mut watches = start_watches(&workload, &platform, &settings, &feed);
     let kinds = watches.len();
     drop(feed);
 
     let (derived, derived_jobs) = mpsc::unbounded_channel();
     let (statuses, status_jobs) = mpsc::unbounded_channel();
     let mut writers = JoinSet::new();
-    let target = write::Platform::new(platform, &options.tenant_namespace);
+    let target = write::Platform::new(platform, &settings.tenant_namespace);
     writers.spawn(dispatch::run(derived_jobs, WRITES, shutdown.clone(), move |_, change| target.write(change)));
     let target = write::Workload::new(workload);
     writers.spawn(dispatch::run(status_jobs, WRITES, shutdown.clone(), move |_, change| target.write(change)));
 
-    let attach = Attach::new(Settings {
-        cluster: options.cluster.clone(),
-        controller_names: options.controller_names.clone(),
-        tenant_namespace: options.tenant_namespace.clone(),
-        template: options.template.clone(),
-    });
-    let decide = decide(attach, kinds, inputs, |output: Output| {
-        for change in output.derived {
-            let _ = derived.send((write::derived_key(&change), change));
-        }
-        for change in output.statuses {
-            let _ = statuses.send((write::status_key(&change), change));
-        }
+    let decide = decide(Attach::new(settings), kinds, inputs, |output: Output| {
+        // The writers end at shutdown only; what would have been written is derived again by the next start.
+        let _ = derived.send(output.derived.into_iter().map(write::derived_job).collect());
+        let _ = statuses.send(output.statuses.into_iter().map(write::status_job).collect());
     });
     tokio::select! {
         () = shutdown.cancelled() => Ok(()),
@@ -77,7 +69,10 @@ async fn decide(mut attach: Attach, kinds: usize, mut inputs: mpsc::Receiver<Fed
             }
         }
         if unlisted == 0 {
-            emit(attach.apply(waiting.drain(..)));
+            let output = attach.apply(waiting.drain(..), &Time(jiff::Timestamp::now()));
+            if !output.is_empty() {
+                emit(output);
+            }
         }
     }
 }
@@ -85,7 +80,7 @@ async fn decide(mut attach: Attach, kinds: usize, mut inputs: mpsc::Receiver<Fed
 fn start_watches(
     workload: &Client,
     platform: &Client,
-    options: &ControllerOptions,
+    settings: &Settings,
     feed: &mpsc::Sender<Fed>,
 ) -> JoinSet<Result<(), ControllerError>> {
     let mut watches = JoinSet::new();
@@ -97,7 +92,7 @@ fn start_watches(
     macro_rules! watch_tenant {
         ($kind:ty, $input:expr) => {
             watches.spawn(follow(
-                Api::<$kind>::namespaced(platform.clone(), &options.tenant_namespace),
+                Api::<$kind>::namespaced(platform.clone(), &settings.tenant_namespace),
                 stringify!($kind),
                 $input,
                 feed.clone(),

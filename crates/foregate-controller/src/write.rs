@@ -1,18 +1,177 @@
 //! What the decision wants written, as one API call each.
 
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use foregate_api::gateway::{Gateway, GatewayClass, HTTPRoute};
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
-use foregate_attach::{Derived, DerivedChange, DerivedKind, StatusChange, StatusKind};
+use foregate_attach::{Derived, DerivedChange, DerivedKind, Key, StatusChange, StatusKind};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
-use kube::core::ApiResource;
-use kube::{Client, Resource, ResourceExt};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::dispatch::Outcome;
+use crate::dispatch::{Job, Outcome};
 
-/// Field manager of derived objects.
+/// Field manager of all that this crate writes.
 const MANAGER: &str = "foregate-controller";
+
+/// A derived object.
+pub type DerivedKey = (DerivedKind, Arc<str>);
+/// A user's object.
+pub type StatusKey = (StatusKind, Key);
+
+/// A derived change as a job. What is named is written before what names it, and deleted after it.
+pub fn derived_job(change: DerivedChange) -> Job<DerivedKey, DerivedChange> {
+    let order = match change.kind() {
+        DerivedKind::Secret => 0,
+        DerivedKind::Slice => 1,
+        DerivedKind::Backend => 2,
+        DerivedKind::Claim => 3,
+        DerivedKind::Route => 4,
+    };
+    let rank = if matches!(change, DerivedChange::Set(_)) { order } else { 9 - order };
+    Job { key: (change.kind(), change.name().into()), rank, job: change }
+}
+
+/// A status change as a job.
+pub fn status_job(change: StatusChange) -> Job<StatusKey, StatusChange> {
+    Job { key: (change.kind, change.key.clone()), rank: 0, job: change }
+}
+
+/// The API that takes derived objects.
+#[derive(Clone)]
+pub struct Platform {
+    client: Client,
+    namespace: Arc<str>,
+}
+
+impl Platform {
+    /// Derived objects go into `namespace`.
+    pub fn new(client: Client, namespace: &str) -> Self {
+        Self { client, namespace: namespace.into() }
+    }
+
+    /// One attempt.
+    pub fn write(&self, change: DerivedChange) -> BoxFuture<'static, Outcome> {
+        let target = self.clone();
+        async move {
+            let (kind, name) = (change.kind(), change.name().to_owned());
+            let result = match change {
+                DerivedChange::Set(derived) => target.apply(&derived).await,
+                DerivedChange::Delete(kind, name) => target.delete(kind, &name).await,
+            };
+            outcome(result, format_args!("{kind:?} {name}"))
+        }
+        .boxed()
+    }
+
+    async fn apply(&self, derived: &Derived) -> kube::Result<()> {
+        match derived {
+            Derived::Secret(object) => self.apply_one::<Secret>(object, derived.name()).await,
+            Derived::Slice(object) => self.apply_one::<GatewayEndpointSlice>(object, derived.name()).await,
+            Derived::Backend(object) => self.apply_one::<GatewayBackend>(object, derived.name()).await,
+            Derived::Claim(object) => self.apply_one::<GatewayClaim>(object, derived.name()).await,
+            Derived::Route(object) => self.apply_one::<GatewayRoute>(object, derived.name()).await,
+        }
+    }
+
+    async fn apply_one<K>(&self, object: &K, name: &str) -> kube::Result<()>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let params = PatchParams::apply(MANAGER).force();
+        self.api::<K>().patch_metadata(name, &params, &Patch::Apply(object)).await.map(drop)
+    }
+
+    async fn delete(&self, kind: DerivedKind, name: &str) -> kube::Result<()> {
+        match kind {
+            DerivedKind::Secret => self.delete_one::<Secret>(name).await,
+            DerivedKind::Slice => self.delete_one::<GatewayEndpointSlice>(name).await,
+            DerivedKind::Backend => self.delete_one::<GatewayBackend>(name).await,
+            DerivedKind::Claim => self.delete_one::<GatewayClaim>(name).await,
+            DerivedKind::Route => self.delete_one::<GatewayRoute>(name).await,
+        }
+    }
+
+    async fn delete_one<K>(&self, name: &str) -> kube::Result<()>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        match self.api::<K>().delete(name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+}
+
+/// The API that users write to.
+#[derive(Clone)]
+pub struct Workload {
+    client: Client,
+}
+
+impl Workload {
+    /// Statuses go to this API.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// One attempt. A conflict needs no other: the newer version leads to a new status once it arrives.
+    pub fn write(&self, change: StatusChange) -> BoxFuture<'static, Outcome> {
+        let client = self.client.clone();
+        async move {
+            let namespace = &*change.key.namespace;
+            let result = match change.kind {
+                StatusKind::GatewayClass => write_status(Api::<GatewayClass>::all(client), &change).await,
+                StatusKind::Gateway => write_status(Api::<Gateway>::namespaced(client, namespace), &change).await,
+                StatusKind::HttpRoute => write_status(Api::<HTTPRoute>::namespaced(client, namespace), &change).await,
+            };
+            match result {
+                Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Outcome::Done,
+                result => outcome(result, format_args!("status of {} {}", change.kind.as_str(), change.key)),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Replaces the whole status of the version that it was made from.
+async fn write_status<K>(api: Api<K>, change: &StatusChange) -> kube::Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    // A test on resourceVersion would be a 422; a replaced one is checked as any other write's is: a 409.
+    let patch = json!([
+        { "op": "replace", "path": "/metadata/resourceVersion", "value": change.resource_version },
+        { "op": "add", "path": "/status", "value": change.status },
+    ]);
+    let patch: json_patch::Patch =
+        serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch_status(&change.key.name, &params, &Patch::Json::<K>(patch)).await.map(drop)
+}
+
+/// What the result of a write means. What the API refuses for good isn't tried again: another change must come.
+fn outcome(result: kube::Result<()>, what: std::fmt::Arguments<'_>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Done,
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 413 | 422) => {
+            tracing::error!(%what, reason = %status.message, "refused");
+            Outcome::Done
+        }
+        Err(error) => {
+            tracing::warn!(%what, %error, "write failed; trying again");
+            Outcome::Retry
+        }
+    }
+}

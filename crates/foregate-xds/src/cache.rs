@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use foregate_envoy::{Delta, Resource, ResourceId};
 use indexmap::IndexMap;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::event::{Event, Instance};
 use crate::options::Options;
@@ -28,7 +28,7 @@ struct Shared {
     events: mpsc::UnboundedSender<Event>,
     counters: Counters,
     next_stream: AtomicU64,
-    started: AtomicBool,
+    started: watch::Sender<bool>,
 }
 
 /// One gateway: its resources, and its streams' inboxes.
@@ -56,7 +56,7 @@ impl Cache {
     /// An empty cache, and where the events of all its streams come out.
     pub fn new(options: Options) -> (Self, mpsc::UnboundedReceiver<Event>) {
         let (events, receiver) = mpsc::unbounded_channel();
-        let started = AtomicBool::new(options.started);
+        let started = watch::Sender::new(options.started);
         let shared = Shared {
             options,
             groups: Mutex::default(),
@@ -71,11 +71,17 @@ impl Cache {
 
     /// Serves streams from now on; see [`Options::started`].
     pub fn start(&self) {
-        self.shared.started.store(true, Ordering::Release);
+        self.shared.started.send_replace(true);
         let groups: Vec<_> = self.shared.groups.lock().values().cloned().collect();
         for group in groups {
             group.wake(&[], 0);
         }
+    }
+
+    /// Waits until streams are served.
+    pub async fn until_started(&self) {
+        // Fails when the cache is gone, and then there is nobody to tell.
+        let _ = self.shared.started.subscribe().wait_for(|started| *started).await;
     }
 
     /// Applies a change to a group and tells its streams. Returns the change's sequence, which counts up from 1 in
@@ -214,7 +220,7 @@ pub(crate) struct Attached {
 impl Attached {
     /// Whether the group may be served already.
     pub(crate) fn may_serve(&self, store: &Store) -> bool {
-        store.sequence() > 0 && self.cache.shared.started.load(Ordering::Acquire)
+        store.sequence() > 0 && *self.cache.shared.started.borrow()
     }
 
     /// Reports progress, unless the instance has a newer stream: then that one's progress counts.

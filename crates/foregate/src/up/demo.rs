@@ -29,7 +29,7 @@ pub async fn start_backends(shutdown: &CancellationToken) -> Result<(), UpError>
         let address = SocketAddr::from((ip, BACKEND_PORT));
         let listener = TcpListener::bind(address)
             .await
-            .map_err(|source| UpError::Bind { what: "the demo backend", address, source })?;
+            .map_err(|source| UpError::Bind { what: "a demo backend", address, hint: "what is using it? `ss -ltnp` shows it", source })?;
         tokio::spawn(super::backend::serve(name, listener, shutdown.clone()));
     }
     Ok(())

@@ -56,14 +56,6 @@ pub enum UpError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// An xDS socket can't be made.
-    #[error("cannot serve xDS on {path}", path = path.display())]
-    XdsSocket {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
     /// The operating system refuses something basic.
     #[error("cannot start")]
     Runtime {

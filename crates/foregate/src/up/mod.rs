@@ -8,21 +8,31 @@ mod demo;
 mod error;
 mod guide;
 mod node;
+mod parts;
 mod seed;
 mod serving;
 
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use foregate_apiserver::{Server, ServerOptions};
+use foregate_apiserver::{Durability, Server, ServerOptions};
+use foregate_platform::PlatformOptions;
 use foregate_proxy::{AccessLog, Engine, EngineOptions};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use error::UpError;
+use parts::Parts;
 
 use crate::config::Config;
+
+/// Port of the demo's listener, as `examples/demo/2-gateway.yaml` has it.
+const DEMO_PORT: u16 = 8080;
+/// How long the demo may take to serve.
+const DEMO_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs until Ctrl-C or SIGTERM.
 ///
@@ -43,33 +53,137 @@ pub fn run(config: Config, demo: bool, started: Instant) -> Result<(), UpError> 
 
 async fn up(config: Config, demo: bool, started: Instant) -> Result<(), UpError> {
     let shutdown = CancellationToken::new();
-    let server = open(&config)?;
-    let listener = TcpListener::bind(config.api_listen)
-        .map_err(|source| UpError::Bind { what: "the API", address: config.api_listen, source })?;
-    let address = listener.local_addr().map_err(|source| UpError::Runtime { source })?;
-    let kubeconfig = write_kubeconfig(&config, &server, address)?;
-    let client = server.client();
-    seed::seed(&client, &config).await?;
-
+    let mut parts = Parts::new(shutdown.clone());
     let engine = Arc::new(start_engine(&config)?);
-    let mut parts = Parts { tasks: JoinSet::new(), shutdown: shutdown.clone() };
-    parts.start_all(&config, server, listener, &engine)?;
+    let process = start(&config, &engine, &mut parts, &shutdown).await?;
     if demo {
         demo::start_backends(&shutdown).await?;
-        demo::apply(&client).await?;
+        demo::apply(&process.client).await?;
     }
-    let ready = serving::wait(&client, &engine, demo);
-    tokio::select! {
-        gateways = ready => {
-            eprintln!("ready in {} ms", started.elapsed().as_millis());
-            guide::print(&gateways?, &kubeconfig, demo);
-            parts.until_signal().await?;
-        }
-        ended = parts.until_signal() => ended?,
-    }
+    let address = tokio::select! {
+        ready = process.ready(&config, demo) => ready?,
+        ended = parts.until_signal() => return finish(ended, &config, &engine, parts).await,
+    };
+    eprintln!("ready in {} ms", started.elapsed().as_millis());
+    guide::print(process.api, &process.kubeconfig, address.map(|address| (address, DEMO_PORT + config.port_offset)));
+    let ended = parts.until_signal().await;
+    finish(ended, &config, &engine, parts).await
+}
+
+/// Drains the engine, then stops everything else.
+async fn finish(ended: Result<(), UpError>, config: &Config, engine: &Engine, parts: Parts) -> Result<(), UpError> {
     tracing::info!("draining");
     engine.shutdown(Duration::from_secs(config.drain_seconds)).await;
-    shutdown.cancel();
-    parts.join().await;
-    Ok(())
+    parts.stop().await;
+    ended
+}
+
+/// What runs.
+struct Process {
+    client: kube::Client,
+    api: SocketAddr,
+    kubeconfig: PathBuf,
+    observer: serving::Observer,
+    cache: foregate_xds::Cache,
+}
+
+impl Process {
+    /// Waits until all that is stored serves, and the demo too. Returns the demo gateway's address.
+    async fn ready(self: &Process, config: &Config, demo: bool) -> Result<Option<IpAddr>, UpError> {
+        let served = self.observer.all_serve(&self.client, &self.cache).await;
+        served.map_err(|source| UpError::Part { part: "API", source: source.into() })?;
+        if !demo {
+            return Ok(None);
+        }
+        let port = DEMO_PORT + config.port_offset;
+        let address = tokio::time::timeout(DEMO_PATIENCE, serving::demo_serves(&self.client, port)).await;
+        let silent =
+            |_| UpError::DemoSilent { seconds: DEMO_PATIENCE.as_secs(), kubeconfig: self.kubeconfig.clone() };
+        address.map(Some).map_err(silent)
+    }
+}
+
+/// Opens the store, seeds it, and starts API, platform, controller and node.
+async fn start(
+    config: &Config,
+    engine: &Arc<Engine>,
+    parts: &mut Parts,
+    shutdown: &CancellationToken,
+) -> Result<Process, UpError> {
+    let server = open(config)?;
+    let (listener, api) = bind(config)?;
+    let kubeconfig = write_kubeconfig(config, &server, api)?;
+    // What reconcilers write they would derive again after a crash: they needn't wait for the disk.
+    let (client, reconcilers) = (server.client(), server.client_for(Durability::Derived));
+    seed::seed(&client, config).await?;
+    parts.start("API", server.serve(listener, shutdown.clone()));
+
+    let (cache, events) = foregate_xds::Cache::new(foregate_xds::Options {
+        drain: Duration::from_secs(config.drain_seconds),
+        started: false,
+        ..foregate_xds::Options::default()
+    });
+    let (observer, events) = serving::observe(events);
+    let options = PlatformOptions {
+        nodes: vec![node::NODE.to_owned()],
+        namespace: Some(foregate_api::DEFAULT_TENANT_NAMESPACE.to_owned()),
+        port_offset: config.port_offset,
+        ..PlatformOptions::default()
+    };
+    let sockets = node::socket_dir(&config.data_dir).map_err(|source| UpError::Runtime { source })?;
+    let node = node::Node::new(client.clone(), cache.clone(), engine.clone(), sockets);
+    parts.start("node", node.run(shutdown.clone()));
+    let platform = foregate_platform::run(reconcilers.clone(), options, cache.clone(), events, shutdown.clone());
+    parts.start("platform", platform);
+    let settings = foregate_controller::Settings::local();
+    parts.start("controller", foregate_controller::run(reconcilers.clone(), reconcilers, settings, shutdown.clone()));
+    Ok(Process { client, api, kubeconfig, observer, cache })
+}
+
+fn open(config: &Config) -> Result<Server, UpError> {
+    let mut options = ServerOptions::new(&config.data_dir);
+    options.namespaces.push(foregate_api::DEFAULT_TENANT_NAMESPACE.to_owned());
+    Server::open(options)
+        .map_err(|source| UpError::Open { dir: config.data_dir.clone(), source: Box::new(source) })
+}
+
+fn bind(config: &Config) -> Result<(TcpListener, SocketAddr), UpError> {
+    let address = config.api_listen;
+    let hint = "is another `foregate up` running? choose another with --api-listen ADDR:PORT (port 0 picks one)";
+    let listener =
+        TcpListener::bind(address).map_err(|source| UpError::Bind { what: "the API", address, hint, source })?;
+    let bound = listener.local_addr().map_err(|source| UpError::Runtime { source })?;
+    Ok((listener, bound))
+}
+
+/// Writes `admin.kubeconfig`, for this user's eyes only.
+fn write_kubeconfig(config: &Config, server: &Server, api: SocketAddr) -> Result<PathBuf, UpError> {
+    let path = config.data_dir.join("admin.kubeconfig");
+    let text = server
+        .admin_kubeconfig(api)
+        .map_err(|source| UpError::Part { part: "certificate authority", source: source.into() })?;
+    let write = || {
+        let next = path.with_extension("kubeconfig.next");
+        let _ = std::fs::remove_file(&next);
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
+        file.write_all(text.as_bytes())?;
+        std::fs::rename(&next, &path)
+    };
+    write().map_err(|source| UpError::Write { path: path.clone(), source })?;
+    Ok(path)
+}
+
+fn start_engine(config: &Config) -> Result<Engine, UpError> {
+    let access_log = match config.access_log.as_str() {
+        "off" => AccessLog::Off,
+        "stdout" => AccessLog::Stdout,
+        file => AccessLog::File(file.into()),
+    };
+    let options = EngineOptions {
+        workers: config.worker_count(),
+        drain: Duration::from_secs(config.drain_seconds),
+        access_log,
+        ..EngineOptions::default()
+    };
+    Engine::start(options).map_err(|source| UpError::Engine { source: Box::new(source) })
 }

@@ -35,7 +35,7 @@ impl Node {
     /// Follows the GatewayInstances.
     ///
     /// # Errors
-    /// When an xDS socket can't be made.
+    /// When the engine refuses an instance.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), UpError> {
         let api: Api<GatewayInstance> = Api::all(self.client.clone());
         let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
@@ -77,9 +77,7 @@ impl Node {
             Instance { group: format!("{}/{}", proxy.namespace, proxy.name).into(), node: NODE.into() };
         let socket = self.sockets.join(socket_name(instance));
         let stop = shutdown.child_token();
-        foregate_xds::server::serve_unix(self.cache.clone(), &socket, identity, stop.clone())
-            .await
-            .map_err(|source| UpError::XdsSocket { path: socket.clone(), source: Box::new(source) })?;
+        tokio::spawn(serve_xds(self.cache.clone(), socket.clone(), identity, stop.clone()));
         self.engine
             .add(InstanceOptions { name: name.clone(), xds_socket: socket, node_id: name.clone() })
             .map_err(|source| UpError::Engine { source: Box::new(source) })?;
@@ -101,6 +99,13 @@ impl Node {
         for name in gone {
             self.remove(&name).await;
         }
+    }
+}
+
+/// Serves one instance's socket until it is stopped.
+async fn serve_xds(cache: Cache, socket: PathBuf, identity: Instance, stop: CancellationToken) {
+    if let Err(error) = foregate_xds::serve_unix(cache, &socket, identity, stop).await {
+        tracing::error!(%error, "the instance gets no configuration until the next start");
     }
 }
 

@@ -1,7 +1,6 @@
-//! What a fresh platform starts with: CRDs, the tenant `default` with its pool and template, a GatewayClass.
+//! What a fresh platform starts with: CRDs, a pool and a template for the tenant `default`, a GatewayClass.
 
 use foregate_api::{DEFAULT_NAME, DEFAULT_TENANT_NAMESPACE};
-use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -26,7 +25,6 @@ pub async fn seed(client: &Client, config: &crate::config::Config) -> Result<(),
             .await
             .map_err(|source| UpError::Seed { what: format!("CustomResourceDefinition {name}"), source: Box::new(source) })?;
     }
-    create(&Api::<Namespace>::all(client.clone()), json!({ "metadata": { "name": DEFAULT_TENANT_NAMESPACE } })).await?;
     create(
         &Api::<foregate_api::AddressPool>::all(client.clone()),
         json!({ "metadata": { "name": DEFAULT_NAME }, "spec": { "ranges": [config.address_pool] } }),

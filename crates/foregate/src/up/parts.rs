@@ -1,0 +1,64 @@
+//! The long-running parts of the process: if one ends by itself, the process does.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::UpError;
+
+/// How a part ended.
+type Ended = (&'static str, Result<(), Box<dyn std::error::Error + Send + Sync>>);
+
+/// All parts.
+pub struct Parts {
+    tasks: JoinSet<Ended>,
+    shutdown: CancellationToken,
+}
+
+impl Parts {
+    /// None yet.
+    pub fn new(shutdown: CancellationToken) -> Self {
+        Self { tasks: JoinSet::new(), shutdown }
+    }
+
+    /// Starts one.
+    pub fn start<E>(&mut self, part: &'static str, run: impl Future<Output = Result<(), E>> + Send + 'static)
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        self.tasks.spawn(async move { (part, run.await.map_err(Into::into)) });
+    }
+
+    /// Waits for Ctrl-C or SIGTERM.
+    ///
+    /// # Errors
+    /// When a part ends by itself first.
+    pub async fn until_signal(&mut self) -> Result<(), UpError> {
+        let runtime = |source| UpError::Runtime { source };
+        let mut terminate = signal(SignalKind::terminate()).map_err(runtime)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(runtime)?;
+        tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            Some(ended) = self.tasks.join_next() => Err(why(ended)),
+        }
+    }
+
+    /// Stops all, and waits for them.
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Ok((part, Err(error))) = ended {
+                tracing::warn!(part, %error, "stopped with an error");
+            }
+        }
+    }
+}
+
+fn why(ended: Result<Ended, tokio::task::JoinError>) -> UpError {
+    match ended {
+        Ok((part, Ok(()))) => UpError::Part { part, source: "it had nothing left to do".into() },
+        Ok((part, Err(source))) => UpError::Part { part, source },
+        Err(error) => UpError::Part { part: "task", source: error.into() },
+    }
+}
