@@ -187,7 +187,7 @@ fn a_refused_certificate_falls_back_to_the_one_before() {
     translator.apply([support::input(world::secret(1))]);
     let bad = translator.resources(&proxy_ref()).into_iter().find(|it| it.id.kind == ResourceKind::Secret).unwrap();
     let generation = bad.owners[0].generation;
-    translator.apply([quarantine("certificate", generation)]);
+    translator.apply([quarantine("Secret-certificate", generation)]);
     assert_eq!(body(&translator, ResourceKind::Secret, "tenant-a/certificate").unwrap(), good);
     assert!(body(&translator, ResourceKind::Listener, "https-8443").is_some());
 }

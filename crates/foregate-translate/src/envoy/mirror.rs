@@ -12,6 +12,8 @@ pub(super) fn build(mirror: &MirrorTarget) -> RequestMirrorPolicy {
     let all = mirror.numerator >= mirror.denominator;
     RequestMirrorPolicy {
         cluster: mirror.cluster.to_string(),
+        // A copy is the same request: without this, Envoy adds `-shadow` to its host.
+        disable_shadow_host_suffix_append: true,
         runtime_fraction: (!all).then(|| RuntimeFractionalPercent {
             default_value: Some(fraction(mirror.numerator, mirror.denominator)),
             ..Default::default()

@@ -135,10 +135,12 @@ impl PlannedListener {
 fn class_of(listener: &foregate_api::claim::ClaimListener) -> Result<Class, String> {
     match listener.protocol {
         ListenerProtocol::Http => Ok(Class::Http),
-        ListenerProtocol::Https => match listener.tls.as_ref().map(|tls| tls.mode) {
-            Some(TlsMode::Terminate) => Ok(Class::Https),
-            Some(TlsMode::Passthrough) => Err("HTTPS ends TLS at the gateway; set tls.mode to Terminate".to_owned()),
-            None => Err("HTTPS needs a certificate; set tls.certificateRefs".to_owned()),
+        ListenerProtocol::Https => match &listener.tls {
+            Some(tls) if tls.mode == TlsMode::Passthrough => {
+                Err("HTTPS ends TLS at the gateway; set tls.mode to Terminate".to_owned())
+            }
+            Some(tls) if !tls.certificates.is_empty() => Ok(Class::Https),
+            _ => Err("HTTPS needs a certificate; set tls.certificateRefs".to_owned()),
         },
         ListenerProtocol::Tls | ListenerProtocol::Tcp | ListenerProtocol::Udp => {
             Err("the protocols TLS, TCP and UDP aren't served yet; use HTTP or HTTPS".to_owned())

@@ -77,3 +77,113 @@ pub(crate) struct Order {
     /// Position of the rule in the route, then of the match in the rule.
     pub position: (u32, u32),
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ir::{TextMatch, ValueMatch};
+
+    /// A route as a test sees it: its own host name, its match, its age and name, its position.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Candidate {
+        hostname: String,
+        matched: Match,
+        created: i64,
+        name: String,
+        position: (u32, u32),
+    }
+
+    impl Candidate {
+        fn order(&self) -> Order {
+            let (created, name) = (self.created, self.name.clone());
+            let empty = String::new;
+            let seniority =
+                Seniority { created, namespace: empty(), name, kind: empty(), cluster: empty(), uid: empty() };
+            Order {
+                hostname: HostRank::of(&self.hostname),
+                matched: MatchRank::of(&self.matched),
+                seniority: Arc::new(seniority),
+                position: self.position,
+            }
+        }
+    }
+
+    fn values(count: usize) -> Vec<ValueMatch> {
+        let value = |n: usize| ValueMatch { name: n.to_string(), value: TextMatch::Exact(String::new()) };
+        (0..count).map(value).collect()
+    }
+
+    fn path() -> impl Strategy<Value = Path> {
+        prop_oneof![
+            Just(Path::Any),
+            "/[a-c]{1,2}".prop_map(Path::Exact),
+            "/[a-c]{1,3}".prop_map(Path::Prefix),
+            "/[a-c]{1,3}".prop_map(Path::Regex),
+        ]
+    }
+
+    fn matched() -> impl Strategy<Value = Match> {
+        (path(), prop::option::of(Just("GET".to_owned())), 0..3usize, 0..3usize).prop_map(|(path, method, headers, query)| {
+            Match { path, method, headers: values(headers), query: values(query) }
+        })
+    }
+
+    fn candidate() -> impl Strategy<Value = Candidate> {
+        let hostname = prop::sample::select(vec!["*", "*.a.com", "*.b.a.com", "x.a.com", "x.b.a.com"]);
+        (hostname, matched(), 0..3i64, "[a-c]", (0..3u32, 0..3u32)).prop_map(
+            |(hostname, matched, created, name, position)| Candidate {
+                hostname: hostname.to_owned(),
+                matched,
+                created,
+                name,
+                position,
+            },
+        )
+    }
+
+    /// The Gateway API's words, one after the other. True: `a` surely comes first.
+    fn precedes(a: &Candidate, b: &Candidate) -> Option<bool> {
+        let exact_host = |it: &Candidate| if it.hostname.starts_with('*') { 0 } else { it.hostname.len() };
+        let exact_path = |it: &Candidate| matches!(it.matched.path, Path::Exact(_));
+        let prefix = |it: &Candidate| if let Path::Prefix(path) = &it.matched.path { path.len() } else { 0 };
+        let more = |a: usize, b: usize| (a != b).then_some(a > b);
+        more(exact_host(a), exact_host(b))
+            .or_else(|| more(a.hostname.len(), b.hostname.len()))
+            .or_else(|| more(exact_path(a).into(), exact_path(b).into()))
+            .or_else(|| more(prefix(a), prefix(b)))
+    }
+
+    proptest! {
+        #[test]
+        fn total_whatever_the_order_of_input(
+            candidates in prop::collection::vec(candidate(), 2..12).prop_shuffle(),
+        ) {
+            let mut sorted = candidates.clone();
+            sorted.sort_by_key(Candidate::order);
+            let mut reversed: Vec<Candidate> = candidates.into_iter().rev().collect();
+            reversed.sort_by_key(Candidate::order);
+            let orders = |list: &[Candidate]| list.iter().map(Candidate::order).collect::<Vec<_>>();
+            prop_assert_eq!(orders(&sorted), orders(&reversed));
+            for (at, a) in sorted.iter().enumerate() {
+                for b in &sorted[at + 1..] {
+                    prop_assert_ne!(precedes(a, b), Some(false), "{:?} came before {:?}", a, b);
+                }
+            }
+        }
+
+        #[test]
+        fn of_equal_paths_method_headers_query_age_name_position_decide(a in candidate(), b in candidate()) {
+            let mut b = b;
+            b.hostname.clone_from(&a.hostname);
+            b.matched.path = a.matched.path.clone();
+            let key = |it: &Candidate| {
+                let Match { method, headers, query, .. } = &it.matched;
+                (method.is_none(), Reverse(headers.len()), Reverse(query.len()), it.created, it.name.clone(), it.position)
+            };
+            prop_assert_eq!(a.order().cmp(&b.order()), key(&a).cmp(&key(&b)));
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Certificates.
 
 use bytes::Bytes;
+use foregate_api::{ORIGIN_ANNOTATION, Origin};
 use foregate_envoy::{Owner, Resource};
 use k8s_openapi::api::core::v1::Secret;
 use prost::Message;
@@ -14,8 +15,6 @@ use crate::{Key, Problem};
 
 /// Name of the message.
 const TYPE: &str = "envoy.extensions.transport_sockets.tls.v3.Secret";
-/// Length of a UID: five groups of hexadecimal digits.
-const UID_LENGTH: usize = 36;
 
 impl Translator {
     /// Makes the certificates of Secrets that changed, or that listeners name or don't name any more.
@@ -93,17 +92,12 @@ impl crate::index::Certificate {
     }
 }
 
-/// UID of the user's Secret, which the copy's name ends with (else the copy's own); and in the place of a generation,
-/// which Secrets don't have, a hash of the content, so that a quarantine ends with the next content.
+/// UID of the user's Secret, which the copy has in an annotation (else the copy's own); and in the place of a
+/// generation, which Secrets don't have, a hash of the content, so that a quarantine ends with the next content.
 pub(super) fn secret_owner(key: &Key, secret: &Secret) -> Owner {
-    let name = &*key.name;
-    let origin = name.len().checked_sub(UID_LENGTH).and_then(|at| name.get(at..)).filter(|uid| {
-        uid.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
-    });
-    let uid = origin.or(secret.metadata.uid.as_deref()).unwrap_or(name);
+    let annotation = secret.metadata.annotations.as_ref().and_then(|all| all.get(ORIGIN_ANNOTATION));
+    let origin = annotation.and_then(|text| serde_json::from_str::<Origin>(text).ok()).map(|origin| origin.uid);
+    let uid = origin.or_else(|| secret.metadata.uid.clone()).unwrap_or_else(|| key.to_string());
     let mut hash = xxhash_rust::xxh3::Xxh3::new();
     for (name, data) in secret.data.iter().flatten() {
         hash.update(name.as_bytes());

@@ -96,7 +96,8 @@ pub fn secret(variant: u8) -> Value {
     let crt = format!("-----BEGIN CERTIFICATE-----{variant}");
     let key = format!("-----BEGIN PRIVATE KEY-----{variant}");
     let encode = |text: &str| serde_json::to_value(k8s_openapi::ByteString(text.as_bytes().to_vec())).unwrap();
-    json!({ "kind": "Secret", "apiVersion": "v1", "metadata": { "namespace": NAMESPACE, "name": "certificate" },
+    json!({ "kind": "Secret", "apiVersion": "v1", "metadata": { "namespace": NAMESPACE, "name": "certificate",
+                          "annotations": { foregate_api::ORIGIN_ANNOTATION: origin("Secret", "certificate", 0).to_string() } },
             "data": { "tls.crt": encode(&crt), "tls.key": encode(&key) } })
 }
 
