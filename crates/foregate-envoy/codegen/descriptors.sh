@@ -10,7 +10,8 @@
 set -eu
 
 crate=$(cd "$(dirname "$0")/.." && pwd)
-manifest=$(cargo metadata --manifest-path "$crate/Cargo.toml" --format-version 1 --locked |
+host=$(rustc -vV | sed -n 's/^host: //p')
+manifest=$(cargo metadata --manifest-path "$crate/Cargo.toml" --format-version 1 --locked --filter-platform "$host" |
     tr ',' '\n' | sed -n 's/.*"manifest_path":"\(.*\/envoy-types-[^"]*\/Cargo.toml\)".*/\1/p' | head -n 1)
 protos=$(dirname "$manifest")/proto
 target=$crate/descriptors/envoy.binpb
@@ -18,12 +19,15 @@ built=$(mktemp)
 trap 'rm -f "$built"' EXIT
 
 cd "$protos"
-roots='cel-spec/proto client_model data-plane-api googleapis opentelemetry-proto protoc-gen-validate ratelimit xds'
+roots="$crate/codegen/protos cel-spec/proto client_model data-plane-api googleapis opentelemetry-proto protoc-gen-validate ratelimit xds"
 includes=$(for root in $roots; do printf ' -I %s' "$root"; done)
+own=$(cd "$crate/codegen/protos" && find . -name '*.proto' | sed 's,^\./,,' | LC_ALL=C sort)
+# Nothing imports FieldMask, but an Any may hold one.
+own="$own google/protobuf/field_mask.proto"
 files=$(find data-plane-api xds cel-spec/proto ratelimit -name '*.proto' |
     sed 's,^data-plane-api/,,; s,^xds/,,; s,^cel-spec/proto/,,; s,^ratelimit/,,' | LC_ALL=C sort)
 # shellcheck disable=SC2086 # both are lists
-protoc $includes --include_imports --descriptor_set_out="$built" $files
+protoc $includes --include_imports --descriptor_set_out="$built" $own $files
 
 if [ "${1:-}" = --check ]; then
     cmp "$built" "$target"

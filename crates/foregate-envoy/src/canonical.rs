@@ -1,7 +1,8 @@
-//! One encoding for one content: map entries in the order of their keys.
+//! One encoding for one content: fields in the order of their numbers, map entries in the order of their keys.
 //!
-//! Maps are hash maps in every Rust message type, so that plain encoding gives other bytes in every process; but the
-//! version of a resource is the hash of its bytes, and replicas must agree on it.
+//! Maps are hash maps in every Rust message type, so that plain encoding gives other bytes in every process; and typed
+//! messages write a oneof where its first member stands. But the version of a resource is the hash of its bytes, and
+//! replicas must agree on it.
 
 use std::ops::Range;
 
@@ -41,52 +42,57 @@ fn sort_message(plan: &'static Plan, body: &mut [u8], depth: usize) -> Result<()
         let (Some(plan), Some(range)) = (plan::by_name(url), range_within(body, value)) else { return Ok(()) };
         return body.get_mut(range).map_or(Ok(()), |inner| sort_message(plan, inner, depth + 1));
     }
-    // Where nested messages and map entries lie; sorting must not begin while the reader borrows the bytes.
+    // Sorting must not begin while the reader borrows the bytes.
+    let mut fields: Vec<Part> = Vec::with_capacity(plan.fields.len().min(16));
     let mut nested: Vec<(usize, Range<usize>)> = Vec::new();
-    let mut entries: Vec<(usize, Range<usize>)> = Vec::new();
     let mut reader = Reader::new(body);
     while let Some((number, raw, whole)) = reader.field()? {
-        let (Some(at), Raw::Bytes(bytes)) = (plan.field(number), raw) else { continue };
-        let field = &plan.fields[at];
-        let inner = whole.end - bytes.len()..whole.end;
-        match field.shape {
-            Shape::Map => {
-                if field.scalar == Scalar::Message {
-                    nested.extend(map_value(bytes)?.map(|range| (at, shift(range, inner.start))));
-                }
-                entries.push((at, whole));
+        let mut map = false;
+        if let (Some(at), Raw::Bytes(bytes)) = (plan.field(number), raw) {
+            let inner = whole.end - bytes.len()..whole.end;
+            let field = &plan.fields[at];
+            map = field.shape == Shape::Map;
+            if field.scalar == Scalar::Message {
+                let value = if map { map_value(bytes)?.map(|range| shift(range, inner.start)) } else { Some(inner) };
+                nested.extend(value.map(|range| (at, range)));
             }
-            _ if field.scalar == Scalar::Message => nested.push((at, inner)),
-            _ => {}
         }
+        fields.push(Part { number, map, whole });
     }
     for (at, range) in nested {
         if let (Some(plan), Some(inner)) = (plan.fields[at].message(), body.get_mut(range)) {
             sort_message(plan, inner, depth + 1)?;
         }
     }
-    for run in entries.chunk_by(|a, b| a.0 == b.0 && a.1.end == b.1.start) {
-        if run.len() > 1 {
-            sort_run(body, run)?;
-        }
-    }
-    Ok(())
+    sort_parts(body, &fields)
 }
 
-/// Sorts the entries of one map, which lie one after another.
-fn sort_run(body: &mut [u8], run: &[(usize, Range<usize>)]) -> Result<(), Malformed> {
-    let (Some((_, first)), Some((_, last))) = (run.first(), run.last()) else { return Ok(()) };
-    let mut keyed: Vec<(Vec<u8>, &Range<usize>)> = Vec::with_capacity(run.len());
-    for (_, range) in run {
-        keyed.push((key_bytes(body.get(range.clone()).ok_or(Malformed)?)?, range));
-    }
-    if keyed.is_sorted_by(|a, b| a.0 <= b.0) {
+/// One field as it is written.
+struct Part {
+    number: u32,
+    map: bool,
+    whole: Range<usize>,
+}
+
+/// Brings a message's fields into order; items of a list keep theirs.
+fn sort_parts(body: &mut [u8], parts: &[Part]) -> Result<(), Malformed> {
+    let maps = parts.windows(2).any(|pair| pair[0].map && pair[0].number == pair[1].number);
+    if !maps && parts.is_sorted_by_key(|part| part.number) {
         return Ok(());
     }
-    keyed.sort_by(|a, b| a.0.cmp(&b.0));
-    let sorted: Vec<u8> = keyed.iter().filter_map(|(_, range)| body.get((*range).clone())).flatten().copied().collect();
-    if let Some(target) = body.get_mut(first.start..last.end).filter(|target| target.len() == sorted.len()) {
-        target.copy_from_slice(&sorted);
+    let mut keyed: Vec<(u32, Vec<u8>, &Range<usize>)> = Vec::with_capacity(parts.len());
+    for part in parts {
+        let bytes = body.get(part.whole.clone()).ok_or(Malformed)?;
+        keyed.push((part.number, if part.map { key_bytes(bytes)? } else { Vec::new() }, &part.whole));
+    }
+    if keyed.is_sorted_by(|a, b| (a.0, &a.1) <= (b.0, &b.1)) {
+        return Ok(());
+    }
+    keyed.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    let sorted: Vec<u8> =
+        keyed.iter().filter_map(|(_, _, range)| body.get((*range).clone())).flatten().copied().collect();
+    if sorted.len() == body.len() {
+        body.copy_from_slice(&sorted);
     }
     Ok(())
 }

@@ -7,11 +7,13 @@
 //!   line, column and field path ([`Diagnostic`]).
 //! - [`validate()`] checks an encoded message by Envoy's rules, every violation at once.
 //! - [`to_json`], [`to_yaml`] show a resource to people; [`message_to_json`] is exact.
+//! - [`merge_json`] lays a patch over a message's JSON form, [`merge`] over the message itself.
 //! - [`descriptors`] has every message's descriptor with Envoy's options, and is what all of this works on.
 
 pub mod canonical;
 pub mod descriptors;
 mod diagnostic;
+mod merge;
 mod node;
 mod parse;
 mod path;
@@ -23,8 +25,9 @@ mod wire;
 
 pub use diagnostic::Diagnostic;
 pub use envoy_types::pb;
+pub use merge::{merge, merge_json};
 pub use parse::{decode_json, decode_yaml, from_json, from_yaml, from_yaml_documents};
-pub use print::{PrintError, REDACTED, decode, message_to_json, to_json, to_yaml};
+pub use print::{PrintError, REDACTED, decode, message_to_json, message_to_yaml, to_json, to_yaml};
 pub use prost_reflect::DynamicMessage;
 pub use resource::{Delta, Owner, Resource, ResourceId, ResourceKind};
 pub use validate::{Violation, validate};

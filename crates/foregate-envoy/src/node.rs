@@ -68,6 +68,20 @@ impl Node {
         Self { line, column, value: NodeValue::String(text.to_owned()), weight: 1, depth: 1 }
     }
 
+    /// The node's JSON value; what isn't a JSON number (hexadecimal, infinite) becomes one, or a string.
+    pub(crate) fn to_json(&self) -> Json {
+        match &self.value {
+            NodeValue::Null => Json::Null,
+            NodeValue::Bool(flag) => Json::Bool(*flag),
+            NodeValue::Number(text) => number_to_json(text),
+            NodeValue::String(text) => Json::from(text.as_str()),
+            NodeValue::List(items) => Json::Array(items.iter().map(|item| item.to_json()).collect()),
+            NodeValue::Map(entries) => {
+                Json::Object(entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json())).collect())
+            }
+        }
+    }
+
     /// A JSON value as a node without positions.
     pub(crate) fn from_json(json: &Json) -> Result<Rc<Self>, Diagnostic> {
         Self::json_within(json, MAX_DEPTH)
@@ -94,6 +108,15 @@ impl Node {
         };
         Ok(Rc::new(Self { line: 0, column: 0, value, weight: 1, depth: 1 }))
     }
+}
+
+fn number_to_json(text: &str) -> Json {
+    let integer = parse_integer(text);
+    integer
+        .and_then(|number| i64::try_from(number).map(Json::from).ok())
+        .or_else(|| integer.and_then(|number| u64::try_from(number).map(Json::from).ok()))
+        .or_else(|| text.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Json::Number))
+        .unwrap_or_else(|| Json::from(text))
 }
 
 /// An integer in decimal, `0x` or `0o`.
@@ -150,8 +173,19 @@ struct Open {
     column: usize,
     anchor: usize,
     items: Vec<Rc<Node>>,
-    /// For a mapping: its entries and the key that waits for its value.
-    map: Option<(Vec<Entry>, Option<Rc<Node>>)>,
+    map: Option<OpenMap>,
+}
+
+/// The entries of a mapping that is still open.
+#[derive(Default)]
+struct OpenMap {
+    entries: Vec<Entry>,
+    /// The key that waits for its value.
+    waiting: Option<Rc<Node>>,
+    /// What `<<` names.
+    merged: Vec<Rc<Node>>,
+    /// The line of each key.
+    seen: HashMap<String, usize>,
 }
 
 #[derive(Default)]
@@ -173,7 +207,7 @@ impl Builder {
                 self.complete(Node { line, column, value, weight: 1, depth: 1 }, anchor)
             }
             Event::SequenceStart(_, anchor, _) => self.begin(line, column, anchor, None),
-            Event::MappingStart(_, anchor, _) => self.begin(line, column, anchor, Some((Vec::new(), None))),
+            Event::MappingStart(_, anchor, _) => self.begin(line, column, anchor, Some(OpenMap::default())),
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
                 Some(node) => {
@@ -186,13 +220,7 @@ impl Builder {
         }
     }
 
-    fn begin(
-        &mut self,
-        line: usize,
-        column: usize,
-        anchor: usize,
-        map: Option<(Vec<Entry>, Option<Rc<Node>>)>,
-    ) -> Result<(), Diagnostic> {
+    fn begin(&mut self, line: usize, column: usize, anchor: usize, map: Option<OpenMap>) -> Result<(), Diagnostic> {
         if self.open.len() >= MAX_DEPTH {
             return Err(at(line, column, format!("the text is nested deeper than {MAX_DEPTH} levels")));
         }
@@ -204,7 +232,7 @@ impl Builder {
         let Some(open) = self.open.pop() else { return Ok(()) };
         let Open { line, column, anchor, items, map } = open;
         let value = match map {
-            Some((entries, _)) => NodeValue::Map(self.merge_keys(entries)),
+            Some(map) => NodeValue::Map(self.merge_keys(map)),
             None => NodeValue::List(items),
         };
         let children: Vec<(usize, usize)> = match &value {
@@ -243,37 +271,17 @@ impl Builder {
         match self.open.last_mut() {
             None => self.documents.push(node),
             Some(Open { map: None, items, .. }) => items.push(node),
-            Some(Open { map: Some((entries, waiting)), .. }) => match waiting.take() {
-                None => *waiting = Some(node),
-                Some(key) => match key_text(&key) {
-                    Some(text) => entries.push(Entry { key: text, line: key.line, column: key.column, value: node }),
-                    None => {
-                        let message = format!("a key must be a string, this is {}", key.kind());
-                        self.diagnostics.push(at(key.line, key.column, message));
-                    }
-                },
+            Some(Open { map: Some(map), .. }) => match map.waiting.take() {
+                None => map.waiting = Some(node),
+                Some(key) => self.diagnostics.extend(map.insert(&key, node)),
             },
         }
         Ok(())
     }
 
-    /// Refuses keys that come twice, and puts in place of `<<` what it names; own keys win.
-    fn merge_keys(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
-        let mut seen: HashMap<String, usize> = HashMap::new();
-        let mut own = Vec::with_capacity(entries.len());
-        let mut merged = Vec::new();
-        for entry in entries {
-            if entry.key == "<<" {
-                merged.push(entry.value);
-                continue;
-            }
-            if let Some(first) = seen.insert(entry.key.clone(), entry.line) {
-                let message = format!("key {:?} is there already, in line {first}", entry.key);
-                self.diagnostics.push(at(entry.line, entry.column, message));
-                continue;
-            }
-            own.push(entry);
-        }
+    /// Adds what `<<` names; the mapping's own keys win, and earlier sources before later ones.
+    fn merge_keys(&mut self, map: OpenMap) -> Vec<Entry> {
+        let OpenMap { mut entries, merged, mut seen, .. } = map;
         let mut sources: Vec<Rc<Node>> = Vec::new();
         for source in merged {
             match &source.value {
@@ -282,19 +290,19 @@ impl Builder {
             }
         }
         for source in sources {
-            let NodeValue::Map(entries) = &source.value else {
+            let NodeValue::Map(more) = &source.value else {
                 let message = format!("`<<` takes a mapping, this is {}", source.kind());
                 self.diagnostics.push(at(source.line, source.column, message));
                 continue;
             };
-            for entry in entries {
+            for entry in more {
                 if !seen.contains_key(&entry.key) {
                     seen.insert(entry.key.clone(), entry.line);
-                    own.push(entry.clone());
+                    entries.push(entry.clone());
                 }
             }
         }
-        own
+        entries
     }
 
     /// Plain scalars by YAML's core schema; quoted and block ones are strings.
@@ -311,6 +319,26 @@ impl Builder {
                 NodeValue::Null
             }
         }
+    }
+}
+
+impl OpenMap {
+    /// Adds an entry, or says why it can't.
+    fn insert(&mut self, key: &Node, value: Rc<Node>) -> Option<Diagnostic> {
+        let Some(text) = key_text(key) else {
+            let message = format!("a key must be a string, this is {}", key.kind());
+            return Some(at(key.line, key.column, message));
+        };
+        if text == "<<" {
+            self.merged.push(value);
+            return None;
+        }
+        if let Some(first) = self.seen.get(&text) {
+            return Some(at(key.line, key.column, format!("key {text:?} is there already, in line {first}")));
+        }
+        self.seen.insert(text.clone(), key.line);
+        self.entries.push(Entry { key: text, line: key.line, column: key.column, value });
+        None
     }
 }
 

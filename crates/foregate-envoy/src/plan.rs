@@ -55,6 +55,8 @@ pub(crate) struct Field {
     pub(crate) key: Scalar,
     /// Whether an absent value isn't the default value: oneof members, optional fields, messages.
     pub(crate) presence: bool,
+    /// Whether it is a member of a oneof: then its rules hold only when it is set.
+    pub(crate) choice: bool,
     pub(crate) sensitive: bool,
     pub(crate) rules: Option<FieldRules>,
     /// Values of an enum field, for `defined_only`.
@@ -207,6 +209,7 @@ fn compile_field(field: &FieldDescriptor, unknown: &mut Vec<String>) -> Field {
         scalar: Scalar::of(&value),
         key,
         presence: field.supports_presence(),
+        choice: field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic()),
         sensitive: descriptors::is_sensitive(field),
         rules: rules::of_field(field, unknown),
         defined,

@@ -153,7 +153,7 @@ impl Checker {
         match raw {
             Some(raw) => self.value(field, field.scalar, field.rules.as_ref(), raw),
             None => {
-                let Some(rules) = &field.rules else { return Ok(()) };
+                let Some(rules) = field.rules.as_ref().filter(|_| !field.choice) else { return Ok(()) };
                 if let Some(rule) = rules.required {
                     self.report(rule, "must be set".to_owned());
                 } else if !field.presence {
