@@ -17,6 +17,11 @@ pub(crate) fn head(name: &str, domain: &str) -> Bytes {
         .into()
 }
 
+/// Checks what a route's host name makes of a virtual host.
+pub(crate) fn check_head(name: &str, domain: &str) -> Result<(), Problem> {
+    check(TYPE, &head(name, domain), "spec.attachments")
+}
+
 /// What a gateway's template adds to a virtual host, checked together with its head.
 pub(crate) fn patched(
     head: &[u8],

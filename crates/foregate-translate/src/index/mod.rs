@@ -9,6 +9,7 @@
 mod proxy;
 mod relation;
 mod route;
+mod sorted;
 mod tracked;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use crate::Key;
 pub(crate) use proxy::{ClusterUse, Proxy, Rendered, Statics, VirtualHost};
 pub(crate) use relation::Relation;
 pub(crate) use route::{Compiled, Placed, Place, Route};
+pub(crate) use sorted::Sorted;
 pub(crate) use tracked::Tracked;
 
 /// A Service of a workload cluster: namespace of the tenant, cluster, UID. A slice feeds only backends of its own

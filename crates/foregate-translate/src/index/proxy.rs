@@ -8,7 +8,7 @@ use foregate_api::GatewayProxy;
 use foregate_envoy::{Owner, Resource, ResourceId, ResourceKind};
 use serde_json::Value;
 
-use super::{Placed, Tracked};
+use super::{Placed, Sorted, Tracked};
 use crate::Key;
 use crate::resolve::listeners::Plan;
 use crate::resolve::precedence::Order;
@@ -96,11 +96,12 @@ pub(crate) struct VirtualHost {
     pub domain: Arc<str>,
     /// A listener has this host name: it is there even without routes, so that no other listener serves it.
     pub listener: bool,
-    pub placed: BTreeMap<Key, Placed>,
-    /// All Envoy routes in their order.
-    order: BTreeMap<Order, Bytes>,
+    pub placed: Sorted<Key, Placed>,
+    /// All Envoy routes; in their order unless `unsorted`.
+    order: Vec<(Order, Bytes)>,
+    unsorted: bool,
     /// Clusters named, with the number of routes that name them.
-    needs: BTreeMap<Arc<str>, usize>,
+    needs: Sorted<Arc<str>, usize>,
 }
 
 impl VirtualHost {
@@ -109,9 +110,10 @@ impl VirtualHost {
             route_configuration,
             domain,
             listener: false,
-            placed: BTreeMap::new(),
-            order: BTreeMap::new(),
-            needs: BTreeMap::new(),
+            placed: Sorted::default(),
+            order: Vec::new(),
+            unsorted: false,
+            needs: Sorted::default(),
         }
     }
 
@@ -119,8 +121,12 @@ impl VirtualHost {
     pub(crate) fn place(&mut self, route: Key, placed: Placed) {
         self.displace(&route);
         self.order.extend(placed.orders().map(|(order, compiled)| (order, compiled.element.clone())));
+        self.unsorted = true;
         for cluster in placed.entry.clusters.keys() {
-            *self.needs.entry(cluster.clone()).or_default() += 1;
+            match self.needs.get_mut(cluster) {
+                Some(count) => *count += 1,
+                None => self.needs.insert(cluster.clone(), 1),
+            }
         }
         self.placed.insert(route, placed);
     }
@@ -128,22 +134,29 @@ impl VirtualHost {
     /// Takes a route out.
     pub(crate) fn displace(&mut self, route: &Key) {
         let Some(placed) = self.placed.remove(route) else { return };
-        for (order, _) in placed.orders() {
-            self.order.remove(&order);
-        }
+        let gone = &placed.entry.seniority;
+        self.order.retain(|(order, _)| !Arc::ptr_eq(&order.seniority, gone));
         for cluster in placed.entry.clusters.keys() {
-            if let Some(count) = self.needs.get_mut(cluster) {
-                *count -= 1;
-                if *count == 0 {
+            match self.needs.get_mut(cluster) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => {
                     self.needs.remove(cluster);
                 }
             }
         }
     }
 
-    /// Encoded routes in their order, as elements of `VirtualHost.routes`.
+    /// Brings its routes into their order; fast where most are.
+    pub(crate) fn sort(&mut self) {
+        if std::mem::take(&mut self.unsorted) {
+            self.order.sort_by(|a, b| a.0.cmp(&b.0));
+            self.order.shrink_to(self.order.len() + self.order.len() / 8);
+        }
+    }
+
+    /// Encoded routes, as elements of `VirtualHost.routes`.
     pub(crate) fn routes(&self) -> impl Iterator<Item = &Bytes> + Clone {
-        self.order.values()
+        self.order.iter().map(|(_, route)| route)
     }
 
     pub(crate) fn needs(&self) -> Arc<[ResourceId]> {

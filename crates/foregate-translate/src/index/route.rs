@@ -1,12 +1,11 @@
 //! A route and where it is placed.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use foregate_api::GatewayRoute;
 use foregate_envoy::Owner;
 
-use super::Tracked;
+use super::{Sorted, Tracked};
 use crate::Key;
 use crate::envoy::route;
 use crate::resolve::hostname::HostRank;
@@ -21,10 +20,10 @@ pub(crate) struct Route {
     pub tracked: Tracked<GatewayRoute>,
     /// The form that is placed now.
     pub serving: Option<Arc<GatewayRoute>>,
-    pub placed: BTreeMap<Place, Placed>,
+    pub placed: Sorted<Place, Placed>,
     /// Under which backends and claims it is indexed.
-    pub backends: BTreeSet<Key>,
-    pub claims: BTreeSet<Key>,
+    pub backends: Sorted<Key, ()>,
+    pub claims: Sorted<Key, ()>,
 }
 
 /// A route in a virtual host.
@@ -39,14 +38,15 @@ pub(crate) struct Placed {
 pub(crate) struct Compiled {
     pub routes: Vec<route::Compiled>,
     /// Clusters that it names, and their backends.
-    pub clusters: BTreeMap<Arc<str>, Key>,
+    pub clusters: Sorted<Arc<str>, Key>,
     pub owner: Owner,
     pub seniority: Arc<Seniority>,
 }
 
 impl Route {
-    pub(crate) const fn new(tracked: Tracked<GatewayRoute>) -> Self {
-        Self { tracked, serving: None, placed: BTreeMap::new(), backends: BTreeSet::new(), claims: BTreeSet::new() }
+    pub(crate) fn new(tracked: Tracked<GatewayRoute>) -> Self {
+        let (backends, claims) = (Sorted::default(), Sorted::default());
+        Self { tracked, serving: None, placed: Sorted::default(), backends, claims }
     }
 }
 

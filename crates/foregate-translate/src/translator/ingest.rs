@@ -38,6 +38,12 @@ impl Translator {
 
     fn take_route(&mut self, route: Arc<GatewayRoute>, work: &mut Work) {
         let key = Key::of(&route.metadata);
+        if let Some(known) = self.index.routes.get_mut(&key)
+            && known.tracked.current.spec == route.spec
+        {
+            // Its status, mostly: the platform's own words come back.
+            return;
+        }
         let owner = owner_of(&route.spec.origin);
         work.mark_route(&key, &[Arc::new(route.spec.origin.clone())]);
         work.judge(ROUTE, &key);

@@ -16,7 +16,7 @@ pub(super) type Places = BTreeMap<Place, (Arc<str>, Arc<str>, Placed)>;
 impl Translator {
     /// Moves a route to its new places.
     pub(super) fn place_route(&mut self, key: &Key, places: Places, causes: &[Arc<Origin>], work: &mut Work) {
-        let mut placed = BTreeMap::new();
+        let mut placed = Vec::with_capacity(places.len());
         for (place, (configuration, domain, how)) in places {
             self.count(&place.0, &how, true, work);
             if let Some(proxy) = self.index.proxies.get_mut(&place.0) {
@@ -25,10 +25,10 @@ impl Translator {
             }
             work.blame(&place.0, causes);
             work.virtual_hosts.insert(place.clone());
-            placed.insert(place, how);
+            placed.push((place, how));
         }
         let Some(route) = self.index.routes.get_mut(key) else { return };
-        let old = std::mem::replace(&mut route.placed, placed);
+        let old = std::mem::replace(&mut route.placed, placed.into_iter().collect());
         for (place, how) in old {
             self.count(&place.0, &how, false, work);
             let stays = self.index.routes.get(key).is_some_and(|route| route.placed.contains_key(&place));
@@ -45,11 +45,11 @@ impl Translator {
         let causes = work.routes.remove(key).unwrap_or_default();
         self.place_route(key, Places::new(), &causes, work);
         let Some(route) = self.index.routes.remove(key) else { return };
-        for backend in &route.backends {
+        for backend in route.backends.keys() {
             self.index.routes_by_backend.remove(backend, key);
             work.released.insert(backend.clone());
         }
-        for claim in &route.claims {
+        for claim in route.claims.keys() {
             self.index.routes_by_claim.remove(claim, key);
         }
     }
@@ -64,7 +64,7 @@ impl Translator {
 
     /// Counts who names a cluster, per gateway and per backend.
     fn count(&mut self, proxy: &Key, placed: &Placed, more: bool, work: &mut Work) {
-        for (cluster, backend) in &placed.entry.clusters {
+        for (cluster, backend) in placed.entry.clusters.iter() {
             if let Some(known) = self.index.proxies.get_mut(proxy) {
                 let used = known.clusters.entry(cluster.clone());
                 let used = used.or_insert_with(|| ClusterUse { backend: backend.clone(), count: 0 });

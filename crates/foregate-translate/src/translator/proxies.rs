@@ -86,10 +86,11 @@ impl Translator {
         proxy.templates.problem = proxy.templates.current.parsed.as_ref().err().map(ToString::to_string);
         work.listeners.insert(key.clone());
         work.judge(PROXY, key);
+        let causes = [Arc::new(proxy_origin(&proxy.object))];
+        work.blame(key, &causes);
         work.virtual_hosts.extend(proxy.virtual_hosts.keys().map(|name| (key.clone(), name.clone())));
         let has_patch = |templates: &Arc<Templates>| templates.spec.envoy.route_patch.is_some();
         if has_patch(&proxy.templates.current) || proxy.templates.previous.as_ref().is_some_and(has_patch) {
-            let causes = [Arc::new(proxy_origin(&proxy.object))];
             for claim in proxy.plan.claims.keys() {
                 self.index.routes_by_claim.of(&key.sibling(claim)).for_each(|route| work.mark_route(route, &causes));
             }
@@ -101,7 +102,6 @@ impl Translator {
         for key in std::mem::take(&mut work.proxies) {
             let Some(proxy) = self.index.proxies.get_mut(&key) else { continue };
             let causes = [Arc::new(proxy_origin(&proxy.object))];
-            work.blame(&key, &causes);
             work.listeners.insert(key.clone());
             work.judge(PROXY, &key);
             let status = proxy.object.status.as_ref();
@@ -110,12 +110,14 @@ impl Translator {
             let addresses = status.map(|status| status.addresses.as_slice()).unwrap_or_default();
             let data = json!({ "namespace": &*key.namespace, "name": &*key.name, "addresses": addresses });
             if proxy.data != data {
+                work.blame(&key, &causes);
                 proxy.data = data;
                 // Patches see it.
                 work.virtual_hosts.extend(proxy.virtual_hosts.keys().map(|name| (key.clone(), name.clone())));
             }
             publish_shells(&key, proxy, &plan, work);
             if proxy.plan != plan {
+                work.blame(&key, &causes);
                 let old = std::mem::replace(&mut proxy.plan, plan);
                 self.replan(&key, &old, work, &causes);
             }

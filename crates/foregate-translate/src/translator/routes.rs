@@ -1,6 +1,6 @@
 //! Routes: which form serves, compiled for each listener that it is attached to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use foregate_api::GatewayRoute;
@@ -10,8 +10,8 @@ use super::Translator;
 use super::ingest::{ROUTE, owner_of};
 use super::places::Places;
 use super::work::Work;
-use crate::envoy::{patch, route as envoy_route};
-use crate::index::{Compiled, Placed, Proxy};
+use crate::envoy::{patch, route as envoy_route, virtual_host};
+use crate::index::{Compiled, Placed, Proxy, Sorted};
 use crate::resolve::hostname::{self, HostRank};
 use crate::resolve::listeners::{AttachPoint, Class};
 use crate::resolve::precedence::Seniority;
@@ -91,6 +91,9 @@ impl Translator {
                     continue;
                 }
                 let name: Arc<str> = format!("{}/{}", point.route_configuration, hostname.effective).into();
+                if !proxy.virtual_hosts.contains_key(&name) {
+                    virtual_host::check_head(&name, &hostname.effective)?;
+                }
                 let placed = Placed { rank: HostRank::of(&hostname.original), entry: entry.clone() };
                 let place = places.entry((proxy_key.clone(), name));
                 let place = place.or_insert_with(|| (point.route_configuration.clone(), hostname.effective.as_str().into(), placed.clone()));
@@ -173,21 +176,21 @@ impl Translator {
     fn reindex_route(&mut self, key: &Key, work: &mut Work) {
         let Some(route) = self.index.routes.get_mut(key) else { return };
         let forms = || std::iter::once(&route.tracked.current).chain(&route.serving);
-        let backends: BTreeSet<Key> =
-            forms().flat_map(|form| route::backends(&form.spec)).map(|name| key.sibling(name)).collect();
-        let claims: BTreeSet<Key> =
-            forms().flat_map(|form| &form.spec.attachments).map(|attachment| key.sibling(&attachment.claim)).collect();
-        for backend in route.backends.difference(&backends) {
+        let backends = forms().flat_map(|form| route::backends(&form.spec)).map(|name| (key.sibling(name), ()));
+        let backends: Sorted<Key, ()> = backends.collect();
+        let claims = forms().flat_map(|form| &form.spec.attachments);
+        let claims: Sorted<Key, ()> = claims.map(|attachment| (key.sibling(&attachment.claim), ())).collect();
+        for backend in route.backends.keys().filter(|backend| !backends.contains_key(backend)) {
             self.index.routes_by_backend.remove(backend, key);
             work.released.insert(backend.clone());
         }
-        for backend in backends.difference(&route.backends) {
+        for backend in backends.keys().filter(|backend| !route.backends.contains_key(backend)) {
             self.index.routes_by_backend.insert(backend.clone(), key.clone());
         }
-        for claim in route.claims.difference(&claims) {
+        for claim in route.claims.keys().filter(|claim| !claims.contains_key(claim)) {
             self.index.routes_by_claim.remove(claim, key);
         }
-        for claim in claims.difference(&route.claims) {
+        for claim in claims.keys().filter(|claim| !route.claims.contains_key(claim)) {
             self.index.routes_by_claim.insert(claim.clone(), key.clone());
         }
         route.backends = backends;

@@ -15,12 +15,14 @@ impl Translator {
         for (key, name) in std::mem::take(&mut work.virtual_hosts) {
             let Some(proxy) = self.index.proxies.get_mut(&key) else { continue };
             let id = ResourceId::new(ResourceKind::VirtualHost, name.clone());
-            let Some(host) = proxy.virtual_hosts.get(&name) else { continue };
+            let Some(host) = proxy.virtual_hosts.get_mut(&name) else { continue };
+            host.sort();
             if host.placed.is_empty() && !host.listener {
                 proxy.virtual_hosts.remove(&name);
                 work.retract(&key, id);
                 continue;
             }
+            let Some(host) = proxy.virtual_hosts.get(&name) else { continue };
             let head = virtual_host::head(&name, &host.domain);
             let place: Place = (key, name);
             match tail(proxy, host, &place, &head, work) {
