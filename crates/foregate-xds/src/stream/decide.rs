@@ -85,7 +85,7 @@ fn no_endpoints(name: &Arc<str>) -> Arc<Entry> {
 }
 
 /// What the client asks for only after it has what names it.
-fn is_pulled(kind: ResourceKind) -> bool {
+pub(super) fn is_pulled(kind: ResourceKind) -> bool {
     !matches!(kind, ResourceKind::Cluster | ResourceKind::Listener | ResourceKind::VirtualHost)
 }
 
@@ -117,9 +117,9 @@ impl Stream {
         // Endpoints that went together with their cluster stay as they are while the cluster drains.
         let item = channel.items.get(&id.name)?;
         if !store.is_needed(id) {
-            match (&item.acked, &item.sent) {
+            match (&item.acked, &item.suspect) {
                 (Some(acked), _) => return Some(acked.clone()),
-                (None, Some(Change::Set(sent))) => return Some(sent.clone()),
+                (None, Some(Change::Set(suspect))) => return Some(suspect.clone()),
                 _ if item.unknown => return None,
                 _ => {}
             }
@@ -138,7 +138,6 @@ impl Stream {
         self.draining.remove(id);
         let item = self.item(id)?;
         if item.refused.as_ref() == Some(entry.version()) {
-            self.clear_sent(id);
             self.settle(id);
             return None;
         }
@@ -157,9 +156,8 @@ impl Stream {
             self.settle(id);
             return None;
         }
-        // What was sent once, and is a suspect now, has had its wait.
-        let resent = matches!(&self.item(id)?.sent, Some(Change::Set(sent)) if sent.version() == entry.version());
-        if !resent
+        // A suspect has had its wait.
+        if !self.item(id)?.is_suspect(&entry)
             && let Some(need) = self.first_unmet(id, &entry)
             && self.may_wait(id, &need, now)
         {

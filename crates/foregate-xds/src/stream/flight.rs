@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use foregate_envoy::{ResourceId, ResourceKind};
 
+use super::decide::is_pulled;
 use super::item::{Change, Flight};
 use super::{Output, Stream};
 use crate::store::{Entry, Store, route_configuration_of};
@@ -40,14 +41,20 @@ impl Stream {
     fn collect_suspects(&mut self, store: &Store, suspects: Vec<ResourceId>, now: Instant) -> Batch {
         let mut shells = HashSet::new();
         let mut batch = Batch::new();
+        let several = suspects.len() > 1;
         for id in suspects {
             let Some(item) = self.item_mut(&id) else { continue };
             // What the client did with it is open: it is sent even if it seems to have it.
             item.answer = true;
-            if let Some(change) = self.decide(store, &id, &shells, now) {
-                note_shell(&mut shells, &id, &change);
-                batch.push((id, change));
+            let Some(change) = self.decide(store, &id, &shells, now) else { continue };
+            let changed = matches!(&change, Change::Set(now) if self.item(&id).is_some_and(|item| !item.is_suspect(now)));
+            if changed && several {
+                // It has become something else since: that goes alone.
+                self.enqueue(&id);
+                continue;
             }
+            note_shell(&mut shells, &id, &change);
+            batch.push((id, change));
         }
         batch
     }
@@ -63,8 +70,8 @@ impl Stream {
         for _ in 0..self.channel(kind).queued() {
             let Some(name) = self.channel_mut(kind).dequeue() else { break };
             let id = ResourceId { kind, name };
-            // What was refused before goes alone, so that it takes no others with it.
-            let alone = self.item(&id).is_some_and(|item| item.refused.is_some());
+            // What was refused before, maybe, goes alone, so that it takes no others with it.
+            let alone = self.item(&id).is_some_and(|item| item.refused.is_some() || item.suspect.is_some());
             let Some(change) = self.decide(store, &id, &shells, now) else { continue };
             if alone && !batch.is_empty() {
                 self.enqueue(&id);
@@ -112,7 +119,6 @@ impl Stream {
                 self.refer(entry);
             }
             self.waits.stop(&id);
-            self.clear_sent(&id);
             if let Some(item) = self.item_mut(&id) {
                 item.sent = Some(change);
                 item.answer = false;
@@ -135,8 +141,9 @@ impl Stream {
     }
 
     fn accepted(&mut self, store: &Store, id: &ResourceId) {
-        let Some(sent) = self.item_mut(id).and_then(|item| item.sent.take()) else { return };
+        let Some(sent) = self.item_mut(id).and_then(|item| item.sent.take()) else { return self.overtaken(store, id) };
         self.clear_unknown(id);
+        self.clear_suspect(id);
         match sent {
             Change::Set(entry) => {
                 self.pass_outstanding(store, id, &entry);
@@ -164,9 +171,26 @@ impl Stream {
         }
     }
 
+    /// It was unsubscribed while in flight. If it is subscribed again by now, the client has taken what was in flight.
+    fn overtaken(&mut self, store: &Store, id: &ResourceId) {
+        if self.wants(id) {
+            self.has_unknown(store, id);
+        }
+    }
+
     /// The client has it no more.
     fn removed(&mut self, id: &ResourceId) {
+        let acked = self.item(id).and_then(|item| item.acked.clone());
         self.forget(id);
+        if !self.profile.delta {
+            // It drops what that named, too. Should it ask for it again, the request that says so may be the first
+            // that we take note of.
+            for need in acked.iter().flat_map(|acked| acked.needs()).filter(|need| is_pulled(need.kind)) {
+                if !self.references.contains_key(need) && self.channel_mut(need.kind).names.remove(&need.name) {
+                    self.forget_unwanted(need.kind);
+                }
+            }
+        }
         if id.kind == ResourceKind::RouteConfiguration && self.composes() {
             for name in self.hosts.remove(&id.name).into_iter().flatten() {
                 self.forget(&ResourceId { kind: ResourceKind::VirtualHost, name });
@@ -196,9 +220,18 @@ impl Stream {
             return self.culprit(store, id, message);
         }
         // Unsubscribed meanwhile: no longer of interest, but it may have been the culprit, so what is left is no proof.
-        flight.units.retain(|id| self.item(id).is_some());
+        flight.units.retain(|id| {
+            let there = self.item(id).is_some_and(|item| item.sent.is_some());
+            if !there {
+                self.overtaken(store, id);
+            }
+            there
+        });
         if flight.units.is_empty() {
             return;
+        }
+        for id in &flight.units {
+            self.suspect(id);
         }
         // Route configurations first: virtual hosts can't be sent without.
         flight.units.sort_by_key(|id| id.kind == ResourceKind::VirtualHost);
@@ -210,6 +243,16 @@ impl Stream {
         }
     }
 
+    /// A unit of a refused response: the client may have taken it, or not.
+    fn suspect(&mut self, id: &ResourceId) {
+        let Some(item) = self.item_mut(id) else { return };
+        let sent = item.sent.take();
+        let before = std::mem::replace(&mut item.suspect, sent);
+        if let Some(Change::Set(before)) = before {
+            self.unrefer(&before);
+        }
+    }
+
     fn culprit(&mut self, store: &Store, id: &ResourceId, message: &str) {
         let Some(sent) = self.item_mut(id).and_then(|item| item.sent.take()) else { return };
         let Change::Set(entry) = sent else {
@@ -217,6 +260,9 @@ impl Stream {
             return self.removed(id);
         };
         self.unrefer(&entry);
+        if self.item(id).is_some_and(|item| item.is_suspect(&entry)) {
+            self.clear_suspect(id);
+        }
         self.pass_outstanding(store, id, &entry);
         if let Some(item) = self.item_mut(id) {
             item.refused = Some(entry.version().clone());
@@ -246,18 +292,22 @@ impl Stream {
     /// The client is not, or no longer, believed to have anything of it.
     pub(super) fn forget(&mut self, id: &ResourceId) {
         self.settle(id);
-        self.clear_sent(id);
+        self.clear_suspect(id);
         self.clear_unknown(id);
         self.host_held(id, false);
         self.waits.stop(id);
         self.draining.remove(id);
-        if let Some(acked) = self.channel_mut(id.kind).items.remove(&id.name).and_then(|item| item.acked) {
+        let Some(item) = self.channel_mut(id.kind).items.remove(&id.name) else { return };
+        if let Some(Change::Set(sent)) = item.sent {
+            self.unrefer(&sent);
+        }
+        if let Some(acked) = item.acked {
             self.unrefer(&acked);
         }
     }
 
-    pub(super) fn clear_sent(&mut self, id: &ResourceId) {
-        if let Some(Change::Set(entry)) = self.item_mut(id).and_then(|item| item.sent.take()) {
+    fn clear_suspect(&mut self, id: &ResourceId) {
+        if let Some(Change::Set(entry)) = self.item_mut(id).and_then(|item| item.suspect.take()) {
             self.unrefer(&entry);
         }
     }

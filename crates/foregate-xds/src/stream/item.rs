@@ -19,8 +19,10 @@ pub(super) enum Change {
 pub(super) struct Item {
     /// What the client has acknowledged last, and has.
     pub(super) acked: Option<Arc<Entry>>,
-    /// What it was sent and has not answered for itself: in flight, or a suspect after a refusal. It may have it.
+    /// What is in flight. The client may have it.
     pub(super) sent: Option<Change>,
+    /// What was in a refused response together with others. The client may have it: Envoy keeps what was good.
+    pub(super) suspect: Option<Change>,
     /// The version that it refused last; cleared by an acknowledgement.
     pub(super) refused: Option<Arc<str>>,
     /// The sequence of the oldest change to it that isn't settled.
@@ -35,12 +37,18 @@ pub(super) struct Item {
 impl Item {
     /// Whether the client has, or may have, some version of it.
     pub(super) fn present(&self) -> bool {
-        self.acked.is_some() || self.unknown || matches!(self.sent, Some(Change::Set(_)))
+        let maybe = [&self.sent, &self.suspect].into_iter().any(|change| matches!(change, Some(Change::Set(_))));
+        self.acked.is_some() || self.unknown || maybe
     }
 
     /// Whether its removal is on the way.
     pub(super) fn leaving(&self) -> bool {
-        matches!(self.sent, Some(Change::Remove))
+        [&self.sent, &self.suspect].into_iter().any(|change| matches!(change, Some(Change::Remove)))
+    }
+
+    /// Whether this version was refused together with others, so that it has been sent before.
+    pub(super) fn is_suspect(&self, entry: &Entry) -> bool {
+        matches!(&self.suspect, Some(Change::Set(suspect)) if suspect.version() == entry.version())
     }
 }
 

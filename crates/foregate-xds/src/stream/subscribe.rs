@@ -193,7 +193,7 @@ impl Stream {
         self.wake(id);
     }
 
-    fn has_unknown(&mut self, store: &Store, id: &ResourceId) {
+    pub(super) fn has_unknown(&mut self, store: &Store, id: &ResourceId) {
         self.touch_subscribed(store, id);
         if let Some(item) = self.item_mut(id)
             && !std::mem::replace(&mut item.unknown, true)
@@ -220,7 +220,7 @@ impl Stream {
     }
 
     /// The client dropped what it is no longer subscribed to.
-    fn forget_unwanted(&mut self, kind: ResourceKind) {
+    pub(super) fn forget_unwanted(&mut self, kind: ResourceKind) {
         let mut kinds = vec![kind];
         if kind == ResourceKind::RouteConfiguration && self.composes() {
             kinds.push(ResourceKind::VirtualHost);
