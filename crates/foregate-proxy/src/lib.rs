@@ -1,1 +1,32 @@
-//! The built-in proxy engine, configured by xDS.
+//! The built-in proxy engine: takes standard Envoy v3 resources over xDS and serves by them.
+//!
+//! ```text
+//! xDS stream ── control (one thread) ── config: messages → shared parts ── snapshot, published atomically
+//!                                                                             │
+//! client ── worker (a thread per core): accept → TLS → HTTP/1.1 → routing → pool ── endpoint
+//! ```
+//!
+//! [`Engine`] holds several gateways' instances, each configured by its own xDS socket. [`config`] compiles resources
+//! and refuses, with the field's path, whatever the engine can't do: nothing is ever ignored silently. [`snapshot`] is
+//! what the workers serve by, a tree of shared parts that is swapped under running connections. [`worker`] is the
+//! request path: nothing in it is shared between threads but the published snapshot and plain counters.
+
+mod access_log;
+mod bind;
+mod config;
+mod control;
+mod engine;
+mod metrics;
+mod persistent;
+mod routing;
+mod shared;
+mod slots;
+mod snapshot;
+mod tls;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub use access_log::{AccessLog, LogFormat};
+pub use engine::{Engine, EngineError, EngineOptions, InstanceOptions};

@@ -1,0 +1,154 @@
+//! Listening sockets: one per worker and address, bound before a listener is accepted, so that a refusal can say why not.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Why an address can't be listened on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BindError {
+    #[error("listener {listener}: cannot bind {address}: listener {owner} of gateway instance {instance} has it already")]
+    Taken { listener: String, address: SocketAddr, owner: Arc<str>, instance: Arc<str> },
+    #[error("listener {listener}: cannot bind {address}: {}", explain(source, address))]
+    Io { listener: String, address: SocketAddr, source: io::Error },
+}
+
+fn explain(source: &io::Error, address: &SocketAddr) -> String {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+            "permission denied; ports below 1024 need root or --port-offset".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::AddrInUse => "the address is in use by another process".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine doesn't have the address".to_owned(),
+        _ => source.to_string(),
+    }
+}
+
+type Owner = (Arc<str>, Arc<str>);
+
+/// Who listens where, in one engine: SO_REUSEPORT would let two listeners share an address and never tell.
+#[derive(Clone, Default)]
+pub(crate) struct Addresses(Arc<Mutex<HashMap<SocketAddr, Owner>>>);
+
+/// An address that is listened on, until it is dropped.
+pub(crate) struct Claim {
+    /// The address, with the port that the kernel chose if the listener left it open.
+    pub(crate) address: SocketAddr,
+    addresses: Addresses,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.addresses.0.lock().remove(&self.address);
+    }
+}
+
+impl Addresses {
+    /// Binds a socket per worker.
+    pub(crate) fn bind(
+        &self,
+        instance: &Arc<str>,
+        listener: &Arc<str>,
+        address: SocketAddr,
+        backlog: i32,
+        workers: usize,
+    ) -> Result<(Claim, Vec<TcpListener>), BindError> {
+        if let Some((owner, listener_name)) = self.owner(address) {
+            return Err(BindError::Taken {
+                listener: listener.to_string(),
+                address,
+                owner: listener_name,
+                instance: owner,
+            });
+        }
+        let (address, sockets) = bind_all(address, backlog, workers)
+            .map_err(|source| BindError::Io { listener: listener.to_string(), address, source })?;
+        self.0.lock().insert(address, (Arc::clone(instance), Arc::clone(listener)));
+        Ok((Claim { address, addresses: self.clone() }, sockets))
+    }
+
+    /// Who has an address: that one, or all addresses with its port.
+    fn owner(&self, address: SocketAddr) -> Option<Owner> {
+        if address.port() == 0 {
+            return None;
+        }
+        let overlap = |other: &SocketAddr| {
+            other.port() == address.port()
+                && other.is_ipv4() == address.is_ipv4()
+                && (other.ip() == address.ip() || other.ip().is_unspecified() || address.ip().is_unspecified())
+        };
+        self.0.lock().iter().find(|(other, _)| overlap(other)).map(|(_, owner)| owner.clone())
+    }
+
+    /// All addresses: instance, listener, address.
+    pub(crate) fn all(&self) -> Vec<(Arc<str>, Arc<str>, SocketAddr)> {
+        self.0.lock().iter().map(|(address, (instance, name))| (instance.clone(), name.clone(), *address)).collect()
+    }
+}
+
+fn bind_all(mut address: SocketAddr, backlog: i32, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    // Without SO_REUSEPORT first: another process of the same user could have the address and would share it.
+    if address.port() != 0 {
+        listening(address, 1, false)?;
+    }
+    let mut sockets = Vec::with_capacity(workers);
+    for _ in 0..workers {
+        let socket = listening(address, backlog, true)?;
+        address = socket.local_addr()?;
+        sockets.push(socket);
+    }
+    Ok((address, sockets))
+}
+
+fn listening(address: SocketAddr, backlog: i32, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn an_address_belongs_to_one_listener() {
+        let addresses = Addresses::default();
+        let (instance, a, b): (Arc<str>, Arc<str>, Arc<str>) = ("gw".into(), "a".into(), "b".into());
+        let (claim, sockets) = addresses.bind(&instance, &a, "127.0.0.1:0".parse().unwrap(), 16, 2).unwrap();
+        assert_eq!(sockets.len(), 2);
+        let error = addresses.bind(&instance, &b, claim.address, 16, 2).err().unwrap().to_string();
+        assert!(error.contains("listener a of gateway instance gw has it already"), "{error}");
+        let address = claim.address;
+        drop((claim, sockets));
+        assert!(addresses.bind(&instance, &b, address, 16, 2).is_ok());
+    }
+
+    #[test]
+    fn a_port_in_use_is_said_so() {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = other.local_addr().unwrap();
+        let (instance, name): (Arc<str>, Arc<str>) = ("gw".into(), "http-80".into());
+        let error = Addresses::default().bind(&instance, &name, address, 16, 1).err().unwrap().to_string();
+        assert_eq!(error, format!("listener http-80: cannot bind {address}: the address is in use by another process"));
+        let foreign = "192.0.2.1:9".parse().unwrap();
+        let error = Addresses::default().bind(&instance, &name, foreign, 16, 1).err().unwrap().to_string();
+        assert!(error.ends_with("this machine doesn't have the address"), "{error}");
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let text = explain(&denied, &"127.0.0.1:80".parse().unwrap());
+        assert_eq!(text, "permission denied; ports below 1024 need root or --port-offset");
+    }
+}

@@ -1,0 +1,21 @@
+//! From Envoy's messages to what the workers run. One file per message; see [`refusal`] for the rule they all keep.
+
+pub(crate) mod action;
+pub(crate) mod cluster;
+pub(crate) mod endpoints;
+pub(crate) mod hcm;
+pub(crate) mod headers;
+pub(crate) mod listener;
+pub(crate) mod matching;
+pub(crate) mod parts;
+pub(crate) mod refusal;
+pub(crate) mod retry;
+pub(crate) mod rewrite;
+pub(crate) mod route;
+pub(crate) mod route_config;
+pub(crate) mod tls;
+pub(crate) mod vhost;
+pub(crate) mod wire;
+
+#[cfg(test)]
+mod tests;

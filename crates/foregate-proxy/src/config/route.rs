@@ -1,0 +1,104 @@
+//! `Route`: a match, an action and header changes.
+
+use foregate_envoy::pb::envoy::config::route::v3 as route;
+
+use super::action::{self, Action};
+use super::headers::{HeaderEdits, take_edits};
+use super::matching;
+use super::refusal::{At, Refusal, nothing_left};
+use crate::routing::matchers::RouteMatcher;
+use crate::slots::Interner;
+
+/// A compiled route.
+pub(crate) struct Route {
+    /// Its name, for the access log.
+    pub(crate) name: Box<str>,
+    /// What it asks.
+    pub(crate) matcher: RouteMatcher,
+    /// What it does.
+    pub(crate) action: Action,
+    /// Header changes.
+    pub(crate) edits: HeaderEdits,
+    /// How much of a request's body may be kept for sending it again.
+    pub(crate) buffer_limit: Option<u64>,
+}
+
+/// Compiles a route.
+pub(crate) fn compile(mut message: route::Route, slots: &mut Interner) -> Result<Route, Refusal> {
+    let matcher = message.r#match.take().ok_or_else(|| Refusal::field("match", "must be set"))?;
+    let matcher = matching::compile(matcher).at("match")?;
+    let action = match message.action.take() {
+        Some(route::route::Action::Route(action)) => {
+            Action::Forward(Box::new(action::forward(action, slots).at("route")?))
+        }
+        Some(route::route::Action::Redirect(action)) => {
+            Action::Redirect(Box::new(action::redirect(action).at("redirect")?))
+        }
+        Some(route::route::Action::DirectResponse(action)) => action::direct(action).at("direct_response")?,
+        Some(route::route::Action::FilterAction(_)) => return Err(Refusal::unsupported("filter_action")),
+        Some(route::route::Action::NonForwardingAction(_)) => {
+            return Err(Refusal::unsupported("non_forwarding_action"));
+        }
+        None => return Err(Refusal::new("must have an action")),
+    };
+    filters_off(std::mem::take(&mut message.typed_per_filter_config))?;
+    // Metadata is for whoever reads the configuration, it changes nothing here.
+    message.metadata = None;
+    let route = Route {
+        name: std::mem::take(&mut message.name).into(),
+        matcher,
+        action,
+        edits: take_edits!(message)?,
+        buffer_limit: take_buffer_limit!(message),
+    };
+    nothing_left(&message)?;
+    Ok(route)
+}
+
+/// Per-route settings of filters: no filter runs here but the router, so the only one that says nothing is "disabled".
+pub(crate) fn filters_off(
+    configs: std::collections::HashMap<String, foregate_envoy::pb::google::protobuf::Any>,
+) -> Result<(), Refusal> {
+    for (name, any) in configs {
+        let config: Result<route::FilterConfig, _> = super::refusal::unpack(&any);
+        if !config.is_ok_and(|config| config.disabled) {
+            return Err(Refusal::unsupported(format!("typed_per_filter_config[{name:?}]")));
+        }
+    }
+    Ok(())
+}
+
+/// Takes both fields for a bound on what is kept of a body.
+macro_rules! take_buffer_limit {
+    ($message:expr) => {{
+        #[allow(deprecated, reason = "still written by many")]
+        $crate::config::route::buffer_limit(
+            &mut $message.per_request_buffer_limit_bytes,
+            &mut $message.request_body_buffer_limit,
+        )
+    }};
+}
+pub(crate) use take_buffer_limit;
+
+/// The newer field wins over the older.
+pub(crate) fn buffer_limit(
+    older: &mut Option<foregate_envoy::pb::google::protobuf::UInt32Value>,
+    newer: &mut Option<foregate_envoy::pb::google::protobuf::UInt64Value>,
+) -> Option<u64> {
+    let older = older.take().map(|limit| u64::from(limit.value));
+    newer.take().map(|limit| limit.value).or(older)
+}
+
+#[cfg(test)]
+impl Route {
+    /// A route that answers 200.
+    pub(crate) fn for_test(matcher: RouteMatcher) -> Self {
+        Self {
+            name: "".into(),
+            matcher,
+            action: Action::Direct(http::StatusCode::OK, bytes::Bytes::new()),
+            edits: HeaderEdits::default(),
+            buffer_limit: None,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `DownstreamTlsContext` and `Secret`: how TLS is terminated, and by which certificates.
+
+use std::sync::Arc;
+
+use foregate_envoy::pb::envoy::config::core::v3 as core;
+use foregate_envoy::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
+use rustls::SupportedProtocolVersion;
+use rustls::sign::CertifiedKey;
+
+use super::parts::{ads, boolean, inline_data};
+use super::refusal::{At, Refusal, nothing_left, unpack};
+use crate::tls::{Secrets, TlsChain, TlsShared, certified_key};
+
+/// Compiles a transport socket; returns the TLS settings and the secrets to ask for.
+pub(crate) fn transport_socket(
+    mut socket: core::TransportSocket,
+    secrets: &mut Secrets,
+    shared: &TlsShared,
+) -> Result<(TlsChain, Vec<String>), Refusal> {
+    use core::transport_socket::ConfigType;
+    socket.name.clear();
+    let any = match socket.config_type.take() {
+        Some(ConfigType::TypedConfig(any)) => any,
+        None => return Err(Refusal::field("typed_config", "must be set")),
+    };
+    let context: tls::DownstreamTlsContext = unpack(&any).at("typed_config")?;
+    context_of(context, secrets, shared).at("typed_config")
+}
+
+fn context_of(
+    mut message: tls::DownstreamTlsContext,
+    secrets: &mut Secrets,
+    shared: &TlsShared,
+) -> Result<(TlsChain, Vec<String>), Refusal> {
+    if boolean(&mut message.require_client_certificate) == Some(true) {
+        return Err(Refusal::unsupported("require_client_certificate"));
+    }
+    if boolean(&mut message.require_sni) == Some(true) {
+        return Err(Refusal::unsupported("require_sni"));
+    }
+    let common = message.common_tls_context.take().ok_or_else(|| Refusal::field("common_tls_context", "must be set"))?;
+    nothing_left(&message)?;
+    common_of(common, secrets, shared).at("common_tls_context")
+}
+
+fn common_of(
+    mut message: tls::CommonTlsContext,
+    secrets: &mut Secrets,
+    shared: &TlsShared,
+) -> Result<(TlsChain, Vec<String>), Refusal> {
+    let versions = message.tls_params.take().map_or_else(|| Ok(both()), versions).at("tls_params")?;
+    let mut cells = Vec::new();
+    let mut names = Vec::new();
+    for (index, mut config) in std::mem::take(&mut message.tls_certificate_sds_secret_configs).into_iter().enumerate() {
+        let result = ads(config.sds_config.take()).at("sds_config").and_then(|()| {
+            let name = std::mem::take(&mut config.name);
+            nothing_left(&config)?;
+            Ok(name)
+        });
+        let name = result.at(format_args!("tls_certificate_sds_secret_configs[{index}]"))?;
+        cells.push(secrets.cell(&name));
+        names.push(name);
+    }
+    for (index, certificate) in std::mem::take(&mut message.tls_certificates).into_iter().enumerate() {
+        let key = certificate_of(certificate, shared).at(format_args!("tls_certificates[{index}]"))?;
+        cells.push(Secrets::inline(key));
+    }
+    if cells.is_empty() {
+        return Err(Refusal::new("must name a certificate"));
+    }
+    let alpn = std::mem::take(&mut message.alpn_protocols);
+    if let Some(other) = alpn.iter().find(|protocol| *protocol != "http/1.1") {
+        return Err(Refusal::field("alpn_protocols", format!("{other} is {}", super::refusal::UNSUPPORTED)));
+    }
+    nothing_left(&message)?;
+    let alpn = alpn.into_iter().map(String::into_bytes).collect();
+    let chain = shared.chain(versions, alpn, cells).map_err(|e| Refusal::new(e.to_string()))?;
+    Ok((chain, names))
+}
+
+fn both() -> Vec<&'static SupportedProtocolVersion> {
+    vec![&rustls::version::TLS13, &rustls::version::TLS12]
+}
+
+fn versions(mut message: tls::TlsParameters) -> Result<Vec<&'static SupportedProtocolVersion>, Refusal> {
+    use tls::tls_parameters::TlsProtocol as Wire;
+    let level = |version: i32, auto: u8, field: &str| match Wire::try_from(version) {
+        Ok(Wire::TlsAuto) => Ok(auto),
+        Ok(Wire::TlSv10 | Wire::TlSv11) => Err(Refusal::field(field, "TLS below 1.2 is not supported by the built-in engine")),
+        Ok(Wire::TlSv12) => Ok(2),
+        Ok(Wire::TlSv13) => Ok(3),
+        Err(_) => Err(Refusal::field(field, "isn't a known value")),
+    };
+    let lowest = level(std::mem::take(&mut message.tls_minimum_protocol_version), 2, "tls_minimum_protocol_version")?;
+    let highest = level(std::mem::take(&mut message.tls_maximum_protocol_version), 3, "tls_maximum_protocol_version")?;
+    nothing_left(&message)?;
+    let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
+    if highest >= 3 {
+        versions.push(&rustls::version::TLS13);
+    }
+    if lowest <= 2 {
+        versions.push(&rustls::version::TLS12);
+    }
+    if lowest > highest {
+        return Err(Refusal::field("tls_minimum_protocol_version", "must not be above the maximum"));
+    }
+    Ok(versions)
+}
+
+/// Compiles a secret with a server's certificate.
+pub(crate) fn secret(mut message: tls::Secret, shared: &TlsShared) -> Result<Arc<CertifiedKey>, Refusal> {
+    use tls::secret::Type;
+    message.name.clear();
+    let key = match message.r#type.take() {
+        Some(Type::TlsCertificate(certificate)) => certificate_of(certificate, shared).at("tls_certificate")?,
+        Some(Type::SessionTicketKeys(_)) => return Err(Refusal::unsupported("session_ticket_keys")),
+        Some(Type::ValidationContext(_)) => return Err(Refusal::unsupported("validation_context")),
+        Some(Type::GenericSecret(_)) => return Err(Refusal::unsupported("generic_secret")),
+        None => return Err(Refusal::new("must hold something")),
+    };
+    nothing_left(&message)?;
+    Ok(key)
+}
+
+/// Messages of this kind never show up in a refusal but by their fields' names: they hold private keys.
+fn certificate_of(mut message: tls::TlsCertificate, shared: &TlsShared) -> Result<Arc<CertifiedKey>, Refusal> {
+    let chain = message.certificate_chain.take().ok_or_else(|| Refusal::field("certificate_chain", "must be set"))?;
+    let chain = inline_data(chain).at("certificate_chain")?;
+    let key = message.private_key.take().ok_or_else(|| Refusal::field("private_key", "must be set"))?;
+    let key = inline_data(key).at("private_key")?;
+    nothing_left(&message)?;
+    certified_key(&chain, &key, shared).map(Arc::new).map_err(|e| Refusal::new(e.to_string()))
+}

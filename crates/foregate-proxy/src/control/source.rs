@@ -1,0 +1,143 @@
+//! Where resources come from: the seam between the engine and xDS.
+
+use std::path::PathBuf;
+
+use foregate_envoy::ResourceKind;
+use foregate_xds::client::{Client, ClientError, Known, Response};
+
+/// A stream of resources.
+pub(crate) trait Source {
+    /// The next response. Giving up on waiting loses nothing.
+    async fn next(&mut self) -> Result<Response, ClientError>;
+    /// Asks for resources.
+    fn subscribe(&mut self, kind: ResourceKind, names: Vec<String>) -> Result<(), ClientError>;
+    /// Asks for them no more.
+    fn unsubscribe(&mut self, kind: ResourceKind, names: Vec<String>) -> Result<(), ClientError>;
+    /// Accepts a response.
+    fn ack(&mut self, response: &Response) -> Result<(), ClientError>;
+    /// Refuses a response.
+    fn nack(&mut self, response: &Response, message: &str) -> Result<(), ClientError>;
+    /// The versions that were accepted, for the next stream.
+    fn into_known(self) -> Known;
+}
+
+/// Opens streams.
+pub(crate) trait Connector {
+    /// What it opens.
+    type Source: Source;
+    /// Opens a stream; what is known already needn't come again.
+    async fn connect(&mut self, known: Known) -> Result<Self::Source, ClientError>;
+}
+
+/// xDS over a unix socket.
+pub(crate) struct UnixConnector {
+    /// The socket.
+    pub(crate) socket: PathBuf,
+    /// The node's id.
+    pub(crate) node_id: String,
+}
+
+impl Connector for UnixConnector {
+    type Source = Client;
+
+    async fn connect(&mut self, known: Known) -> Result<Client, ClientError> {
+        Client::resume_unix(&self.socket, &self.node_id, known).await
+    }
+}
+
+impl Source for Client {
+    async fn next(&mut self) -> Result<Response, ClientError> {
+        Client::next(self).await
+    }
+
+    fn subscribe(&mut self, kind: ResourceKind, names: Vec<String>) -> Result<(), ClientError> {
+        Client::subscribe(self, kind, names)
+    }
+
+    fn unsubscribe(&mut self, kind: ResourceKind, names: Vec<String>) -> Result<(), ClientError> {
+        Client::unsubscribe(self, kind, names)
+    }
+
+    fn ack(&mut self, response: &Response) -> Result<(), ClientError> {
+        Client::ack(self, response)
+    }
+
+    fn nack(&mut self, response: &Response, message: &str) -> Result<(), ClientError> {
+        Client::nack(self, response, message)
+    }
+
+    fn into_known(self) -> Known {
+        Client::into_known(self)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fake {
+    //! A source whose other end is in a test's hands.
+
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+    use super::*;
+
+    /// What the engine said.
+    #[derive(Clone, Debug, PartialEq)]
+    pub(crate) enum Said {
+        Subscribe(ResourceKind, Vec<String>),
+        Unsubscribe(ResourceKind, Vec<String>),
+        Ack(String),
+        Nack(String, String),
+    }
+
+    /// Opens one stream.
+    pub(crate) struct FakeConnector {
+        pub(crate) responses: Option<UnboundedReceiver<Response>>,
+        pub(crate) said: UnboundedSender<Said>,
+    }
+
+    /// A stream of a test's own responses.
+    pub(crate) struct FakeSource {
+        responses: UnboundedReceiver<Response>,
+        said: UnboundedSender<Said>,
+    }
+
+    impl Connector for FakeConnector {
+        type Source = FakeSource;
+
+        async fn connect(&mut self, _: Known) -> Result<FakeSource, ClientError> {
+            let responses = self.responses.take().ok_or(ClientError::Closed)?;
+            Ok(FakeSource { responses, said: self.said.clone() })
+        }
+    }
+
+    impl FakeSource {
+        fn say(&self, said: Said) -> Result<(), ClientError> {
+            self.said.send(said).map_err(|_| ClientError::Closed)
+        }
+    }
+
+    impl Source for FakeSource {
+        async fn next(&mut self) -> Result<Response, ClientError> {
+            self.responses.recv().await.ok_or(ClientError::Closed)
+        }
+
+        fn subscribe(&mut self, kind: ResourceKind, names: Vec<String>) -> Result<(), ClientError> {
+            self.say(Said::Subscribe(kind, names))
+        }
+
+        fn unsubscribe(&mut self, kind: ResourceKind, names: Vec<String>) -> Result<(), ClientError> {
+            self.say(Said::Unsubscribe(kind, names))
+        }
+
+        fn ack(&mut self, response: &Response) -> Result<(), ClientError> {
+            self.say(Said::Ack(response.nonce.clone()))
+        }
+
+        fn nack(&mut self, response: &Response, message: &str) -> Result<(), ClientError> {
+            self.say(Said::Nack(response.nonce.clone(), message.to_owned()))
+        }
+
+        fn into_known(self) -> Known {
+            Known::new()
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What the workers serve by: an immutable tree of shared parts (listener → virtual host → route; clusters).
+//!
+//! A change builds the path from its part to the root anew and shares everything else; [`Published`] swaps the root.
+//! Workers keep their own reference and look at one generation number per request to see whether it is still the root.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::config::cluster::ClusterConfig;
+use crate::config::hcm::HttpOptions;
+use crate::config::route_config::RouteOptions;
+use crate::persistent::SlotVec;
+use crate::routing::domains::Domains;
+use crate::slots::Slot;
+use crate::tls::TlsChain;
+
+/// One version of an instance's whole configuration.
+#[derive(Clone, Default)]
+pub(crate) struct Snapshot {
+    /// Counts up with each version.
+    pub(crate) generation: u64,
+    /// Listeners by slot.
+    pub(crate) listeners: SlotVec<Listener>,
+    /// Route configurations by slot.
+    pub(crate) routes: SlotVec<RouteTable>,
+    /// Clusters by slot.
+    pub(crate) clusters: SlotVec<Cluster>,
+}
+
+/// The current snapshot of an instance, where workers look for it.
+#[derive(Default)]
+pub(crate) struct Published {
+    current: ArcSwap<Snapshot>,
+    generation: AtomicU64,
+}
+
+impl Published {
+    /// The number of the newest version: the only thing that a request has to read.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The newest version.
+    pub(crate) fn load(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Puts a new version in.
+    pub(crate) fn store(&self, snapshot: Snapshot) {
+        let generation = snapshot.generation;
+        self.current.store(Arc::new(snapshot));
+        self.generation.store(generation, Ordering::Release);
+    }
+}
+
+/// A listener, compiled.
+pub(crate) struct Listener {
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    /// Where it listens.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Length of the kernel's queue of connections that wait to be accepted.
+    pub(crate) backlog: i32,
+    /// Filter chains in their order, the default one last.
+    pub(crate) chains: Vec<Arc<FilterChain>>,
+    /// How long a client may take for the TLS client hello.
+    pub(crate) handshake_timeout: Duration,
+}
+
+impl Listener {
+    /// The chain for a connection: of those that fit, the one with the exact name, else with the longest wildcard,
+    /// else one without names.
+    pub(crate) fn chain(&self, tls: bool, server_name: Option<&str>) -> Option<&Arc<FilterChain>> {
+        let fitting = || self.chains.iter().filter(|chain| chain.wants_tls.is_none_or(|wants| wants == tls));
+        let named = |name: &str| fitting().find(|chain| chain.server_names.iter().any(|own| own == name));
+        if let Some(name) = server_name.map(str::to_ascii_lowercase) {
+            if let Some(exact) = named(&name) {
+                return Some(exact);
+            }
+            let mut rest = &*name;
+            while let Some(dot) = rest.find('.') {
+                if let Some(wildcard) = named(&format!("*{}", &rest[dot..])) {
+                    return Some(wildcard);
+                }
+                rest = &rest[dot + 1..];
+            }
+        }
+        fitting().find(|chain| chain.server_names.is_empty())
+    }
+
+    /// Whether connections may begin with TLS.
+    pub(crate) fn expects_tls(&self) -> bool {
+        self.chains.iter().any(|chain| chain.tls.is_some() || chain.wants_tls == Some(true))
+    }
+
+    /// Whether connections may begin without TLS.
+    pub(crate) fn expects_plain(&self) -> bool {
+        self.chains.iter().any(|chain| chain.tls.is_none() && chain.wants_tls != Some(true))
+    }
+
+    /// Whether all certificates are there.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.chains.iter().filter_map(|chain| chain.tls.as_ref()).all(TlsChain::is_ready)
+    }
+}
+
+/// One filter chain: TLS or not, and the HTTP options.
+pub(crate) struct FilterChain {
+    /// What identifies it from one version of its listener to the next: its name, or its match.
+    pub(crate) key: String,
+    /// Names of its match, in lower case; empty matches every name. `*.example.com` stands for all names below.
+    pub(crate) server_names: Vec<String>,
+    /// `Some(true)`: only TLS connections, `Some(false)`: only plain ones.
+    pub(crate) wants_tls: Option<bool>,
+    /// TLS settings, if it terminates TLS.
+    pub(crate) tls: Option<TlsChain>,
+    /// How long a client may take for the TLS handshake, if not as long as for the hello.
+    pub(crate) handshake_timeout: Option<Duration>,
+    /// The HTTP connection manager.
+    pub(crate) http: Arc<HttpOptions>,
+}
+
+/// A route configuration, compiled.
+#[derive(Clone)]
+pub(crate) struct RouteTable {
+    /// Virtual hosts by domain.
+    pub(crate) domains: Domains,
+    /// What counts for all of them.
+    pub(crate) options: Arc<RouteOptions>,
+}
+
+/// A cluster with its endpoints.
+pub(crate) struct Cluster {
+    /// Its number, and name.
+    pub(crate) slot: Arc<Slot>,
+    /// What doesn't change with the endpoints.
+    pub(crate) config: Arc<ClusterConfig>,
+    /// Where its requests can go now: healthy endpoints of the best priority.
+    pub(crate) endpoints: Arc<[Endpoint]>,
+}
+
+/// One address of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Endpoint {
+    /// Where.
+    pub(crate) address: SocketAddr,
+    /// Its share among the others.
+    pub(crate) weight: u32,
+}

@@ -1,0 +1,155 @@
+//! One request and its response: what is counted and logged when it is over, however it ends.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::{HeaderValue, StatusCode};
+
+use super::connection::{ConnectionState, Phase};
+use super::logging::Outcome;
+
+/// Why a response is what it is, in Envoy's letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flag {
+    /// No healthy upstream.
+    Uh,
+    /// Upstream connection failure.
+    Uf,
+    /// Upstream connection termination.
+    Uc,
+    /// Upstream request timeout.
+    Ut,
+    /// Upstream overflow: a limit was reached.
+    Uo,
+    /// Retry limit exceeded.
+    Urx,
+    /// No route.
+    Nr,
+    /// No cluster.
+    Nc,
+    /// Downstream connection termination.
+    Dc,
+    /// Downstream protocol error.
+    Dpe,
+}
+
+const FLAGS: [(Flag, &str); 10] = [
+    (Flag::Uh, "UH"),
+    (Flag::Uf, "UF"),
+    (Flag::Uc, "UC"),
+    (Flag::Ut, "UT"),
+    (Flag::Uo, "UO"),
+    (Flag::Urx, "URX"),
+    (Flag::Nr, "NR"),
+    (Flag::Nc, "NC"),
+    (Flag::Dc, "DC"),
+    (Flag::Dpe, "DPE"),
+];
+
+/// One request and its response.
+pub(super) struct Exchange {
+    connection: Rc<ConnectionState>,
+    start: Instant,
+    line: Option<String>,
+    flags: u16,
+    pub(super) status: u16,
+    pub(super) bytes_in: Option<Rc<Cell<u64>>>,
+    pub(super) bytes_out: u64,
+    pub(super) upstream: Option<SocketAddr>,
+    pub(super) route: String,
+    pub(super) request_id: Option<HeaderValue>,
+    complete: bool,
+}
+
+impl Exchange {
+    pub(super) fn new(connection: &Rc<ConnectionState>, line: Option<String>) -> Box<Self> {
+        connection.listener.stats.requests_active.inc();
+        Box::new(Self {
+            connection: Rc::clone(connection),
+            start: Instant::now(),
+            line,
+            flags: 0,
+            status: 0,
+            bytes_in: None,
+            bytes_out: 0,
+            upstream: None,
+            route: String::new(),
+            request_id: None,
+            complete: false,
+        })
+    }
+
+    /// Whether there is an access log: names that only it needs aren't copied otherwise.
+    pub(super) fn is_logged(&self) -> bool {
+        self.line.is_some()
+    }
+
+    pub(super) fn connection(&self) -> &Rc<ConnectionState> {
+        &self.connection
+    }
+
+    pub(super) fn start(&self) -> Instant {
+        self.start
+    }
+
+    pub(super) fn flag(&mut self, flag: Flag) {
+        self.flags |= 1 << flag as u16;
+    }
+
+    pub(super) fn responding(&mut self, status: StatusCode) {
+        self.status = status.as_u16();
+        self.connection.enter(Phase::Response);
+    }
+
+    /// The response is whole: the connection is between two requests again.
+    pub(super) fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    fn flags(&self) -> String {
+        let mut out = String::new();
+        for (flag, name) in FLAGS {
+            if self.flags & (1 << flag as u16) != 0 {
+                if !out.is_empty() {
+                    out.push(',');
+                }
+                out.push_str(name);
+            }
+        }
+        out
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.complete {
+            self.flag(Flag::Dc);
+        }
+        let listener = &self.connection.listener;
+        let stats = &listener.stats;
+        let micros = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let bytes_in = self.bytes_in.as_ref().map_or(0, |bytes| bytes.get());
+        stats.requests[usize::from(self.status / 100).min(5)].inc();
+        stats.duration.observe(micros);
+        stats.bytes_in.add(bytes_in);
+        stats.bytes_out.add(self.bytes_out);
+        stats.requests_active.dec();
+        self.connection.enter(Phase::Idle);
+        let Some(line) = self.line.take() else { return };
+        let flags = if self.flags == 0 { String::new() } else { self.flags() };
+        self.connection.worker.log.end(line, &Outcome {
+            instance: &listener.instance.shared.name,
+            listener: &listener.name,
+            status: self.status,
+            flags: &flags,
+            bytes_in,
+            bytes_out: self.bytes_out,
+            micros,
+            upstream: self.upstream,
+            route: &self.route,
+            request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or(""),
+        });
+    }
+}

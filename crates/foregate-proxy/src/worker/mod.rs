@@ -1,0 +1,178 @@
+//! A worker: one thread, one current_thread runtime, its own sockets, connections and upstream pools.
+//!
+//! Nothing here is shared with other workers but the published snapshot and the counters that a scrape reads.
+
+mod accept;
+mod attempt;
+mod balance;
+mod body;
+mod connection;
+mod exchange;
+mod forward;
+mod head;
+mod host;
+mod instance;
+mod io;
+mod local;
+mod logging;
+mod mirror;
+mod normalize;
+mod pool;
+mod redirect;
+mod replay;
+mod service;
+mod sweep;
+mod upgrade;
+mod upstream;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+
+use crate::access_log::{LogFormat, Sink};
+use crate::metrics::Registry;
+use crate::shared::InstanceShared;
+
+use connection::ConnectionState;
+use instance::Instance;
+use logging::LogBuffer;
+
+/// How often deadlines are looked at, and buffered log lines handed over.
+const TICK: Duration = Duration::from_millis(250);
+
+/// What the control thread asks of a worker.
+pub(crate) enum Command {
+    /// A new instance.
+    Add(Arc<InstanceShared>),
+    /// Accept connections from a socket.
+    Listen {
+        /// Whose.
+        instance: u64,
+        /// Names the socket.
+        key: u64,
+        /// The listener's slot.
+        slot: u32,
+        /// Its name.
+        name: Arc<str>,
+        /// The listening socket, non-blocking.
+        socket: std::net::TcpListener,
+    },
+    /// Take no more connections from a socket, and end those that it has when their requests are done.
+    Close {
+        /// Whose.
+        instance: u64,
+        /// Names the socket.
+        key: u64,
+        /// For the requests.
+        drain: Duration,
+    },
+    /// There is a new snapshot: let go of the old one.
+    Refresh {
+        /// Whose.
+        instance: u64,
+        /// The clusters that changed.
+        clusters: Arc<[u32]>,
+    },
+    /// End an instance: close its sockets, drain, say when it is done.
+    Remove {
+        /// Which.
+        instance: u64,
+        /// For the requests.
+        drain: Duration,
+        /// Told at the end.
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// A worker's own state.
+pub(crate) struct Worker {
+    /// Where counters live.
+    registry: Arc<Registry>,
+    /// The access log.
+    log: LogBuffer,
+    /// Counts ticks: a clock that costs nothing to read.
+    tick: Cell<u32>,
+    /// All open client connections.
+    connections: RefCell<Vec<Weak<ConnectionState>>>,
+    instances: RefCell<HashMap<u64, Rc<Instance>>>,
+}
+
+impl Worker {
+    /// A worker; `format` says whether there is an access log.
+    pub(crate) fn new(registry: Arc<Registry>, sink: Sink, format: Option<LogFormat>) -> Rc<Self> {
+        Rc::new(Self {
+            registry,
+            log: LogBuffer::new(sink, format),
+            tick: Cell::new(1),
+            connections: RefCell::new(Vec::new()),
+            instances: RefCell::new(HashMap::new()),
+        })
+    }
+
+    /// Works until the control thread is gone.
+    pub(crate) async fn run(self: Rc<Self>, mut commands: UnboundedReceiver<Command>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.execute(command),
+                    None => break,
+                },
+                _ = ticks.tick() => {
+                    self.tick.set(self.tick.get().wrapping_add(1));
+                    self.sweep();
+                    self.log.flush();
+                }
+            }
+        }
+        self.log.flush();
+    }
+
+    fn execute(self: &Rc<Self>, command: Command) {
+        match command {
+            Command::Add(shared) => {
+                let key = shared.key;
+                self.instances.borrow_mut().insert(key, Rc::new(Instance::new(shared)));
+            }
+            Command::Listen { instance, key, slot, name, socket } => {
+                if let Some(instance) = self.instance(instance) {
+                    accept::listen(self, &instance, key, slot, &name, socket);
+                }
+            }
+            Command::Close { instance, key, drain } => {
+                if let Some(instance) = self.instance(instance)
+                    && let Some(listener) = instance.close(key)
+                {
+                    tokio::task::spawn_local(Rc::clone(self).drain(listener, drain));
+                }
+            }
+            Command::Refresh { instance, clusters } => {
+                if let Some(instance) = self.instance(instance) {
+                    instance.refresh(&clusters);
+                }
+            }
+            Command::Remove { instance, drain, done } => {
+                let removed = self.instances.borrow_mut().remove(&instance);
+                let worker = Rc::clone(self);
+                tokio::task::spawn_local(async move {
+                    if let Some(instance) = removed {
+                        let drains = instance.close_all().into_iter().map(|l| Rc::clone(&worker).drain(l, drain));
+                        futures::future::join_all(drains).await;
+                    }
+                    worker.log.flush();
+                    let _ = done.send(());
+                });
+            }
+        }
+    }
+
+    fn instance(&self, key: u64) -> Option<Rc<Instance>> {
+        self.instances.borrow().get(&key).cloned()
+    }
+}

@@ -1,0 +1,162 @@
+//! The normal form of paths, so that what a route sees is what an endpoint will make of it.
+
+use std::borrow::Cow;
+
+use crate::config::hcm::{EscapedSlashes, Normalization};
+
+/// What became of a path.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Normalized<'a> {
+    /// This is it.
+    Path(Cow<'a, str>),
+    /// It can't be brought to a normal form, or has what isn't wanted.
+    Refused,
+    /// The client is to ask for this instead.
+    Redirect(String),
+}
+
+/// Brings a path (without query) to its normal form.
+pub(super) fn normalize(path: &str, rules: Normalization) -> Normalized<'_> {
+    let mut path = Cow::Borrowed(path);
+    if rules.path {
+        match dot_segments(&path) {
+            Some(normal) if normal != *path => path = Cow::Owned(normal),
+            Some(_) => {}
+            None => return Normalized::Refused,
+        }
+    }
+    let escaped = rules.escaped_slashes != EscapedSlashes::Keep && has_escaped_slash(&path);
+    if escaped {
+        if rules.escaped_slashes == EscapedSlashes::Reject {
+            return Normalized::Refused;
+        }
+        path = Cow::Owned(unescape_slashes(&path));
+    }
+    if rules.merge_slashes && path.contains("//") {
+        path = Cow::Owned(merge_slashes(&path));
+    }
+    if escaped && rules.escaped_slashes == EscapedSlashes::Redirect {
+        return Normalized::Redirect(path.into_owned());
+    }
+    Normalized::Path(path)
+}
+
+fn has_escaped_slash(path: &str) -> bool {
+    path.as_bytes().windows(3).any(|w| w[0] == b'%' && matches!((w[1], w[2] | 0x20), (b'2', b'f') | (b'5', b'c')))
+}
+
+fn unescape_slashes(path: &str) -> String {
+    path.replace("%2F", "/").replace("%2f", "/").replace("%5C", "\\").replace("%5c", "\\")
+}
+
+fn merge_slashes(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for c in path.chars() {
+        if c != '/' || !out.ends_with('/') {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// RFC 3986 §6: dot segments are resolved, backslashes are slashes, `%41` of what needs no escape is unescaped.
+fn dot_segments(path: &str) -> Option<String> {
+    if !path.starts_with('/') {
+        return (path == "*").then(|| path.to_owned());
+    }
+    let path = unescape_unreserved(path).replace('\\', "/");
+    let mut segments: Vec<&str> = Vec::new();
+    let mut parts = path[1..].split('/').peekable();
+    while let Some(part) = parts.next() {
+        let last = parts.peek().is_none();
+        match part {
+            "." => {}
+            ".." => {
+                segments.pop();
+            }
+            _ => {
+                segments.push(part);
+                continue;
+            }
+        }
+        if last {
+            segments.push("");
+        }
+    }
+    let mut out = String::with_capacity(path.len());
+    for segment in &segments {
+        out.push('/');
+        out.push_str(segment);
+    }
+    if out.is_empty() {
+        out.push('/');
+    }
+    Some(out)
+}
+
+fn unescape_unreserved(path: &str) -> String {
+    let bytes = path.as_bytes();
+    let mut out = String::with_capacity(path.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = (bytes[at] == b'%').then(|| path.get(at + 1..at + 3)).flatten();
+        let byte = hex.filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit())).and_then(|h| u8::from_str_radix(h, 16).ok());
+        match byte {
+            Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') => {
+                out.push(char::from(byte));
+                at += 3;
+            }
+            _ => {
+                let c = path[at..].chars().next().unwrap_or('\u{fffd}');
+                out.push(c);
+                at += c.len_utf8();
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: Normalization =
+        Normalization { path: true, merge_slashes: true, escaped_slashes: EscapedSlashes::Unescape };
+
+    #[test]
+    fn normal_forms() {
+        let dots = Normalization { path: true, merge_slashes: false, escaped_slashes: EscapedSlashes::Keep };
+        for (rules, path, want) in [
+            (dots, "/a/b", "/a/b"),
+            (dots, "/a/./b/../c", "/a/c"),
+            (dots, "/../a", "/a"),
+            (dots, "/a/..", "/"),
+            (dots, "/a/.", "/a/"),
+            (dots, "/a//b", "/a//b"),
+            (dots, "/%61/%2e%2E/b", "/b"),
+            (dots, "/a%2Fb", "/a%2Fb"),
+            (dots, "/a\\..\\b", "/b"),
+            (ALL, "/a%2F%5cb", "/a/\\b"),
+            (ALL, "//a///b", "/a/b"),
+        ] {
+            assert_eq!(normalize(path, rules), Normalized::Path(want.into()), "{path}");
+        }
+        let reject = Normalization { escaped_slashes: EscapedSlashes::Reject, ..dots };
+        assert_eq!(normalize("/a%2fb", reject), Normalized::Refused);
+        assert_eq!(normalize("/a%25b", reject), Normalized::Path("/a%25b".into()));
+        let redirect = Normalization { escaped_slashes: EscapedSlashes::Redirect, ..dots };
+        assert_eq!(normalize("/a%2fb", redirect), Normalized::Redirect("/a/b".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn a_normal_form_stays(path in "/[a-c./%\\\\0-9F]{0,20}") {
+            let dots = Normalization { path: true, merge_slashes: true, escaped_slashes: EscapedSlashes::Keep };
+            let Normalized::Path(once) = normalize(&path, dots) else { return Err(TestCaseError::fail("refused")) };
+            prop_assert!(!once.split('/').any(|segment| segment == "." || segment == ".."));
+            prop_assert!(once.starts_with('/'));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A request's body that can be sent again: what has come so far is kept, up to a bound.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc::Sender;
+
+use super::body::{BodyError, Received};
+
+/// Kept if nothing else is said.
+pub(super) const DEFAULT_LIMIT: u64 = 64 * 1024;
+
+/// A body, and what is kept of it.
+pub(super) struct Replay {
+    received: RefCell<Received>,
+    kept: RefCell<Vec<Bytes>>,
+    size_kept: Cell<u64>,
+    limit: u64,
+    overflowed: Cell<bool>,
+    pub(super) size: SizeHint,
+    copies: RefCell<Vec<Sender<Bytes>>>,
+    /// The client's body has come to its end.
+    pub(super) whole: Rc<Cell<bool>>,
+}
+
+impl Replay {
+    /// Keeps up to `limit` bytes, and sends copies of everything to `copies`.
+    pub(super) fn new(received: Received, limit: u64, copies: Vec<Sender<Bytes>>) -> Self {
+        Self {
+            size: received.incoming.size_hint(),
+            received: RefCell::new(received),
+            kept: RefCell::new(Vec::new()),
+            size_kept: Cell::new(0),
+            limit,
+            overflowed: Cell::new(false),
+            copies: RefCell::new(copies),
+            whole: Rc::default(),
+        }
+    }
+
+    /// Whether it can be sent from its beginning.
+    pub(super) fn can_restart(&self) -> bool {
+        !self.overflowed.get()
+    }
+
+    /// The frame at a position; what isn't there yet is read from the client.
+    pub(super) fn poll(
+        &self,
+        position: &mut usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.overflowed.get()
+            && let Some(data) = self.kept.borrow().get(*position)
+        {
+            *position += 1;
+            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
+        }
+        if self.overflowed.get() && *position == 0 {
+            return Poll::Ready(Some(Err(BodyError::Gone)));
+        }
+        if self.whole.get() {
+            return Poll::Ready(None);
+        }
+        let frame = match self.received.borrow_mut().poll(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(frame) => frame,
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.keep(data);
+                    *position += 1;
+                }
+            }
+            end => {
+                self.whole.set(end.is_none());
+                self.copies.borrow_mut().clear();
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn keep(&self, data: &Bytes) {
+        // A copy that can't keep up is given up: the request itself never waits for it.
+        self.copies.borrow_mut().retain(|copy| copy.try_send(data.clone()).is_ok());
+        let size = self.size_kept.get() + data.len() as u64;
+        self.size_kept.set(size);
+        if size > self.limit {
+            self.overflowed.set(true);
+            self.kept.borrow_mut().clear();
+        } else {
+            self.kept.borrow_mut().push(data.clone());
+        }
+    }
+}

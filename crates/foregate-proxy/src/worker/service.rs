@@ -1,0 +1,305 @@
+//! A request, from its head to a response: which listener's options count, which route, what it does.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::HOST;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use hyper::body::Incoming;
+
+use super::accept::current;
+use super::body::ResponseBody;
+use super::connection::{ConnectionState, Limits, Phase};
+use super::exchange::{Exchange, Flag};
+use super::forward::{self, Job};
+use super::head::{self, Taken};
+use super::instance::Held;
+use super::local::LocalReply;
+use super::normalize::{Normalized, normalize};
+use super::redirect;
+use super::sweep::ticks;
+use super::upgrade::Pending;
+use crate::config::action::Action;
+use crate::config::hcm::HttpOptions;
+use crate::routing::request::RequestView;
+use crate::snapshot::{FilterChain, Listener, RouteTable};
+
+/// What a connection's requests share.
+pub(super) struct Session {
+    pub(super) connection: Rc<ConnectionState>,
+    listener: RefCell<Arc<Listener>>,
+    chain: RefCell<Arc<FilterChain>>,
+    /// The filter chain is gone from its listener.
+    orphaned: Cell<bool>,
+    /// The last request had limits of its own.
+    own_limits: Cell<bool>,
+    upgrade: Cell<Option<Pending>>,
+}
+
+/// Deadlines of a connection in ticks.
+pub(super) fn limits(http: &HttpOptions) -> Limits {
+    Limits {
+        idle: ticks(http.idle_timeout),
+        head: ticks(http.headers_timeout),
+        stream_idle: ticks(http.stream_idle_timeout),
+        request: ticks(http.request_timeout),
+        lifetime: ticks(http.max_connection_duration),
+    }
+}
+
+impl Session {
+    pub(super) fn new(connection: Rc<ConnectionState>, listener: Arc<Listener>, chain: Arc<FilterChain>) -> Rc<Self> {
+        Rc::new(Self {
+            connection,
+            listener: RefCell::new(listener),
+            chain: RefCell::new(chain),
+            orphaned: Cell::new(false),
+            own_limits: Cell::new(false),
+            upgrade: Cell::new(None),
+        })
+    }
+
+    /// The options that count for the next request: those of the newest version of this connection's filter chain.
+    fn options(&self, snapshot: &Held) -> Arc<HttpOptions> {
+        let newest = snapshot.listeners.get(self.connection.listener.slot);
+        if let Some(newest) = newest
+            && !Arc::ptr_eq(newest, &self.listener.borrow())
+        {
+            self.follow(newest);
+        }
+        let http = Arc::clone(&self.chain.borrow().http);
+        if self.own_limits.replace(false) {
+            self.connection.limits.set(limits(&http));
+        }
+        http
+    }
+
+    fn follow(&self, newest: &Arc<Listener>) {
+        let key = self.chain.borrow().key.clone();
+        match newest.chains.iter().find(|chain| chain.key == key) {
+            Some(chain) => {
+                *self.chain.borrow_mut() = Arc::clone(chain);
+                self.connection.limits.set(limits(&chain.http));
+                self.orphaned.set(false);
+            }
+            None => self.orphaned.set(true),
+        }
+        *self.listener.borrow_mut() = Arc::clone(newest);
+    }
+
+    /// A route's own limit counts for this request; the next one begins with the connection's.
+    pub(super) fn limit_stream_idle(&self, limit: Duration) {
+        let own = Limits { stream_idle: ticks(Some(limit).filter(|limit| !limit.is_zero())), ..self.connection.limits.get() };
+        self.connection.limits.set(own);
+        self.own_limits.set(true);
+    }
+
+    /// Whether the response that begins now is the connection's last.
+    fn is_last(&self, options: &HttpOptions) -> bool {
+        self.orphaned.get()
+            || self.connection.listener.draining.get()
+            || options.max_requests.is_some_and(|max| self.connection.requests.get() >= max)
+            || current(&self.connection.listener).is_none()
+    }
+
+    pub(super) fn upgrade(&self, pending: Pending) {
+        self.upgrade.set(Some(pending));
+    }
+
+    pub(super) fn take_upgrade(&self) -> Option<Pending> {
+        self.upgrade.take()
+    }
+
+    /// The connection is closed under its request.
+    pub(super) fn abandon(&self) {
+        self.upgrade.set(None);
+    }
+}
+
+/// Answers a request.
+pub(super) async fn handle(
+    session: Rc<Session>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let connection = &session.connection;
+    connection.requests.set(connection.requests.get() + 1);
+    connection.enter(Phase::Request);
+    let snapshot = connection.listener.instance.snapshot();
+    let options = session.options(&snapshot);
+    let line = begin_line(connection, &request);
+    let exchange = Exchange::new(connection, line);
+    let mut response = respond(&session, snapshot, &options, request, exchange).await;
+    head::server_header(response.headers_mut(), &options);
+    if session.is_last(&options) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+fn begin_line(connection: &ConnectionState, request: &Request<Incoming>) -> Option<String> {
+    let log = &connection.worker.log;
+    log.format?;
+    let host = request.uri().authority().map(|a| a.as_str().as_bytes());
+    let host = host.or_else(|| request.headers().get(HOST).map(HeaderValue::as_bytes)).unwrap_or_default();
+    let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+    log.begin(request.method().as_str(), host, path)
+}
+
+async fn respond(
+    session: &Rc<Session>,
+    snapshot: Held,
+    options: &Arc<HttpOptions>,
+    mut request: Request<Incoming>,
+    mut exchange: Box<Exchange>,
+) -> Response<ResponseBody> {
+    let taken = match admit(session, options, &mut request) {
+        Ok(taken) => taken,
+        Err(reply) => return reply.into_response(exchange),
+    };
+    if exchange.is_logged() || options.request_id_in_response {
+        exchange.request_id = request.headers().get(&head::X_REQUEST_ID).cloned();
+    }
+    let id = exchange.request_id.clone().filter(|_| options.request_id_in_response);
+    let mut response = route(session, snapshot, options, request, taken, exchange).await;
+    if let Some(id) = id {
+        response.headers_mut().insert(head::X_REQUEST_ID.clone(), id);
+    }
+    response
+}
+
+/// Checks a request's head and brings it into its normal form.
+fn admit(session: &Session, options: &HttpOptions, request: &mut Request<Incoming>) -> Result<Taken, LocalReply> {
+    if request.version() == Version::HTTP_10 && !options.http_10 {
+        return Err(LocalReply::new(StatusCode::UPGRADE_REQUIRED, "use HTTP/1.1", Flag::Dpe));
+    }
+    if request.method() == Method::CONNECT {
+        return Err(LocalReply::new(StatusCode::NOT_FOUND, "", Flag::Nr));
+    }
+    absolute_form(request)?;
+    check_host(options, request)?;
+    // What is for this connection only is of no use to routes, and not to be passed on.
+    let taken = head::take_in(request.headers_mut(), &session.connection, options)?;
+    let authority = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if let Some(host) = head::host_of(authority, &session.connection, options)
+        && let Ok(host) = HeaderValue::from_str(&host)
+    {
+        request.headers_mut().insert(HOST, host);
+    }
+    if !options.normalization.is_off() {
+        normal_path(options, request)?;
+    }
+    Ok(taken)
+}
+
+/// `GET http://host/path`: the host of the target counts, and the target goes on as a path.
+fn absolute_form(request: &mut Request<Incoming>) -> Result<(), LocalReply> {
+    let Some(authority) = request.uri().authority() else { return Ok(()) };
+    let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+    let host = HeaderValue::from_str(host).map_err(|_| LocalReply::bad_request("the target's host is not valid"))?;
+    request.headers_mut().insert(HOST, host);
+    let path = request.uri().path_and_query().cloned();
+    *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+    Ok(())
+}
+
+fn check_host(options: &HttpOptions, request: &mut Request<Incoming>) -> Result<(), LocalReply> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let first = hosts.next().map(|host| host.to_str().is_ok_and(|host| !host.contains(['/', '@', '?', '#', ' '])));
+    let more = hosts.next().is_some();
+    match (first, &options.default_host) {
+        (Some(_), _) if more => Err(LocalReply::bad_request("more than one host")),
+        (Some(true), _) => Ok(()),
+        (Some(false), _) => Err(LocalReply::bad_request("the host is not valid")),
+        (None, Some(host)) if request.version() == Version::HTTP_10 => {
+            let host = host.clone();
+            request.headers_mut().insert(HOST, host);
+            Ok(())
+        }
+        (None, _) => Err(LocalReply::bad_request("missing host")),
+    }
+}
+
+fn normal_path(options: &HttpOptions, request: &mut Request<Incoming>) -> Result<(), LocalReply> {
+    let uri = request.uri();
+    let path = uri.path();
+    // Most paths are in their normal form: nothing in them that could need one.
+    if !path.contains("/.") && !path.contains("//") && !path.contains(['%', '\\']) {
+        return Ok(());
+    }
+    match normalize(path, options.normalization) {
+        Normalized::Path(normal) if normal == path => Ok(()),
+        Normalized::Path(normal) => {
+            *request.uri_mut() = with_path(uri, &normal)?;
+            Ok(())
+        }
+        Normalized::Refused => Err(LocalReply::bad_request("the path has no normal form")),
+        Normalized::Redirect(normal) => {
+            *request.uri_mut() = with_path(uri, &normal)?;
+            Err(LocalReply::new(StatusCode::TEMPORARY_REDIRECT, "", None))
+        }
+    }
+}
+
+/// The target with another path, and the query that it had.
+pub(super) fn with_path(uri: &Uri, path: &str) -> Result<Uri, LocalReply> {
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}").parse(),
+        None => path.parse(),
+    };
+    target.map_err(|_| LocalReply::bad_request("the path is not valid"))
+}
+
+async fn route(
+    session: &Rc<Session>,
+    snapshot: Held,
+    options: &Arc<HttpOptions>,
+    request: Request<Incoming>,
+    taken: Taken,
+    mut exchange: Box<Exchange>,
+) -> Response<ResponseBody> {
+    let table = snapshot.routes.get(options.routes.number);
+    let authority = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let scheme = if session.connection.tls { "https" } else { "http" };
+    let view = RequestView {
+        method: request.method(),
+        authority,
+        scheme,
+        path: request.uri().path(),
+        query: request.uri().query(),
+        headers: request.headers(),
+    };
+    let host = table.and_then(|table| virtual_host(table, authority).map(|host| (table, host)));
+    let found = host.and_then(|(table, host)| host.routes.find(&view).map(|route| (table, host, route)));
+    let Some((table, host, route)) = found else {
+        return LocalReply::new(StatusCode::NOT_FOUND, "", Flag::Nr).into_response(exchange);
+    };
+    if exchange.is_logged() {
+        exchange.route.push_str(&route.name);
+    }
+    let mut response = match &route.action {
+        Action::Direct(status, text) => {
+            LocalReply { status: *status, text: text.clone(), flag: None }.into_response(exchange)
+        }
+        Action::Redirect(to) => {
+            let location = redirect::location(to, &view, &route.matcher.path);
+            redirect::respond(to, &location, exchange)
+        }
+        Action::Forward(to) => {
+            let job = Job { session, snapshot: &snapshot, options, table, host, route, forward: to };
+            return forward::forward(job, request, taken, exchange).await;
+        }
+    };
+    forward::edit_response(response.headers_mut(), table, host, route, None);
+    response
+}
+
+fn virtual_host<'a>(table: &'a RouteTable, authority: &str) -> Option<&'a Arc<crate::config::vhost::VirtualHost>> {
+    let host = if table.options.ignore_port { redirect::split_port(authority).0 } else { authority };
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return table.domains.find(&host.to_ascii_lowercase());
+    }
+    table.domains.find(host)
+}
