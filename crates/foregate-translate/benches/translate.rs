@@ -58,7 +58,8 @@ fn base() -> Vec<Input> {
                     "listeners": [{ "claim": "claim", "name": "http", "port": 8080, "protocol": "HTTP" }] },
     });
     let backends = (0..10).map(|n| {
-        let origin = json!({ "cluster": "local", "kind": "Service", "namespace": "shop", "name": "s", "uid": format!("s{n}") });
+        let origin =
+            json!({ "cluster": "local", "kind": "Service", "namespace": "shop", "name": "s", "uid": format!("s{n}") });
         let backend = json!({ "metadata": { "namespace": "tenant", "name": format!("backend-{n}") },
                               "spec": { "origin": origin, "port": 80 } });
         Input::Backend(Change::Set(Arc::new(serde_json::from_value(backend).unwrap())))

@@ -58,7 +58,9 @@ fn take(world: &mut World, step: &Step, generation: i64) -> Vec<Input> {
         Step::Backend(n, v) => vec![world.set("GatewayBackend", world::backend(n, v))],
         Step::NoBackend(n) => {
             let name = format!("backend-{n}");
-            if world.named("GatewayRoute", &name) { return Vec::new() }
+            if world.named("GatewayRoute", &name) {
+                return Vec::new();
+            }
             world.remove("GatewayBackend", &name).into_iter().collect()
         }
         Step::Slice(n, v) => vec![world.set("GatewayEndpointSlice", world::slice(n, v))],

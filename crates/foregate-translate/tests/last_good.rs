@@ -218,7 +218,9 @@ fn templated(text: &str, generation: i64) -> Input {
 fn a_template_that_fails_leaves_the_last_good_listener() {
     let mut translator = Translator::new(Options::default());
     translator.apply([templated("{ name: '{{ .listener.name }}', stat_prefix: good }", 1)]);
-    for (generation, bad) in [(2, "{{ if }}"), (3, "{ name: '{{ .nothing }}' }"), (4, "{ name: a, b: c }"), (5, "name: other")] {
+    for (generation, bad) in
+        [(2, "{{ if }}"), (3, "{ name: '{{ .nothing }}' }"), (4, "{ name: a, b: c }"), (5, "name: other")]
+    {
         let output = translator.apply([templated(bad, generation)]);
         assert_eq!(body(&translator, ResourceKind::Listener, "http-8080").unwrap()["stat_prefix"], "good", "{bad}");
         let problem = format!("{:?}", reports(&output));

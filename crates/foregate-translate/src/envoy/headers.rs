@@ -1,8 +1,8 @@
 //! Changes to headers.
 
+use core::header_value_option::HeaderAppendAction;
 use foregate_api::route::{Header, HeaderEdit};
 use foregate_envoy::pb::envoy::config::core::v3 as core;
-use core::header_value_option::HeaderAppendAction;
 
 /// What is set and added. Envoy removes first, so that setting what is removed works.
 pub(super) fn to_add(edit: &HeaderEdit) -> Vec<core::HeaderValueOption> {

@@ -20,7 +20,8 @@ pub(crate) fn from_text(name: &str, text: &str) -> Result<Bytes, Problem> {
         Problem::template(FIELD, format!("as rendered for {name}: {all}"))
     })?;
     if listener.name != name {
-        let reason = format!("as rendered for {name}: name is {:?}; it must be {{{{ .listener.name }}}}", listener.name);
+        let reason =
+            format!("as rendered for {name}: name is {:?}; it must be {{{{ .listener.name }}}}", listener.name);
         return Err(Problem::template(FIELD, reason));
     }
     let body = listener.encode_to_vec();

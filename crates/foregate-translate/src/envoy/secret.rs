@@ -21,7 +21,11 @@ fn part<'a>(secret: &'a Secret, key: &str, marker: &str) -> Result<&'a ByteStrin
     let data = secret.data.as_ref().and_then(|data| data.get(key)).filter(|data| !data.0.is_empty());
     let data = data.ok_or_else(|| format!("data[{key}]: is missing; a certificate needs tls.crt and tls.key"))?;
     let is_pem = data.0.windows(marker.len()).any(|window| window == marker.as_bytes());
-    if is_pem { Ok(data) } else { Err(format!("data[{key}]: has no PEM block that ends in {:?}", &marker[..marker.len() - 5])) }
+    if is_pem {
+        Ok(data)
+    } else {
+        Err(format!("data[{key}]: has no PEM block that ends in {:?}", &marker[..marker.len() - 5]))
+    }
 }
 
 fn inline(data: &ByteString) -> DataSource {

@@ -23,7 +23,7 @@ use k8s_openapi::api::core::v1::Secret;
 use crate::Key;
 pub(crate) use proxy::{ClusterUse, Proxy, Rendered, Statics, VirtualHost};
 pub(crate) use relation::Relation;
-pub(crate) use route::{Compiled, Placed, Place, Route};
+pub(crate) use route::{Compiled, Place, Placed, Route};
 pub(crate) use sorted::Sorted;
 pub(crate) use tracked::Tracked;
 

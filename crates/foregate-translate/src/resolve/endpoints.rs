@@ -43,7 +43,9 @@ fn collect<'a>(
         let Some(port) = slice.ports.iter().find(|port| port.name == backend.port_name) else { continue };
         let taken = slice.endpoints.iter().filter(|endpoint| phase.takes(endpoint));
         // Consumers of an EndpointSlice use the first address only: they are interchangeable.
-        found.extend(taken.filter_map(|endpoint| Some((endpoint.addresses.first()?.parse::<IpAddr>().ok()?, port.port))));
+        found.extend(
+            taken.filter_map(|endpoint| Some((endpoint.addresses.first()?.parse::<IpAddr>().ok()?, port.port))),
+        );
     }
     found
         .into_iter()
@@ -56,6 +58,8 @@ pub(crate) fn check(slice: &GatewayEndpointSliceSpec) -> Option<String> {
     slice.endpoints.iter().enumerate().find_map(|(index, endpoint)| {
         let address = endpoint.addresses.first()?;
         address.parse::<IpAddr>().err()?;
-        Some(format!("spec.endpoints[{index}].addresses[0]: {address:?} isn't an IP address; this endpoint is left out"))
+        Some(format!(
+            "spec.endpoints[{index}].addresses[0]: {address:?} isn't an IP address; this endpoint is left out"
+        ))
     })
 }

@@ -126,9 +126,9 @@ mod tests {
     }
 
     fn matched() -> impl Strategy<Value = Match> {
-        (path(), prop::option::of(Just("GET".to_owned())), 0..3usize, 0..3usize).prop_map(|(path, method, headers, query)| {
-            Match { path, method, headers: values(headers), query: values(query) }
-        })
+        (path(), prop::option::of(Just("GET".to_owned())), 0..3usize, 0..3usize).prop_map(
+            |(path, method, headers, query)| Match { path, method, headers: values(headers), query: values(query) },
+        )
     }
 
     fn candidate() -> impl Strategy<Value = Candidate> {

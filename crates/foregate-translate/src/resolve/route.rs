@@ -116,7 +116,10 @@ fn destination(
         own.add(filter, &format!("{field}.filters[{at}]"), context)?;
     }
     if own.redirect.is_some() {
-        return Err(Problem::unsupported(format!("{field}.filters"), "a backend can't redirect; use the rule's filters"));
+        return Err(Problem::unsupported(
+            format!("{field}.filters"),
+            "a backend can't redirect; use the rule's filters",
+        ));
     }
     if alone {
         // All requests of the rule go here: what the backend asks for is what the rule asks for.

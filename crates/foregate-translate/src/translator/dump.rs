@@ -25,10 +25,10 @@ impl Translator {
         let key = Key::from(proxy);
         let proxy = self.index.proxies.get(&key)?;
         let listeners = self.plan_listeners(&key);
-        let certificates = proxy.secrets.iter().map(|secret| ir::Certificate {
-            name: secret.to_string(),
-            present: self.has_certificate(secret),
-        });
+        let certificates = proxy
+            .secrets
+            .iter()
+            .map(|secret| ir::Certificate { name: secret.to_string(), present: self.has_certificate(secret) });
         Some(ir::Gateway {
             infra: infra(&key, proxy),
             xds: ir::Xds {
@@ -108,7 +108,11 @@ fn infra(key: &Key, proxy: &Proxy) -> ir::Infra {
             .plan
             .listeners
             .iter()
-            .map(|(name, planned)| ir::BoundPort { listener: name.to_string(), port: planned.port, bound: planned.bound })
+            .map(|(name, planned)| ir::BoundPort {
+                listener: name.to_string(),
+                port: planned.port,
+                bound: planned.bound,
+            })
             .collect(),
     }
 }

@@ -97,17 +97,14 @@ fn render(proxy: &mut Proxy, key: &Key, listener: &ir::Listener, work: &mut Work
     proxy.listeners.insert(name, Rendered { data, problem, stale: false });
 }
 
-fn render_with(
-    templates: &crate::template::Templates,
-    data: &Value,
-    name: &str,
-) -> Result<(Arc<str>, Bytes), Problem> {
+fn render_with(templates: &crate::template::Templates, data: &Value, name: &str) -> Result<(Arc<str>, Bytes), Problem> {
     let parsed = templates.parsed.as_ref().map_err(Clone::clone)?;
     let mut data = data.clone();
     data["values"] = parsed.values.clone();
-    let text = parsed.listener.render(&data).map_err(|error| {
-        Problem::template("spec.template.envoy.listener", format!("rendering {name}: {error}"))
-    })?;
+    let text = parsed
+        .listener
+        .render(&data)
+        .map_err(|error| Problem::template("spec.template.envoy.listener", format!("rendering {name}: {error}")))?;
     let body = envoy::listener_from_text(name, &text)?;
     // The order of maps in the encoded message isn't fixed, that of the text is.
     Ok((version_of(text.as_bytes()), body))

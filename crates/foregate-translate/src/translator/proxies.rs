@@ -22,7 +22,8 @@ impl Translator {
         self.know(&owner, PROXY, &key);
         work.proxies.insert(key.clone());
         let Some(known) = self.index.proxies.get_mut(&key) else {
-            let mut proxy = Proxy::new(object.clone(), Tracked::new(Arc::new(Templates::new(&object.spec.template)), owner));
+            let mut proxy =
+                Proxy::new(object.clone(), Tracked::new(Arc::new(Templates::new(&object.spec.template)), owner));
             // Deleted and created anew in one batch: what isn't made again is taken back.
             proxy.published = work.removed.remove(&key).unwrap_or_default();
             proxy.published.keys().for_each(|id| work.retract(&key, id.clone()));
@@ -35,7 +36,8 @@ impl Translator {
         if same && known.templates.owner == owner {
             return;
         }
-        let templates = if same { known.templates.current.clone() } else { Arc::new(Templates::new(&object.spec.template)) };
+        let templates =
+            if same { known.templates.current.clone() } else { Arc::new(Templates::new(&object.spec.template)) };
         if known.is_troubled() {
             // Not to be the last good one.
             known.templates.problem.get_or_insert_default();

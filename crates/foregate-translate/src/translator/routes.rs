@@ -96,7 +96,9 @@ impl Translator {
                 }
                 let placed = Placed { rank: HostRank::of(&hostname.original), entry: entry.clone() };
                 let place = places.entry((proxy_key.clone(), name));
-                let place = place.or_insert_with(|| (point.route_configuration.clone(), hostname.effective.as_str().into(), placed.clone()));
+                let place = place.or_insert_with(|| {
+                    (point.route_configuration.clone(), hostname.effective.as_str().into(), placed.clone())
+                });
                 place.2.rank = place.2.rank.min(placed.rank);
             }
         }
@@ -119,7 +121,12 @@ impl Translator {
             let cluster = self.index.backends.get(&backend)?.cluster.as_ref()?;
             Some((cluster.name.clone(), backend))
         });
-        Ok(Compiled { routes, clusters: clusters.collect(), owner: owner_of(&spec.origin), seniority: seniority.clone() })
+        Ok(Compiled {
+            routes,
+            clusters: clusters.collect(),
+            owner: owner_of(&spec.origin),
+            seniority: seniority.clone(),
+        })
     }
 
     /// A route as one listener serves it.

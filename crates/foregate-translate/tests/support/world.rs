@@ -52,11 +52,11 @@ fn metadata(name: &str, generation: i64) -> Value {
 
 pub fn backend(index: usize, variant: u8) -> Value {
     let name = format!("backend-{index}");
-    let protocol = if variant % 2 == 0 { "HTTP" } else { "H2C" };
+    let protocol = if variant.is_multiple_of(2) { "HTTP" } else { "H2C" };
     json!({ "kind": "GatewayBackend", "apiVersion": "foregate.dev/v1alpha1",
             "metadata": metadata(&name, i64::from(variant)),
             "spec": { "origin": origin("Service", &name, 0), "port": 80, "protocol": protocol,
-                      "portName": if variant % 3 == 0 { "" } else { "web" } } })
+                      "portName": if variant.is_multiple_of(3) { "" } else { "web" } } })
 }
 
 pub fn slice(index: usize, variant: u8) -> Value {
@@ -81,7 +81,8 @@ pub fn route(index: usize, variant: u8, backends: [usize; 2], generation: i64) -
                     "hostnames": [{ "effective": effective, "original": original }] })
         })
         .collect();
-    let named: Vec<Value> = backends.iter().map(|n| json!({ "backend": format!("backend-{n}"), "weight": 1 })).collect();
+    let named: Vec<Value> =
+        backends.iter().map(|n| json!({ "backend": format!("backend-{n}"), "weight": 1 })).collect();
     let bad = variant % 11 == 10;
     let pattern = if bad { "(" } else { "/[a-z]+" };
     json!({ "kind": "GatewayRoute", "apiVersion": "foregate.dev/v1alpha1",
