@@ -45,10 +45,13 @@ fn sort_message(plan: &'static Plan, body: &mut [u8], depth: usize) -> Result<()
     // Sorting must not begin while the reader borrows the bytes.
     let mut fields: Vec<Part> = Vec::with_capacity(plan.fields.len().min(16));
     let mut nested: Vec<(usize, Range<usize>)> = Vec::new();
+    let mut choices: Vec<(usize, u32)> = Vec::new();
     let mut reader = Reader::new(body);
     while let Some((number, raw, whole)) = reader.field()? {
         let mut map = false;
-        if let (Some(at), Raw::Bytes(bytes)) = (plan.field(number), raw) {
+        let at = plan.field(number);
+        choices.extend(at.and_then(|at| plan.fields[at].choice).map(|choice| (choice, number)));
+        if let (Some(at), Raw::Bytes(bytes)) = (at, raw) {
             let inner = whole.end - bytes.len()..whole.end;
             let field = &plan.fields[at];
             map = field.shape == Shape::Map;
@@ -64,7 +67,10 @@ fn sort_message(plan: &'static Plan, body: &mut [u8], depth: usize) -> Result<()
             sort_message(plan, inner, depth + 1)?;
         }
     }
-    sort_parts(body, &fields)
+    // Of several members of a oneof the last one holds, so that their order has a meaning. Encoders write only one.
+    choices.sort_unstable();
+    let conflict = choices.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1 != pair[1].1);
+    if conflict { Ok(()) } else { sort_parts(body, &fields) }
 }
 
 /// One field as it is written.

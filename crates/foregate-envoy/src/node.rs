@@ -312,7 +312,10 @@ impl Builder {
             None => plain(text),
             Some("!" | "tag:yaml.org,2002:str") => NodeValue::String(text.to_owned()),
             Some(
-                "tag:yaml.org,2002:int" | "tag:yaml.org,2002:float" | "tag:yaml.org,2002:bool" | "tag:yaml.org,2002:null",
+                "tag:yaml.org,2002:int"
+                | "tag:yaml.org,2002:float"
+                | "tag:yaml.org,2002:bool"
+                | "tag:yaml.org,2002:null",
             ) => plain(text),
             Some(other) => {
                 self.diagnostics.push(at(line, column, format!("tag {other} is not supported: remove it")));

@@ -9,7 +9,8 @@ use std::sync::{LazyLock, OnceLock, PoisonError, RwLock};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 use crate::descriptors;
-use crate::validate::rules::{self, FieldRules};
+use crate::validate::compile;
+use crate::validate::rules::FieldRules;
 use crate::wire::Element;
 
 /// One message type.
@@ -55,8 +56,8 @@ pub(crate) struct Field {
     pub(crate) key: Scalar,
     /// Whether an absent value isn't the default value: oneof members, optional fields, messages.
     pub(crate) presence: bool,
-    /// Whether it is a member of a oneof: then its rules hold only when it is set.
-    pub(crate) choice: bool,
+    /// The oneof that it is a member of, by index: then its rules hold only when it is set.
+    pub(crate) choice: Option<usize>,
     pub(crate) sensitive: bool,
     pub(crate) rules: Option<FieldRules>,
     /// Values of an enum field, for `defined_only`.
@@ -156,17 +157,17 @@ pub(crate) fn of(desc: &MessageDescriptor) -> &'static Plan {
     if let Some(plan) = PLANS.read().unwrap_or_else(PoisonError::into_inner).get(desc.full_name()) {
         return plan;
     }
-    let compiled = compile(desc);
+    let compiled = compile_message(desc);
     let mut plans = PLANS.write().unwrap_or_else(PoisonError::into_inner);
     // Another thread may have been faster: its plan is the one.
     plans.entry(desc.full_name().to_owned()).or_insert_with(|| Box::leak(Box::new(compiled)))
 }
 
-fn compile(desc: &MessageDescriptor) -> Plan {
+fn compile_message(desc: &MessageDescriptor) -> Plan {
     let mut unknown_rules = Vec::new();
     let mut fields: Vec<Field> = desc.fields().map(|field| compile_field(&field, &mut unknown_rules)).collect();
     fields.sort_by_key(|field| field.number);
-    let required = desc.oneofs().filter(rules::is_required).map(|oneof| Required {
+    let required = desc.oneofs().filter(compile::is_required).map(|oneof| Required {
         name: oneof.name().to_owned(),
         members: oneof
             .fields()
@@ -184,7 +185,7 @@ fn compile(desc: &MessageDescriptor) -> Plan {
         special,
         fields,
         required,
-        disabled: rules::is_disabled(desc),
+        disabled: compile::is_disabled(desc),
         unknown_rules,
     }
 }
@@ -209,12 +210,17 @@ fn compile_field(field: &FieldDescriptor, unknown: &mut Vec<String>) -> Field {
         scalar: Scalar::of(&value),
         key,
         presence: field.supports_presence(),
-        choice: field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic()),
+        choice: choice(field),
         sensitive: descriptors::is_sensitive(field),
-        rules: rules::of_field(field, unknown),
+        rules: compile::of_field(field, unknown),
         defined,
         wide: matches!(value, Kind::Fixed64 | Kind::Sfixed64),
         message: value.as_message().cloned(),
         plan: OnceLock::new(),
     }
+}
+
+fn choice(field: &FieldDescriptor) -> Option<usize> {
+    let own = field.containing_oneof().filter(|oneof| !oneof.is_synthetic())?;
+    field.parent_message().oneofs().position(|oneof| oneof == own)
 }

@@ -72,8 +72,7 @@ fn yaml(tree: &Tree) -> Result<String, PrintError> {
 /// When there is no such type, or the bytes aren't one.
 pub fn decode(type_name: &str, body: &[u8]) -> Result<DynamicMessage, PrintError> {
     let desc = descriptors::message(type_name).ok_or_else(|| PrintError::UnknownType(type_name.to_owned()))?;
-    DynamicMessage::decode(desc, body)
-        .map_err(|source| PrintError::Decode { type_name: type_name.to_owned(), source })
+    DynamicMessage::decode(desc, body).map_err(|source| PrintError::Decode { type_name: type_name.to_owned(), source })
 }
 
 /// JSON whose keys keep the order of the message's fields.
@@ -204,7 +203,8 @@ impl Printer {
         match desc.name() {
             "Duration" => Some(leaf(duration(get("seconds")?.as_i64()?, get("nanos")?.as_i32()?))),
             "Timestamp" => {
-                let time = prost_types::Timestamp { seconds: get("seconds")?.as_i64()?, nanos: get("nanos")?.as_i32()? };
+                let time =
+                    prost_types::Timestamp { seconds: get("seconds")?.as_i64()?, nanos: get("nanos")?.as_i32()? };
                 Some(leaf(time.to_string()))
             }
             "FieldMask" => {

@@ -53,7 +53,10 @@ fn messages() {
         let after = message_to_json(&message);
         if pointer == "/error" {
             let errors = result.unwrap_err();
-            assert_eq!((errors[0].line, errors[0].column, errors[0].path.as_str()), (1, 33, "retry_policy.per_try_timeout"));
+            assert_eq!(
+                (errors[0].line, errors[0].column, errors[0].path.as_str()),
+                (1, 33, "retry_policy.per_try_timeout")
+            );
             assert_eq!(after, before);
             continue;
         }

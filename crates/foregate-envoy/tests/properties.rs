@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use foregate_envoy::{canonical, decode, from_json, from_yaml, merge, merge_json, message_to_json, validate};
-use prost::Message as _;
 use proptest::prelude::*;
+use prost::Message as _;
 use serde_json::{Value, json};
 
 const TYPES: [&str; 4] = [
@@ -16,10 +16,52 @@ const TYPES: [&str; 4] = [
 /// Pieces of YAML, right and wrong.
 fn soup() -> impl Strategy<Value = String> {
     let pieces = [
-        "name", "routes", "match", "prefix", "typed_per_filter_config", "'@type'", "domains", "timeout", "value",
-        "type.googleapis.com/google.protobuf.Any", "type.googleapis.com/envoy.config.route.v3.Route", ": ", ":", "- ",
-        "\n", "\n  ", "\n    ", "{", "}", "[", "]", ", ", "&a ", "*a", "<<: *a", "!!str ", "!x ", "|\n", ">", "'", "\"",
-        "#", "---\n", "...", "? ", "1", "0x1F", "1e9", ".inf", "null", "~", "true", "5s", "é", "\t", "%",
+        "name",
+        "routes",
+        "match",
+        "prefix",
+        "typed_per_filter_config",
+        "'@type'",
+        "domains",
+        "timeout",
+        "value",
+        "type.googleapis.com/google.protobuf.Any",
+        "type.googleapis.com/envoy.config.route.v3.Route",
+        ": ",
+        ":",
+        "- ",
+        "\n",
+        "\n  ",
+        "\n    ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ", ",
+        "&a ",
+        "*a",
+        "<<: *a",
+        "!!str ",
+        "!x ",
+        "|\n",
+        ">",
+        "'",
+        "\"",
+        "#",
+        "---\n",
+        "...",
+        "? ",
+        "1",
+        "0x1F",
+        "1e9",
+        ".inf",
+        "null",
+        "~",
+        "true",
+        "5s",
+        "é",
+        "\t",
+        "%",
     ];
     prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..50).prop_map(|parts| parts.concat())
 }

@@ -33,11 +33,28 @@ fn versions_do_not_depend_on_the_order_of_hash_maps() {
 fn typed_and_dynamic_messages_have_the_same_bytes() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/route.in.yaml")).unwrap();
     let type_name = "envoy.config.route.v3.RouteConfiguration";
-    let typed: foregate_envoy::pb::envoy::config::route::v3::RouteConfiguration = decode_yaml(type_name, &text).unwrap();
+    let typed: foregate_envoy::pb::envoy::config::route::v3::RouteConfiguration =
+        decode_yaml(type_name, &text).unwrap();
     let id = ResourceId::new(ResourceKind::RouteConfiguration, "http-8080");
     let body = Resource::new(id, &typed, [], []).body;
     assert_eq!(body, foregate_envoy::canonical::encode(&from_yaml(type_name, &text).unwrap()));
     assert_eq!(to_json(ResourceKind::RouteConfiguration, &body).unwrap()["name"], "http-8080");
+}
+
+/// Patches may be appended to a message's bytes: what decoders make of both must stay what it is.
+#[test]
+fn appended_bytes_keep_their_meaning() {
+    let type_name = "envoy.config.route.v3.Route";
+    let bytes = |yaml: &str| from_yaml(type_name, yaml).unwrap().encode_to_vec();
+    let mut body = bytes("match: {prefix: /}\ndirect_response: {status: 9}");
+    body.extend(bytes("match: {path: /a}\nroute: {cluster: a, cluster_specifier_plugin: null}"));
+    let before = foregate_envoy::message_to_json(&foregate_envoy::decode(type_name, &body).unwrap());
+    assert_eq!(validate(type_name, &body), []);
+    foregate_envoy::canonical::sort(type_name, &mut body);
+    assert_eq!(foregate_envoy::message_to_json(&foregate_envoy::decode(type_name, &body).unwrap()), before);
+    assert_eq!(before["route"]["cluster"], "a");
+    body.extend(bytes("direct_response: {status: 9}"));
+    assert_eq!(validate(type_name, &body)[0].path, "direct_response.status");
 }
 
 #[test]

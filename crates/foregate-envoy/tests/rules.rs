@@ -37,7 +37,8 @@ fn every_rule_of_envoy_is_known() {
                 kinds(options.get_extension(&field_rules).as_message().unwrap(), &mut found);
             }
         }
-        oneofs += message.oneofs().filter(|oneof| oneof.options().get_extension(&required).as_bool() == Some(true)).count();
+        oneofs +=
+            message.oneofs().filter(|oneof| oneof.options().get_extension(&required).as_bool() == Some(true)).count();
         // The checker reports rules that it doesn't know when it meets a message that has them.
         let unsupported: Vec<_> =
             validate(message.full_name(), &[]).into_iter().filter(|v| v.rule == "unsupported").collect();

@@ -70,11 +70,7 @@ fn numbers() {
             &["overprovisioning_factor uint32.gt"],
         ),
         ("envoy.extensions.filters.http.ext_authz.v3.ShadowDecision", "{}", &[]),
-        (
-            "envoy.config.core.v3.UdpSocketConfig",
-            "max_rx_datagram_size: 65536",
-            &["max_rx_datagram_size uint64.lt"],
-        ),
+        ("envoy.config.core.v3.UdpSocketConfig", "max_rx_datagram_size: 65536", &["max_rx_datagram_size uint64.lt"]),
         ("envoy.config.core.v3.UdpSocketConfig", "max_rx_datagram_size: 0", &["max_rx_datagram_size uint64.gt"]),
         ("envoy.config.cluster.v3.Cluster.MaglevLbConfig", "table_size: 5000012", &["table_size uint64.lte"]),
         (
@@ -90,16 +86,16 @@ fn booleans_and_enums() {
     table(&[
         ("envoy.config.rbac.v3.Permission", "any: true", &[]),
         ("envoy.config.rbac.v3.Permission", "any: false", &["any bool.const"]),
-        ("envoy.config.core.v3.SocketOption", "level: 1\nname: 1\nint_value: 1\nstate: 9", &["state enum.defined_only"]),
+        (
+            "envoy.config.core.v3.SocketOption",
+            "level: 1\nname: 1\nint_value: 1\nstate: 9",
+            &["state enum.defined_only"],
+        ),
         ("envoy.type.v3.HttpStatus", "code: OK", &[]),
         ("envoy.type.v3.HttpStatus", "code: Empty", &["code enum.not_in"]),
         ("envoy.type.v3.HttpStatus", "{}", &["code enum.not_in"]),
         ("envoy.type.v3.HttpStatus", "code: 777", &["code enum.defined_only"]),
-        (
-            "envoy.config.core.v3.HealthStatusSet",
-            "statuses: [HEALTHY, 42]",
-            &["statuses[1] enum.defined_only"],
-        ),
+        ("envoy.config.core.v3.HealthStatusSet", "statuses: [HEALTHY, 42]", &["statuses[1] enum.defined_only"]),
     ]);
 }
 
@@ -109,7 +105,11 @@ fn strings_and_bytes() {
     let long = format!("key: k\nvalue: {}", "v".repeat(16385));
     let long_bytes = format!("key: k\nraw_value: {}", "AAAA".repeat(5462));
     table(&[
-        ("envoy.config.core.v3.TypedExtensionConfig", "name: ''", &["name string.min_len", "typed_config any.required"]),
+        (
+            "envoy.config.core.v3.TypedExtensionConfig",
+            "name: ''",
+            &["name string.min_len", "typed_config any.required"],
+        ),
         (header, "key: x-a\nvalue: b", &[]),
         (header, "{}", &["key string.min_len"]),
         (header, "key: \"a\\nb\"", &["key string.well_known_regex"]),
@@ -131,21 +131,15 @@ fn strings_and_bytes() {
         ),
         // A oneof member's rules hold only when it is set.
         ("envoy.config.core.v3.SchemeHeaderTransformation", "{}", &[]),
-        ("envoy.extensions.filters.http.ratelimit.v3.RateLimit", "request_type: x", &[
-            "domain string.min_len", "request_type string.in", "rate_limit_service message.required",
-        ]),
+        (
+            "envoy.extensions.filters.http.ratelimit.v3.RateLimit",
+            "request_type: x",
+            &["domain string.min_len", "request_type string.in", "rate_limit_service message.required"],
+        ),
         ("envoy.config.route.v3.RateLimit.HitsAddend", "format: '%A%'", &[]),
-        (
-            "envoy.config.route.v3.RateLimit.HitsAddend",
-            "format: A",
-            &["format string.prefix", "format string.suffix"],
-        ),
+        ("envoy.config.route.v3.RateLimit.HitsAddend", "format: A", &["format string.prefix", "format string.suffix"]),
         ("envoy.config.route.v3.RouteMatch", "path_separated_prefix: /a", &[]),
-        (
-            "envoy.config.route.v3.RouteMatch",
-            "path_separated_prefix: /a/",
-            &["path_separated_prefix string.pattern"],
-        ),
+        ("envoy.config.route.v3.RouteMatch", "path_separated_prefix: /a/", &["path_separated_prefix string.pattern"]),
         (
             "envoy.extensions.filters.http.api_key_auth.v3.KeySource",
             &format!("header: {}", "h".repeat(1025)),
@@ -167,22 +161,14 @@ fn messages_and_oneofs() {
         // `message.skip`: the entry's own rules aren't checked.
         ("envoy.config.core.v3.KeyValueAppend", "entry: {}", &[]),
         ("envoy.config.core.v3.Address", "{}", &[" oneof.required"]),
-        (
-            "envoy.config.core.v3.Address",
-            "socket_address: {address: a}",
-            &["socket_address oneof.required"],
-        ),
+        ("envoy.config.core.v3.Address", "socket_address: {address: a}", &["socket_address oneof.required"]),
         ("envoy.config.core.v3.Address", "socket_address: {address: a, port_value: 0}", &[]),
         (
             "envoy.config.route.v3.Route",
             "match: {prefix: /}\nroute: {weighted_clusters: {clusters: [{weight: 1}]}}",
             &[],
         ),
-        (
-            "envoy.config.route.v3.Route",
-            "match: {}\nroute: {}",
-            &["match oneof.required", "route oneof.required"],
-        ),
+        ("envoy.config.route.v3.Route", "match: {}\nroute: {}", &["match oneof.required", "route oneof.required"]),
         // A wrapper's rules hold for its value when it is there.
         ("envoy.config.route.v3.HedgePolicy", "{}", &[]),
         ("envoy.config.route.v3.HedgePolicy", "initial_requests: 0", &["initial_requests uint32.gte"]),
@@ -211,16 +197,8 @@ fn lists_and_maps() {
             &["domains[1] string.well_known_regex"],
         ),
         ("envoy.service.rate_limit_quota.v3.BucketId", "{}", &["bucket map.min_pairs"]),
-        (
-            "envoy.service.rate_limit_quota.v3.BucketId",
-            "bucket: {k: ''}",
-            &["bucket[\"k\"] string.min_len"],
-        ),
-        (
-            "envoy.config.core.v3.Metadata",
-            "filter_metadata: {'': {a: 1}}",
-            &["filter_metadata[\"\"] string.min_len"],
-        ),
+        ("envoy.service.rate_limit_quota.v3.BucketId", "bucket: {k: ''}", &["bucket[\"k\"] string.min_len"]),
+        ("envoy.config.core.v3.Metadata", "filter_metadata: {'': {a: 1}}", &["filter_metadata[\"\"] string.min_len"]),
         (
             "envoy.extensions.filters.http.file_server.v3.FileServerConfig",
             "content_types: {TXT: text/plain}",
@@ -235,12 +213,12 @@ fn durations_and_anys() {
     table(&[
         (backoff, "base_interval: 0.001s\nmax_interval: 1s", &[]),
         (backoff, "{}", &["base_interval duration.required"]),
-        (backoff, "base_interval: 0.0009s\nmax_interval: 0s", &["base_interval duration.gte", "max_interval duration.gt"]),
         (
-            "envoy.config.core.v3.HttpUri",
-            "uri: a\ncluster: b\ntimeout: 4294967296s",
-            &["timeout duration.lt"],
+            backoff,
+            "base_interval: 0.0009s\nmax_interval: 0s",
+            &["base_interval duration.gte", "max_interval duration.gt"],
         ),
+        ("envoy.config.core.v3.HttpUri", "uri: a\ncluster: b\ntimeout: 4294967296s", &["timeout duration.lt"]),
         (
             "envoy.extensions.filters.http.bandwidth_limit.v3.BandwidthLimit",
             "stat_prefix: a\nfill_interval: 2s",
@@ -286,11 +264,14 @@ fn messages_say_what_to_do() {
         "domains: ['*']\nroutes:\n- match: {prefix: /}\n  direct_response: {status: 9}\n  typed_per_filter_config:\n    f: {'@type': type.googleapis.com/envoy.config.core.v3.Pipe}",
     );
     let got: Vec<String> = got.iter().map(ToString::to_string).collect();
-    assert_eq!(got, [
-        r#"routes[0].typed_per_filter_config["f"].path: must have at least 1 character, it has 0 (string.min_len)"#,
-        "routes[0].direct_response.status: must be at least 200, it is 9 (uint32.gte)",
-        "name: must have at least 1 character, it has 0 (string.min_len)",
-    ]);
+    assert_eq!(
+        got,
+        [
+            r#"routes[0].typed_per_filter_config["f"].path: must have at least 1 character, it has 0 (string.min_len)"#,
+            "routes[0].direct_response.status: must be at least 200, it is 9 (uint32.gte)",
+            "name: must have at least 1 character, it has 0 (string.min_len)",
+        ]
+    );
 }
 
 #[test]
@@ -300,7 +281,10 @@ fn sensitive_values_are_not_shown() {
     assert_eq!(got.len(), 0, "{got:?}");
     let certificate = "envoy.extensions.transport_sockets.tls.v3.TlsCertificate";
     let got = check(certificate, "private_key: {filename: ''}\npassword: {inline_bytes: ''}");
-    assert!(got.iter().all(|violation| !violation.message.contains('"') || violation.rule == "oneof.required"), "{got:?}");
+    assert!(
+        got.iter().all(|violation| !violation.message.contains('"') || violation.rule == "oneof.required"),
+        "{got:?}"
+    );
     assert!(!got.is_empty());
 }
 

@@ -88,12 +88,7 @@ impl Template {
     ///
     /// # Errors
     /// As [`Template::parse`].
-    pub fn parse_limited(
-        name: &str,
-        text: &str,
-        functions: Functions,
-        limits: Limits,
-    ) -> Result<Self, TemplateError> {
+    pub fn parse_limited(name: &str, text: &str, functions: Functions, limits: Limits) -> Result<Self, TemplateError> {
         let (mut root, defines) = parse_trees(name, text, &limits)?;
         let known: BTreeSet<String> =
             functions::names().map(str::to_owned).chain(functions.0.keys().cloned()).collect();
@@ -146,7 +141,7 @@ impl Template {
     }
 
     fn whole(&self, problem: Problem) -> TemplateError {
-        TemplateError { template: self.name.clone(), position: None, action: String::new(), problem }
+        TemplateError { template: self.name.clone(), position: None, action: String::new(), problem: Box::new(problem) }
     }
 
     fn failed(&self, output: &Output<'_>, error: gotmpl::TemplateError) -> TemplateError {
@@ -162,7 +157,7 @@ impl Template {
             template: self.name.clone(),
             position: output.at.map(|mark| (mark.line, mark.column)),
             action: output.at.map(|mark| mark.action.clone()).unwrap_or_default(),
-            problem,
+            problem: Box::new(problem),
         }
     }
 }
@@ -205,7 +200,7 @@ fn parse_trees(name: &str, text: &str, limits: &Limits) -> Result<Trees, Templat
         template: name.to_owned(),
         position,
         action: String::new(),
-        problem,
+        problem: Box::new(problem),
     };
     if text.len() > limits.template {
         return Err(error(None, Problem::TooLarge { what: "the template", limit: limits.template }));
@@ -218,7 +213,9 @@ fn parse_trees(name: &str, text: &str, limits: &Limits) -> Result<Trees, Templat
     let (mut root, defines) = parsed.map_err(|failure| match failure {
         gotmpl::TemplateError::Parse { line, col, message, .. }
         | gotmpl::TemplateError::Lex { line, col, message, .. } => {
-            error((line > 0).then_some((line, col)), Problem::Syntax(message.replace(SENTINEL, "end of text")))
+            let ends = message.contains(SENTINEL) || message.contains("\\u{1}");
+            let message = if ends { "the text ends inside an action".to_owned() } else { message };
+            error((line > 0).then_some((line, col)), Problem::Syntax(message))
         }
         other => error(None, Problem::Syntax(other.to_string())),
     })?;

@@ -12,7 +12,7 @@ pub struct TemplateError {
     /// The start of the action at fault, e.g. `.Values.port`; empty when unknown.
     pub action: String,
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 impl fmt::Display for TemplateError {
@@ -30,7 +30,7 @@ impl fmt::Display for TemplateError {
 
 impl std::error::Error for TemplateError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.problem)
+        Some(self.problem.as_ref())
     }
 }
 

@@ -180,7 +180,7 @@ impl Prepare<'_> {
 
     fn error(&self, pos: Pos, problem: Problem) -> TemplateError {
         let position = Some(self.position(pos));
-        TemplateError { template: self.name.to_owned(), position, action: String::new(), problem }
+        TemplateError { template: self.name.to_owned(), position, action: String::new(), problem: Box::new(problem) }
     }
 }
 

@@ -18,9 +18,9 @@ pub(crate) fn from_json(json: &Json) -> Value {
             .unwrap_or_else(|| Value::Float(number.as_f64().unwrap_or(f64::NAN))),
         Json::String(text) => Value::String(Arc::from(text.as_str())),
         Json::Array(items) => Value::List(items.iter().map(from_json).collect()),
-        Json::Object(map) => Value::Map(Arc::new(
-            map.iter().map(|(key, value)| (Arc::from(key.as_str()), from_json(value))).collect(),
-        )),
+        Json::Object(map) => {
+            Value::Map(Arc::new(map.iter().map(|(key, value)| (Arc::from(key.as_str()), from_json(value))).collect()))
+        }
     }
 }
 

@@ -14,7 +14,7 @@ fn problem(text: &str) -> Problem {
     let start = Instant::now();
     let result = Template::parse("t", text).and_then(|template| template.render(&json!({"s": "x"})));
     assert!(start.elapsed() < SOON, "took {:?}", start.elapsed());
-    result.expect_err("it must be refused").problem
+    *result.expect_err("it must be refused").problem
 }
 
 #[test]
@@ -42,7 +42,10 @@ fn recursion() {
     // Doubles 60 levels deep: no level too many, and far too many calls.
     let mut text = String::new();
     for level in 0..60 {
-        text += &format!(r#"{{{{ define "t{level}" }}}}{{{{ template "t{0}" }}}}{{{{ template "t{0}" }}}}{{{{ end }}}}"#, level + 1);
+        text += &format!(
+            r#"{{{{ define "t{level}" }}}}{{{{ template "t{0}" }}}}{{{{ template "t{0}" }}}}{{{{ end }}}}"#,
+            level + 1
+        );
     }
     text += r#"{{ define "t60" }}{{ end }}{{ template "t0" }}"#;
     assert!(matches!(problem(&text), Problem::TooMuchWork(_)));
@@ -90,7 +93,8 @@ fn work() {
 
 #[test]
 fn a_failed_rendering_leaves_no_trace() {
-    let template = Template::parse("t", r#"{{ if .big }}{{ repeat 1000000000 "x" }}{{ end }}{{ upper "ok" }}"#).unwrap();
+    let template =
+        Template::parse("t", r#"{{ if .big }}{{ repeat 1000000000 "x" }}{{ end }}{{ upper "ok" }}"#).unwrap();
     for _ in 0..3 {
         assert!(template.render(&json!({"big": true})).is_err());
         assert_eq!(template.render(&json!({"big": false})).as_deref(), Ok("OK"));
@@ -111,9 +115,10 @@ fn templates_are_shared_between_threads() {
 /// Pieces from which templates are made, right and wrong.
 fn soup() -> impl Strategy<Value = String> {
     let pieces = [
-        "{{", "}}", "{{-", "-}}", "if", "else", "end", "range", "with", "define", "template", "block", "break", "\"x\"",
-        "`", "\"", "'", ".", "$", "$x", ":=", "=", "|", "(", ")", ",", ".s", ".a.b", "1", "-", "0x", "1e9", "list",
-        "dict", "printf", "\"%d\"", "until", "upper", "index", "nil", "/*", "*/", " ", " ", "\n", "é", "\u{1}", "text",
+        "{{", "}}", "{{-", "-}}", "if", "else", "end", "range", "with", "define", "template", "block", "break",
+        "\"x\"", "`", "\"", "'", ".", "$", "$x", ":=", "=", "|", "(", ")", ",", ".s", ".a.b", "1", "-", "0x", "1e9",
+        "list", "dict", "printf", "\"%d\"", "until", "upper", "index", "nil", "/*", "*/", " ", " ", "\n", "é", "\u{1}",
+        "text",
     ];
     prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..40).prop_map(|parts| parts.concat())
 }

@@ -45,7 +45,10 @@ fn strings() {
         (r#"{{ trunc 3 "hello" }} {{ trunc -3 "hello" }} {{ trunc 9 "hi" }}"#, "hel llo hi"),
         (r#"{{ abbrev 6 "hello world" }} {{ initials "First Try" }}"#, "hel... FT"),
         (r#"{{ quote "a\"b" 1 nil }} {{ squote "it's" }}"#, r#""a\"b" "1" 'it''s'"#),
-        (r#"{{ snakecase "fooBarBaz" }} {{ kebabcase "fooBar x" }} {{ camelcase "foo_bar" }}"#, "foo_bar_baz foo-bar-x FooBar"),
+        (
+            r#"{{ snakecase "fooBarBaz" }} {{ kebabcase "fooBar x" }} {{ camelcase "foo_bar" }}"#,
+            "foo_bar_baz foo-bar-x FooBar",
+        ),
         (r#"{{ toString 12 }}{{ toString .null }} {{ toStrings (list 1 2) | join "," }}"#, "12 1,2"),
         (r#"{{ html "<a>" }} {{ js "it's" }} {{ urlquery "a b&c" }}"#, r"&lt;a&gt; it\'s a+b%26c"),
     ]);
@@ -56,9 +59,15 @@ fn numbers() {
     check(&[
         (r#"{{ add 1 2 3 }} {{ add1 4 }} {{ sub 5 7 }} {{ mul 2 3 4 }} {{ div 7 2 }} {{ mod 7 3 }}"#, "6 5 -2 24 3 1"),
         (r#"{{ max 1 9 3 }} {{ min 4 2 8 }} {{ biggest 1 2 }}"#, "9 2 2"),
-        (r#"{{ int "42" }} {{ int64 3.9 }} {{ int "x" }} {{ atoi "7" }} {{ float64 "1.5" }} {{ float 2 }}"#, "42 3 0 7 1.5 2"),
+        (
+            r#"{{ int "42" }} {{ int64 3.9 }} {{ int "x" }} {{ atoi "7" }} {{ float64 "1.5" }} {{ float 2 }}"#,
+            "42 3 0 7 1.5 2",
+        ),
         (r#"{{ floor 1.7 }} {{ ceil 1.2 }} {{ round 1.255 1 }}"#, "1 2 1.3"),
-        (r#"{{ addf 1.5 2 }} {{ subf 3 1.5 }} {{ mulf 2 1.5 }} {{ divf 3 2 }} {{ maxf 1 2.5 }} {{ minf 1.5 2 }}"#, "3.5 1.5 3 1.5 2.5 1.5"),
+        (
+            r#"{{ addf 1.5 2 }} {{ subf 3 1.5 }} {{ mulf 2 1.5 }} {{ divf 3 2 }} {{ maxf 1 2.5 }} {{ minf 1.5 2 }}"#,
+            "3.5 1.5 3 1.5 2.5 1.5",
+        ),
         (r#"{{ add .port 1 }} {{ mul .ratio 4 }}"#, "8081 0"),
     ]);
 }
@@ -67,12 +76,27 @@ fn numbers() {
 fn lists() {
     check(&[
         (r#"{{ list 1 "a" true }} {{ tuple 1 2 }}"#, "[1 a true] [1 2]"),
-        (r#"{{ first .hosts }} {{ last .hosts }} {{ rest .hosts }} {{ initial .hosts }}"#, "b.example b.example [a.example b.example] [b.example a.example]"),
-        (r#"{{ append (list 1) 2 }} {{ push (list 1) 2 }} {{ prepend (list 1) 0 }} {{ concat (list 1) (list 2 3) }}"#, "[1 2] [1 2] [0 1] [1 2 3]"),
-        (r#"{{ reverse (list 1 2) }} {{ uniq .hosts }} {{ compact (list 0 1 "" "a") }} {{ without (list 1 2 3) 2 3 }}"#, "[2 1] [b.example a.example] [1 a] [1]"),
-        (r#"{{ has 2 (list 1 2) }} {{ has "x" .hosts }} {{ sortAlpha .hosts }}"#, "true false [a.example b.example b.example]"),
+        (
+            r#"{{ first .hosts }} {{ last .hosts }} {{ rest .hosts }} {{ initial .hosts }}"#,
+            "b.example b.example [a.example b.example] [b.example a.example]",
+        ),
+        (
+            r#"{{ append (list 1) 2 }} {{ push (list 1) 2 }} {{ prepend (list 1) 0 }} {{ concat (list 1) (list 2 3) }}"#,
+            "[1 2] [1 2] [0 1] [1 2 3]",
+        ),
+        (
+            r#"{{ reverse (list 1 2) }} {{ uniq .hosts }} {{ compact (list 0 1 "" "a") }} {{ without (list 1 2 3) 2 3 }}"#,
+            "[2 1] [b.example a.example] [1 a] [1]",
+        ),
+        (
+            r#"{{ has 2 (list 1 2) }} {{ has "x" .hosts }} {{ sortAlpha .hosts }}"#,
+            "true false [a.example b.example b.example]",
+        ),
         (r#"{{ chunk 2 (list 1 2 3) }} {{ slice (list 1 2 3) 1 }} {{ slice "abcd" 1 3 }}"#, "[[1 2] [3]] [2 3] bc"),
-        (r#"{{ until 3 }} {{ until -2 }} {{ untilStep 3 10 3 }} {{ untilStep 3 0 -1 }} {{ untilStep 1 5 0 }}"#, "[0 1 2] [0 -1] [3 6 9] [3 2 1] []"),
+        (
+            r#"{{ until 3 }} {{ until -2 }} {{ untilStep 3 10 3 }} {{ untilStep 3 0 -1 }} {{ untilStep 1 5 0 }}"#,
+            "[0 1 2] [0 -1] [3 6 9] [3 2 1] []",
+        ),
         (r#"{{ seq 3 }}, {{ seq 2 4 }}, {{ seq 0 2 4 }}, {{ seq 3 1 }}"#, "1 2 3, 2 3 4, 0 2 4, 3 2 1"),
         (r#"{{ all 1 "a" }} {{ all 1 0 }} {{ any 0 "" }} {{ any 0 1 }}"#, "true false false true"),
         (r#"{{ len .hosts }} {{ index .hosts 1 }} {{ first .null | empty }}"#, "3 a.example true"),
@@ -83,17 +107,35 @@ fn lists() {
 fn dictionaries() {
     check(&[
         (r#"{{ $d := dict "a" 1 "b" 2 }}{{ $d.a }}{{ get $d "b" }}{{ get $d "c" }}"#, "12"),
-        (r#"{{ hasKey .labels "app" }} {{ hasKey .labels "x" }} {{ keys .labels }} {{ values .labels }}"#, "true false [app tier] [web front]"),
+        (
+            r#"{{ hasKey .labels "app" }} {{ hasKey .labels "x" }} {{ keys .labels }} {{ values .labels }}"#,
+            "true false [app tier] [web front]",
+        ),
         (r#"{{ dig "a" "b" "c" 0 .deep }} {{ dig "a" "x" "none" .deep }}"#, "7 none"),
-        (r#"{{ pick .labels "app" }} {{ omit .labels "app" }} {{ pluck "a" (dict "a" 1) (dict "b" 2) (dict "a" 3) }}"#, "map[app:web] map[tier:front] [1 3]"),
-        (r#"{{ merge (dict "a" 1) (dict "a" 2 "b" 3) }} {{ mergeOverwrite (dict "a" 1) (dict "a" 2) }}"#, "map[a:1 b:3] map[a:2]"),
+        (
+            r#"{{ pick .labels "app" }} {{ omit .labels "app" }} {{ pluck "a" (dict "a" 1) (dict "b" 2) (dict "a" 3) }}"#,
+            "map[app:web] map[tier:front] [1 3]",
+        ),
+        (
+            r#"{{ merge (dict "a" 1) (dict "a" 2 "b" 3) }} {{ mergeOverwrite (dict "a" 1) (dict "a" 2) }}"#,
+            "map[a:1 b:3] map[a:2]",
+        ),
         (r#"{{ merge (dict "x" (dict "a" 1)) (dict "x" (dict "b" 2)) }}"#, "map[x:map[a:1 b:2]]"),
         (r#"{{ mergeOverwrite (dict "x" (dict "a" 1 "b" 1)) (dict "x" (dict "b" 2)) }}"#, "map[x:map[a:1 b:2]]"),
         // The form that Go changes in place.
-        (r#"{{ $d := dict }}{{ $_ := set $d "k" 1 }}{{ $_ := set $d "l" 2 }}{{ $_ := unset $d "k" }}{{ $d }}"#, "map[l:2]"),
-        (r#"{{ $d := dict "a" 1 }}{{ range until 2 }}{{ $_ := set $d (toString .) true }}{{ end }}{{ $d }}"#, "map[0:true 1:true a:1]"),
+        (
+            r#"{{ $d := dict }}{{ $_ := set $d "k" 1 }}{{ $_ := set $d "l" 2 }}{{ $_ := unset $d "k" }}{{ $d }}"#,
+            "map[l:2]",
+        ),
+        (
+            r#"{{ $d := dict "a" 1 }}{{ range until 2 }}{{ $_ := set $d (toString .) true }}{{ end }}{{ $d }}"#,
+            "map[0:true 1:true a:1]",
+        ),
         (r#"{{ $d := dict "a" 1 }}{{ $e := set $d "b" 2 }}{{ $d }} {{ $e }}"#, "map[a:1] map[a:1 b:2]"),
-        (r#"{{ deepEqual (dict "a" (list 1)) (dict "a" (list 1.0)) }} {{ deepCopy .labels }}"#, "true map[app:web tier:front]"),
+        (
+            r#"{{ deepEqual (dict "a" (list 1)) (dict "a" (list 1.0)) }} {{ deepCopy .labels }}"#,
+            "true map[app:web tier:front]",
+        ),
     ]);
 }
 
@@ -103,11 +145,20 @@ fn choice_and_comparison() {
         (r#"{{ default "d" .empty }} {{ default "d" .name }} {{ default "d" .null }} {{ default "d" }}"#, "d edge d d"),
         (r#"{{ .zero | default 5 }} {{ empty .zero }} {{ empty .name }}"#, "5 true false"),
         (r#"{{ coalesce .empty .zero "x" }} {{ ternary "a" "b" .flag }} {{ ternary "a" "b" false }}"#, "x a b"),
-        (r#"{{ eq .port 8080 }} {{ eq .port 8080.0 }} {{ eq .name "a" "edge" }} {{ ne 1 2 }} {{ eq .null nil }}"#, "true true true true true"),
+        (
+            r#"{{ eq .port 8080 }} {{ eq .port 8080.0 }} {{ eq .name "a" "edge" }} {{ ne 1 2 }} {{ eq .null nil }}"#,
+            "true true true true true",
+        ),
         (r#"{{ lt 1 2 }} {{ le 2 2.0 }} {{ gt 1 2 }} {{ ge "b" "a" }} {{ lt .ratio 1 }}"#, "true true false true true"),
-        (r#"{{ kindOf .labels }} {{ kindOf .hosts }} {{ kindOf .port }} {{ kindIs "string" .name }}"#, "map slice int true"),
+        (
+            r#"{{ kindOf .labels }} {{ kindOf .hosts }} {{ kindOf .port }} {{ kindIs "string" .name }}"#,
+            "map slice int true",
+        ),
         (r#"{{ typeOf .name }} {{ typeIs "bool" .flag }} {{ typeIsLike "*string" .name }}"#, "string true true"),
-        (r#"{{ required "need it" .name }} {{ and .flag .name }} {{ or .empty "y" }} {{ not .flag }}"#, "edge edge y false"),
+        (
+            r#"{{ required "need it" .name }} {{ and .flag .name }} {{ or .empty "y" }} {{ not .flag }}"#,
+            "edge edge y false",
+        ),
     ]);
 }
 
@@ -121,7 +172,10 @@ fn encodings_and_patterns() {
         (r#"{{ (fromYaml "a:\n  b: yes").a.b }}"#, "yes"),
         (r#"{{ b64enc "hi" }} {{ b64dec "aGk=" }}"#, "aGk= hi"),
         (r#"{{ sha256sum "" | trunc 8 }}"#, "e3b0c442"),
-        (r#"{{ regexMatch "^a+$" "aaa" }} {{ mustRegexMatch "b" "a" }} {{ regexFind "[0-9]+" "a12b3" }}"#, "true false 12"),
+        (
+            r#"{{ regexMatch "^a+$" "aaa" }} {{ mustRegexMatch "b" "a" }} {{ regexFind "[0-9]+" "a12b3" }}"#,
+            "true false 12",
+        ),
         (r#"{{ regexFindAll "[0-9]" "1a2b3" 2 }} {{ regexSplit "," "a,b,c" -1 }}"#, "[1 2] [a b c]"),
         (r#"{{ regexReplaceAll "a(x*)b" "-ab-axxb-" "${1}W" }} {{ mustRegexReplaceAll "a" "aa" "b" }}"#, "-W-xxW- bb"),
         (r#"{{ regexReplaceAllLiteral "a(x*)b" "-ab-" "${1}" }} {{ regexQuoteMeta "1.5" }}"#, r"-${1}- 1\.5"),
@@ -155,12 +209,18 @@ fn own_functions() {
 #[test]
 fn templates_and_control_flow() {
     check(&[
-        (r#"{{ define "x" }}<{{ . }}>{{ end }}{{ range .hosts }}{{ template "x" . }}{{ end }}"#, "<b.example><a.example><b.example>"),
+        (
+            r#"{{ define "x" }}<{{ . }}>{{ end }}{{ range .hosts }}{{ template "x" . }}{{ end }}"#,
+            "<b.example><a.example><b.example>",
+        ),
         (r#"{{ range $i, $h := .hosts }}{{ if $i }},{{ end }}{{ $h }}{{ end }}"#, "b.example,a.example,b.example"),
         (r#"{{ range $k, $v := .labels }}{{ $k }}={{ $v }};{{ end }}"#, "app=web;tier=front;"),
         (r#"{{ range .null }}x{{ else }}none{{ end }}"#, "none"),
         (r#"{{ with .deep.a }}{{ .b.c }}{{ end }}{{ with .empty }}x{{ else with .name }}{{ . }}{{ end }}"#, "7edge"),
-        (r#"{{ range until 9 }}{{ if eq . 2 }}{{ continue }}{{ else if gt . 3 }}{{ break }}{{ end }}{{ . }}{{ end }}"#, "013"),
+        (
+            r#"{{ range until 9 }}{{ if eq . 2 }}{{ continue }}{{ else if gt . 3 }}{{ break }}{{ end }}{{ . }}{{ end }}"#,
+            "013",
+        ),
         ("a {{- 1 -}} b {{/* note */}}c", "a1b c"),
         (r#"{{ block "b" .name }}[{{ . }}]{{ end }}"#, "[edge]"),
         ("<no value>", "<no value>"),

@@ -4,15 +4,14 @@ mod any;
 mod scalar;
 mod well_known;
 
-
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value};
 
 use crate::descriptors::{self, nearest};
 use crate::node::{self, Entry, Node, NodeValue};
 use crate::path::Path;
-pub(crate) use well_known::is_special;
 use crate::{Diagnostic, canonical};
+pub(crate) use well_known::is_special;
 
 /// Mistakes after which looking for more is no help.
 const MAX_DIAGNOSTICS: usize = 100;
@@ -192,11 +191,8 @@ impl Mapper {
     fn unknown_field(&mut self, desc: &MessageDescriptor, entry: &Entry) {
         let fields: Vec<FieldDescriptor> = desc.fields().collect();
         let hint = nearest(&entry.key, fields.iter().map(FieldDescriptor::name));
-        let what = if desc.reserved_names().any(|name| name == entry.key) {
-            "was removed from"
-        } else {
-            "is not a field of"
-        };
+        let what =
+            if desc.reserved_names().any(|name| name == entry.key) { "was removed from" } else { "is not a field of" };
         let hint = match hint {
             Some(hint) => format!("; did you mean {hint:?}?"),
             None if fields.len() <= 12 && !fields.is_empty() => {
@@ -322,4 +318,3 @@ fn takes_null(kind: &Kind) -> bool {
 fn encode(message: &DynamicMessage) -> Vec<u8> {
     canonical::encode(message)
 }
-

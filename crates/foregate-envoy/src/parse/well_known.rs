@@ -19,8 +19,15 @@ pub(crate) fn is_special(name: &str) -> bool {
 
 fn is_wrapper(name: &str) -> bool {
     let wrappers = [
-        "BoolValue", "StringValue", "BytesValue", "Int32Value", "Int64Value", "UInt32Value", "UInt64Value",
-        "FloatValue", "DoubleValue",
+        "BoolValue",
+        "StringValue",
+        "BytesValue",
+        "Int32Value",
+        "Int64Value",
+        "UInt32Value",
+        "UInt64Value",
+        "FloatValue",
+        "DoubleValue",
     ];
     wrappers.contains(&name)
 }

@@ -26,8 +26,10 @@ pub(crate) fn number<N: PartialOrd + Copy + Default>(
     if let Some(constant) = rules.constant.filter(|constant| *constant != value) {
         broken("const", format!("must be {}, it is {}", show(constant), show(value)));
     }
-    let below = rules.lt.map(|limit| ("lt", limit, value < limit)).or(rules.lte.map(|limit| ("lte", limit, value <= limit)));
-    let above = rules.gt.map(|limit| ("gt", limit, value > limit)).or(rules.gte.map(|limit| ("gte", limit, value >= limit)));
+    let below =
+        rules.lt.map(|limit| ("lt", limit, value < limit)).or(rules.lte.map(|limit| ("lte", limit, value <= limit)));
+    let above =
+        rules.gt.map(|limit| ("gt", limit, value > limit)).or(rules.gte.map(|limit| ("gte", limit, value >= limit)));
     let words = |rule: &str, limit: N| match rule {
         "lt" => format!("less than {}", show(limit)),
         "lte" => format!("at most {}", show(limit)),
@@ -87,7 +89,13 @@ pub(crate) fn string(rules: &StringRules, value: &str, hidden: bool, report: Rep
     }
     if rules.len.is_some() || rules.min_len.is_some() || rules.max_len.is_some() {
         let length = value.chars().count() as u64;
-        lengths(["len", "min_len", "max_len"], "characters", [rules.len, rules.min_len, rules.max_len], length, &mut broken);
+        lengths(
+            ["len", "min_len", "max_len"],
+            "characters",
+            [rules.len, rules.min_len, rules.max_len],
+            length,
+            &mut broken,
+        );
     }
     let sizes = [rules.len_bytes, rules.min_bytes, rules.max_bytes];
     lengths(["len_bytes", "min_bytes", "max_bytes"], "bytes", sizes, value.len() as u64, &mut broken);
@@ -235,4 +243,100 @@ pub(crate) fn repeated(items: &[Raw<'_>]) -> Option<(usize, usize)> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::rules::Form;
+
+    fn broken(check: impl FnOnce(Report<'_>)) -> Vec<String> {
+        let mut rules = Vec::new();
+        check(&mut |rule, _| rules.push(rule));
+        rules
+    }
+
+    fn int(rules: NumberRules<i128>, value: i128) -> Vec<String> {
+        broken(|report| number("int32", &rules, value, &|n| n.to_string(), report))
+    }
+
+    #[test]
+    fn ranges_of_numbers() {
+        let inside = || NumberRules { gt: Some(1), lte: Some(5), ..NumberRules::default() };
+        assert_eq!(int(inside(), 1), ["int32.gt"]);
+        assert_eq!(int(inside(), 6), ["int32.lte"]);
+        assert!(int(inside(), 5).is_empty());
+        // Bounds the wrong way round: everything but what lies between.
+        let outside = || NumberRules { gte: Some(10), lt: Some(2), ..NumberRules::default() };
+        assert!(int(outside(), 1).is_empty() && int(outside(), 10).is_empty());
+        assert_eq!(int(outside(), 2), ["int32.lt"]);
+        assert_eq!(int(NumberRules { constant: Some(3), ..NumberRules::default() }, 4), ["int32.const"]);
+        assert_eq!(int(NumberRules { within: vec![1, 2], ..NumberRules::default() }, 4), ["int32.in"]);
+        assert_eq!(int(NumberRules { not_in: vec![4], ..NumberRules::default() }, 4), ["int32.not_in"]);
+        let lenient = NumberRules { gt: Some(5), ignore_empty: true, ..NumberRules::default() };
+        assert!(int(lenient, 0).is_empty());
+    }
+
+    fn text(rules: StringRules, value: &str) -> Vec<String> {
+        broken(|report| string(&rules, value, false, report))
+    }
+
+    #[test]
+    fn rules_of_strings() {
+        let none = StringRules::default;
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(text(StringRules { constant: some("a"), ..none() }, "b"), ["string.const"]);
+        // Characters are not bytes.
+        assert_eq!(text(StringRules { len: Some(2), len_bytes: Some(2), ..none() }, "éé"), ["string.len_bytes"]);
+        assert_eq!(
+            text(StringRules { min_bytes: Some(3), max_bytes: Some(1), ..none() }, "é"),
+            ["string.min_bytes", "string.max_bytes"]
+        );
+        assert_eq!(text(StringRules { contains: some("x"), ..none() }, "a"), ["string.contains"]);
+        assert_eq!(text(StringRules { not_contains: some("x"), ..none() }, "ax"), ["string.not_contains"]);
+        assert_eq!(text(StringRules { not_in: vec!["a".into()], ..none() }, "a"), ["string.not_in"]);
+        assert_eq!(text(StringRules { form: Some(Form::Ip), ..none() }, "a"), ["string.ip"]);
+        assert_eq!(text(StringRules { form: Some(Form::Ip), ignore_empty: true, ..none() }, ""), [""; 0]);
+    }
+
+    #[test]
+    fn rules_of_bytes() {
+        let none = BytesRules::default;
+        let check = |rules: BytesRules, value: &[u8]| broken(|report| bytes(&rules, value, report));
+        let some = |text: &[u8]| Some(text.to_vec());
+        assert_eq!(check(BytesRules { constant: some(b"a"), ..none() }, b"b"), ["bytes.const"]);
+        assert_eq!(check(BytesRules { len: Some(1), ..none() }, b""), ["bytes.len"]);
+        assert_eq!(
+            check(BytesRules { prefix: some(b"a"), suffix: some(b"b"), contains: some(b"c"), ..none() }, b"x"),
+            ["bytes.prefix", "bytes.suffix", "bytes.contains"]
+        );
+        assert_eq!(
+            check(BytesRules { within: vec![b"a".to_vec()], not_in: vec![b"b".to_vec()], ..none() }, b"b"),
+            ["bytes.in", "bytes.not_in"]
+        );
+        let pattern = regex::bytes::Regex::new(r"\A(?:a+)\z").ok();
+        assert_eq!(
+            check(BytesRules { pattern, form: Some(Form::Ipv4), ..none() }, b"ab"),
+            ["bytes.pattern", "bytes.ipv4"]
+        );
+        assert!(check(BytesRules { min_len: Some(1), ignore_empty: true, ..none() }, b"").is_empty());
+    }
+
+    #[test]
+    fn rules_of_other_values() {
+        assert_eq!(broken(|report| boolean(Some(true), false, report)), ["bool.const"]);
+        let rules = EnumRules { constant: Some(1), within: vec![1], ..EnumRules::default() };
+        assert_eq!(broken(|report| enumeration(&rules, 2, &[1, 2], report)), ["enum.const", "enum.in"]);
+        let rules = AnyRules { within: vec!["a".into()], not_in: vec!["b".into()] };
+        assert_eq!(broken(|report| any(&rules, "b", report)), ["any.in", "any.not_in"]);
+        let rules = TimestampRules { lt_now: true, within: Some(5), ..TimestampRules::default() };
+        assert_eq!(broken(|report| timestamp(&rules, 20, 10, report)), ["timestamp.lt_now", "timestamp.within"]);
+        let rules = TimestampRules { gt_now: true, ..TimestampRules::default() };
+        assert_eq!(broken(|report| timestamp(&rules, 10, 10, report)), ["timestamp.gt_now"]);
+        assert_eq!(repeated(&[Raw::Varint(1), Raw::Bytes(b"a"), Raw::Bytes(b"a")]), Some((1, 2)));
+        assert_eq!(repeated(&[Raw::Fixed32(1), Raw::Fixed64(1), Raw::Varint(1)]), None);
+        for (nanos, want) in [(1_500_000_000, "1.5s"), (-1, "-0.000000001s"), (60_000_000_000, "60s"), (0, "0s")] {
+            assert_eq!(seconds(nanos), want);
+        }
+    }
 }

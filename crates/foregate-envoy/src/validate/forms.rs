@@ -94,3 +94,56 @@ fn uuid(text: &str) -> bool {
     groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
         && groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        let long = "a".repeat(64);
+        let table: [(Form, &[&str], &[&str]); 11] = [
+            (Form::Email, &["a@b.example", "a.b+c@x"], &["", "a", "@b", "a@", "a b@c", "a@-b"]),
+            (Form::Hostname, &["a", "a-b.example", "1.a", "a."], &["", "-a", "a-", "a..b", "a_b", &long, "é"]),
+            (Form::Ip, &["1.2.3.4", "::1"], &["", "1.2.3", "1.2.3.4/8", "g::"]),
+            (Form::Ipv4, &["1.2.3.4"], &["::1", "256.1.1.1"]),
+            (Form::Ipv6, &["2001:db8::1"], &["1.2.3.4", ":::"]),
+            (Form::Uri, &["http://a/b?c#d", "urn:x:y%20z", "a+b.c-d:"], &["", "/a", "1a:b", ":b", "a:b c", "a:%2"]),
+            (Form::UriRef, &["", "/a?b", "../x", "http://a"], &["a b", "%zz", "\u{e9}"]),
+            (Form::Address, &["a.example", "::1", "1.2.3.4"], &["", "a_b", "[::1]"]),
+            (
+                Form::Uuid,
+                &["123e4567-e89b-12d3-a456-426614174000"],
+                &["", "123e4567e89b12d3a456426614174000", "123e4567-e89b-12d3-a456-42661417400g"],
+            ),
+            (Form::HeaderName(true), &["x-a", ":path", "a,b"], &["", ":", "a b", "a:", "a\n", "é"]),
+            (Form::HeaderValue(true), &["", "a\tb", "é"], &["a\n", "\u{7f}", "\u{1}"]),
+        ];
+        for (form, good, bad) in table {
+            for text in good {
+                assert!(matches(form, text), "{form:?} {text:?}");
+            }
+            for text in bad {
+                assert!(!matches(form, text), "{form:?} {text:?}");
+            }
+        }
+        for form in [Form::HeaderName(false), Form::HeaderValue(false)] {
+            assert!(matches(form, "") && matches(form, "a b\u{1}"));
+            assert!(!matches(form, "a\r") && !matches(form, "a\0"));
+        }
+    }
+
+    #[test]
+    fn addresses_in_bytes() {
+        let table = [
+            (Form::Ip, 4, true),
+            (Form::Ip, 16, true),
+            (Form::Ip, 5, false),
+            (Form::Ipv4, 16, false),
+            (Form::Ipv6, 16, true),
+        ];
+        for (form, length, want) in table {
+            assert_eq!(matches_bytes(form, &vec![0; length]), want, "{form:?} {length}");
+        }
+    }
+}

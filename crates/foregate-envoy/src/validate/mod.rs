@@ -5,11 +5,12 @@
 //! and builds no message, as it runs on the path of every change.
 
 mod check;
+pub(crate) mod compile;
 mod forms;
 pub(crate) mod rules;
+mod values;
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::parse::from_node;
 use crate::path::Path;
@@ -17,6 +18,8 @@ use crate::plan::{self, Field, Plan, Scalar, Shape, Special};
 use crate::validate::rules::{FieldRules, ListRules, MapRules, ValueRules};
 use crate::wire::{Malformed, Raw, Reader};
 use crate::{canonical, descriptors, node};
+pub(crate) use values::any_parts;
+use values::{bytes, default, float, integer, nanoseconds, now, shown_key, unwrapped};
 
 /// One broken rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +112,11 @@ impl Checker {
         let mut reader = Reader::new(body);
         while let Some((number, raw, _)) = reader.field()? {
             let Some(at) = plan.field(number) else { continue };
-            let (field, seen) = (&plan.fields[at], &mut seen[at]);
+            let field = &plan.fields[at];
+            if let Some(choice) = field.choice {
+                drop_other_choices(plan, choice, at, &mut seen);
+            }
+            let seen = &mut seen[at];
             match field.shape {
                 Shape::Single => single(field, seen, raw),
                 Shape::List => self.list_items(field, seen, raw)?,
@@ -153,7 +160,7 @@ impl Checker {
         match raw {
             Some(raw) => self.value(field, field.scalar, field.rules.as_ref(), raw),
             None => {
-                let Some(rules) = field.rules.as_ref().filter(|_| !field.choice) else { return Ok(()) };
+                let Some(rules) = field.rules.as_ref().filter(|_| field.choice.is_none()) else { return Ok(()) };
                 if let Some(rule) = rules.required {
                     self.report(rule, "must be set".to_owned());
                 } else if !field.presence {
@@ -236,7 +243,7 @@ impl Checker {
         let mark = self.path.mark();
         self.path.field(&field.name);
         let hidden = self.hidden;
-            self.hidden |= field.sensitive;
+        self.hidden |= field.sensitive;
         while let Some(item) = next {
             let inner = self.path.mark();
             self.path.index(usize::try_from(seen.count).unwrap_or(usize::MAX));
@@ -288,7 +295,7 @@ impl Checker {
         self.path.field(&field.name);
         self.path.key(&shown_key(field.key, key));
         let hidden = self.hidden;
-            self.hidden |= field.sensitive;
+        self.hidden |= field.sensitive;
         if let Some(rules) = rules {
             self.value_rules(field, field.key, &rules.keys.value, key)?;
             if rules.no_sparse && value.is_none() && field.scalar == Scalar::Message {
@@ -349,6 +356,15 @@ impl Checker {
     }
 }
 
+/// Setting one member of a oneof unsets the others.
+fn drop_other_choices(plan: &Plan, choice: usize, at: usize, seen: &mut [Seen<'_>]) {
+    for (other, (field, seen)) in plan.fields.iter().zip(seen.iter_mut()).enumerate() {
+        if other != at && field.choice == Some(choice) && seen.count > 0 {
+            *seen = Seen::default();
+        }
+    }
+}
+
 /// Takes a singular value: the last one wins, but messages merge.
 fn single<'a>(field: &Field, seen: &mut Seen<'a>, raw: Raw<'a>) {
     if let (Scalar::Message, Some(Raw::Bytes(before)), Raw::Bytes(more)) = (field.scalar, seen.raw, raw) {
@@ -369,101 +385,5 @@ fn map_rules(field: &Field) -> Option<&MapRules> {
     match field.rules.as_ref()?.value {
         ValueRules::Map(ref rules) => Some(rules),
         _ => None,
-    }
-}
-
-fn default(scalar: Scalar) -> Raw<'static> {
-    match scalar {
-        Scalar::String | Scalar::Bytes | Scalar::Message => Raw::Bytes(&[]),
-        Scalar::Float | Scalar::Sfixed32 => Raw::Fixed32(0),
-        Scalar::Double | Scalar::Sfixed64 => Raw::Fixed64(0),
-        Scalar::Fixed => Raw::Fixed64(0),
-        _ => Raw::Varint(0),
-    }
-}
-
-/// The value inside a wrapper message; other messages as they are.
-fn unwrapped<'a>(field: &Field, raw: Raw<'a>) -> Result<(Scalar, Raw<'a>), Malformed> {
-    let Some(plan) = field.message() else { return Ok((Scalar::Message, raw)) };
-    let (true, [inner]) = (plan.name.starts_with("google.protobuf.") && plan.name.ends_with("Value"), &plan.fields[..])
-    else {
-        return Ok((Scalar::Message, raw));
-    };
-    let mut value = default(inner.scalar);
-    let mut reader = Reader::new(bytes(raw)?);
-    while let Some((number, raw, _)) = reader.field()? {
-        if number == 1 {
-            value = raw;
-        }
-    }
-    Ok((inner.scalar, value))
-}
-
-fn integer(scalar: Scalar, raw: Raw<'_>) -> Result<i128, Malformed> {
-    Ok(match (scalar, raw) {
-        (Scalar::Int32 | Scalar::Enum, Raw::Varint(bits)) => i128::from(bits as i32),
-        (Scalar::Int64, Raw::Varint(bits)) => i128::from(bits as i64),
-        (Scalar::Sint, Raw::Varint(bits)) => i128::from((bits >> 1) as i64 ^ -((bits & 1) as i64)),
-        (Scalar::Uint | Scalar::Bool, Raw::Varint(bits)) => i128::from(bits),
-        (Scalar::Fixed, Raw::Fixed32(bits)) => i128::from(bits),
-        (Scalar::Fixed, Raw::Fixed64(bits)) => i128::from(bits),
-        (Scalar::Sfixed32, Raw::Fixed32(bits)) => i128::from(bits as i32),
-        (Scalar::Sfixed64, Raw::Fixed64(bits)) => i128::from(bits as i64),
-        _ => return Err(Malformed),
-    })
-}
-
-fn float(scalar: Scalar, raw: Raw<'_>) -> Result<f64, Malformed> {
-    match (scalar, raw) {
-        (Scalar::Float, Raw::Fixed32(bits)) => Ok(f64::from(f32::from_bits(bits))),
-        (Scalar::Double, Raw::Fixed64(bits)) => Ok(f64::from_bits(bits)),
-        _ => Err(Malformed),
-    }
-}
-
-fn bytes(raw: Raw<'_>) -> Result<&[u8], Malformed> {
-    match raw {
-        Raw::Bytes(bytes) => Ok(bytes),
-        _ => Err(Malformed),
-    }
-}
-
-/// Type URL and value of an Any, or of a TypedStruct, which has the same form.
-pub(crate) fn any_parts(body: &[u8]) -> Result<(&str, &[u8]), Malformed> {
-    let (mut url, mut value) = ("", &[][..]);
-    let mut reader = Reader::new(body);
-    while let Some((number, raw, _)) = reader.field()? {
-        match number {
-            1 => url = std::str::from_utf8(bytes(raw)?).map_err(|_| Malformed)?,
-            2 => value = bytes(raw)?,
-            _ => {}
-        }
-    }
-    Ok((url, value))
-}
-
-/// A Duration or Timestamp.
-fn nanoseconds(body: &[u8]) -> Result<i128, Malformed> {
-    let (mut seconds, mut nanos) = (0, 0);
-    let mut reader = Reader::new(body);
-    while let Some((number, raw, _)) = reader.field()? {
-        match number {
-            1 => seconds = integer(Scalar::Int64, raw)?,
-            2 => nanos = integer(Scalar::Int32, raw)?,
-            _ => {}
-        }
-    }
-    Ok(seconds * 1_000_000_000 + nanos)
-}
-
-fn now() -> i128 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i128::try_from(since.as_nanos()).unwrap_or(i128::MAX))
-}
-
-fn shown_key(scalar: Scalar, raw: Raw<'_>) -> String {
-    match raw {
-        Raw::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        raw => integer(scalar, raw).map(|number| number.to_string()).unwrap_or_default(),
     }
 }

@@ -75,7 +75,8 @@ fn counting(start: i64, end: i64, step: i64) -> Result<Value, String> {
         return Ok(list([]));
     }
     let span = i128::from(end) - i128::from(start);
-    let count = (span * i128::from(step.signum()) + i128::from(step.unsigned_abs()) - 1) / i128::from(step.unsigned_abs());
+    let count =
+        (span * i128::from(step.signum()) + i128::from(step.unsigned_abs()) - 1) / i128::from(step.unsigned_abs());
     let count = usize::try_from(count.max(0)).unwrap_or(usize::MAX);
     fits(count.saturating_mul(size_of::<Value>()))?;
     Ok(list((0..count as i64).map(|at| Value::Int(start + at * step))))

@@ -84,7 +84,8 @@ fn equals_any(args: Args<'_>) -> Result<bool, String> {
         let basic = |value: &Value| !matches!(value, Value::List(_) | Value::Map(_) | Value::Function(_));
         let alike = kind(first) == kind(other) || (numeric(first) && numeric(other));
         let null = matches!(first, Value::Nil) || matches!(other, Value::Nil);
-        if !null && !(alike && basic(first) && basic(other)) {
+        let comparable = alike && basic(first) && basic(other);
+        if !(null || comparable) {
             return Err(incomparable(first, other));
         }
         if same(first, other) {

@@ -80,9 +80,8 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 
 /// Every function as the engine wants it.
 pub(crate) fn table() -> BTreeMap<String, ValueFunc> {
-    static TABLE: LazyLock<BTreeMap<String, ValueFunc>> = LazyLock::new(|| {
-        entries().map(|entry| (entry.name.to_owned(), engine_function(entry))).collect()
-    });
+    static TABLE: LazyLock<BTreeMap<String, ValueFunc>> =
+        LazyLock::new(|| entries().map(|entry| (entry.name.to_owned(), engine_function(entry))).collect());
     TABLE.clone()
 }
 
@@ -129,9 +128,7 @@ pub(crate) fn failure(function: &str, message: &str) -> gotmpl::TemplateError {
 pub(crate) fn problem(message: String) -> Problem {
     match message.split_once(SEPARATOR) {
         Some((FAIL | "required", message)) => Problem::Failed(message.to_owned()),
-        Some((function, message)) => {
-            Problem::Function { function: function.to_owned(), message: message.to_owned() }
-        }
+        Some((function, message)) => Problem::Function { function: function.to_owned(), message: message.to_owned() },
         None => Problem::Other(message),
     }
 }

@@ -54,7 +54,11 @@ fn replace(args: Args<'_>, groups: bool) -> Result<Value, String> {
         out.push_str(source.get(end..whole.start()).unwrap_or_default());
         end = whole.end();
         let before = out.len();
-        if groups { found.expand(replacement, &mut out) } else { out.push_str(replacement) }
+        if groups {
+            found.expand(replacement, &mut out)
+        } else {
+            out.push_str(replacement)
+        }
         charge(out.len() - before)?;
         within(out.len())?;
     }

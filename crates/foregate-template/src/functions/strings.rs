@@ -32,12 +32,16 @@ pub(crate) const TABLE: &[Entry] = &[
     heavy("substr", 3, 3, substr),
     heavy("trunc", 2, 2, trunc),
     heavy("abbrev", 2, 2, abbrev),
-    heavy("initials", 1, 1, |a| Ok(text(a.str(0)?.split_whitespace().filter_map(|w| w.chars().next()).collect::<String>()))),
+    heavy("initials", 1, 1, |a| {
+        Ok(text(a.str(0)?.split_whitespace().filter_map(|w| w.chars().next()).collect::<String>()))
+    }),
     heavy("quote", 0, ANY, |a| Ok(text(each_quoted(a, |value| Json::from(value).to_string())))),
     heavy("squote", 0, ANY, |a| Ok(text(each_quoted(a, |value| format!("'{}'", value.replace('\'', "''")))))),
     heavy("snakecase", 1, 1, |a| Ok(text(words(a.str(0)?).join("_").to_lowercase()))),
     heavy("kebabcase", 1, 1, |a| Ok(text(words(a.str(0)?).join("-").to_lowercase()))),
-    heavy("camelcase", 1, 1, |a| Ok(text(words(a.str(0)?).iter().map(|w| each_word(&w.to_lowercase(), true)).collect::<String>()))),
+    heavy("camelcase", 1, 1, |a| {
+        Ok(text(words(a.str(0)?).iter().map(|w| each_word(&w.to_lowercase(), true)).collect::<String>()))
+    }),
     heavy("toString", 1, 1, |a| Ok(text(print(a.any(0))))),
     heavy("toStrings", 1, 1, |a| Ok(list(a.list(0)?.iter().map(|value| text(print(value)))))),
     heavy("html", 1, 1, |a| Ok(text(gotmpl::html_escape(&print(a.any(0)))))),
