@@ -73,7 +73,9 @@ impl Attach {
     }
 
     pub(crate) fn derive_slice(&mut self, key: &Key) {
-        let wanted = self.world.slices.get(key).and_then(|slice| {
+        // Names instead of addresses are for others to look up.
+        let slices = self.world.slices.get(key).filter(|slice| slice.address_type != "FQDN");
+        let wanted = slices.and_then(|slice| {
             let named = service_of(slice).filter(|service| self.index.service_ports.has(service))?;
             let service = self.world.services.get(&named)?;
             let origin = origin(&self.settings.cluster, "discovery.k8s.io", "EndpointSlice", &slice.metadata);

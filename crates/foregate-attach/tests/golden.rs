@@ -1,7 +1,7 @@
 //! Golden tests: `tests/golden/x.in.yaml` holds objects, `x.out.yaml` what follows. `UPDATE_GOLDEN=1` refreshes.
 //!
 //! A document `step: name` ends one call of `apply` and begins the next; `gone: {kind, namespace, name}` is the end of
-//! an object. The clock moves on by a minute with each step.
+//! an object. The clock moves on by a minute with each step. A GatewayClass `foregate` is there before the start.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -38,6 +38,11 @@ fn shown(output: &Output) -> Value {
 fn run(text: &str) -> String {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
     let mut attach = Attach::new(Settings::local());
+    let class = json!({
+        "kind": "GatewayClass", "apiVersion": "gateway.networking.k8s.io/v1", "metadata": { "name": "foregate" },
+        "spec": { "controllerName": "foregate.dev/gateway-controller" },
+    });
+    attach.apply([input(class)], &at(0));
     let mut steps: Vec<(String, Vec<Input>)> = vec![("start".to_owned(), vec![])];
     for document in documents {
         if let Some(name) = document["step"].as_str() {

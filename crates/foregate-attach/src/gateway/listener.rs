@@ -116,7 +116,7 @@ fn route_kinds(protocol: Option<ListenerProtocol>, listener: &Listener) -> (Vec<
     let is_known = |kind: &&RouteGroupKind| {
         kind.group.as_deref().unwrap_or(GATEWAY_GROUP) == GATEWAY_GROUP && kind.kind == "HTTPRoute"
     };
-    let unknown: Vec<&str> = asked.iter().filter(|k| !is_known(k)).map(|k| k.kind.as_str()).collect();
+    let unknown: Vec<String> = asked.iter().filter(|k| !is_known(k)).map(shown).collect();
     let known = if asked.iter().any(|k| is_known(&k)) { vec![http_route] } else { Vec::new() };
     let problem = (!unknown.is_empty()).then(|| {
         let message = format!(
@@ -127,6 +127,13 @@ fn route_kinds(protocol: Option<ListenerProtocol>, listener: &Listener) -> (Vec<
         Problem::new(reason::INVALID_ROUTE_KINDS, message)
     });
     (known, problem)
+}
+
+fn shown(kind: &RouteGroupKind) -> String {
+    match kind.group.as_deref().unwrap_or(GATEWAY_GROUP) {
+        GATEWAY_GROUP => kind.kind.clone(),
+        other => format!("{} of group {other:?}", kind.kind),
+    }
 }
 
 fn certificates(world: &World, gateway: &Key, listener: &Listener) -> (Vec<Certificate>, Vec<Problem>) {

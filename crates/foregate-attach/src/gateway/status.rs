@@ -11,7 +11,9 @@ use crate::output::{DerivedKind, StatusChange, StatusKind};
 use crate::problem::Problem;
 use crate::{Attach, Key};
 
-const GATEWAY_CONDITIONS: &[&str] = &[ACCEPTED, PROGRAMMED, RESOLVED_REFS];
+/// The platform holds the gateway at an older configuration.
+const PINNED: &str = "foregate.dev/Pinned";
+const GATEWAY_CONDITIONS: &[&str] = &[ACCEPTED, PROGRAMMED, RESOLVED_REFS, PINNED];
 const LISTENER_CONDITIONS: &[&str] = &[ACCEPTED, PROGRAMMED, RESOLVED_REFS, CONFLICTED];
 
 /// What all conditions of one status have in common.
@@ -85,7 +87,9 @@ impl Attach {
         });
         let listeners: Vec<ListenerStatus> = listeners.collect();
         let addresses = feedback.filter(|_| verdict.accepted.is_ok()).map(|f| f.status.addresses.as_slice());
-        let ours = vec![accepted(&stamp, verdict), programmed, resolved(&stamp, verdict)];
+        let mut ours = vec![accepted(&stamp, verdict), programmed, resolved(&stamp, verdict)];
+        let pinned = feedback.and_then(|f| find(&f.status.conditions, "Pinned")).filter(|c| c.status == "True");
+        ours.extend(pinned.map(|theirs| Condition { type_: PINNED.to_owned(), ..stamp.copy(theirs) }));
         GatewayStatus {
             addresses: addresses.unwrap_or_default().iter().map(|a| address(a)).collect(),
             conditions: merge(&base.conditions, ours, GATEWAY_CONDITIONS),

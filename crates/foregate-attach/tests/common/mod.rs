@@ -1,9 +1,12 @@
 //! What the tests share: YAML to inputs.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use foregate_attach::{Change, Input, Key};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -18,6 +21,30 @@ fn set<K: DeserializeOwned>(object: Value) -> Change<K> {
     Change::Set(Arc::new(serde_json::from_value(object).unwrap_or_else(|error| panic!("{error}: {shown}"))))
 }
 
+/// PEM of a certificate or key that is made for this run: `a.crt`, `a.key`, `b.crt`, `b.key`.
+pub fn pem(name: &str) -> &'static str {
+    static PAIRS: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
+        let mut pairs = HashMap::new();
+        for name in ["a", "b"] {
+            let made = rcgen::generate_simple_self_signed([format!("{name}.example.com")]).unwrap();
+            pairs.insert(format!("{name}.crt"), made.cert.pem());
+            pairs.insert(format!("{name}.key"), made.signing_key.serialize_pem());
+        }
+        pairs
+    });
+    &PAIRS[name]
+}
+
+/// A Secret. Data `@a.crt` stands for [`pem`] of that name; other data is taken as it is.
+fn secret(mut object: Value) -> Input {
+    let data = object["data"].take();
+    let mut secret: Secret = serde_json::from_value(object).unwrap();
+    let bytes = |text: &str| text.strip_prefix('@').map_or(text, |name| pem(name)).as_bytes().to_vec();
+    let data = data.as_object().into_iter().flatten();
+    secret.data = Some(data.map(|(k, v)| (k.clone(), ByteString(bytes(v.as_str().unwrap())))).collect());
+    Input::Secret(Change::Set(Arc::new(secret)))
+}
+
 /// The input that an object is.
 pub fn input(object: Value) -> Input {
     let kind = object["kind"].as_str().expect("a kind").to_owned();
@@ -27,7 +54,7 @@ pub fn input(object: Value) -> Input {
         "HTTPRoute" => Input::HttpRoute(set(object)),
         "Service" => Input::Service(set(object)),
         "EndpointSlice" => Input::EndpointSlice(set(object)),
-        "Secret" => Input::Secret(set(object)),
+        "Secret" => secret(object),
         "ReferenceGrant" => Input::ReferenceGrant(set(object)),
         "Namespace" => Input::Namespace(set(object)),
         "GatewayClaim" => Input::Claim(set(object)),
