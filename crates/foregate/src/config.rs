@@ -140,6 +140,11 @@ impl Config {
         Ok(())
     }
 
+    /// How long requests in flight get.
+    pub const fn drain(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.drain_seconds)
+    }
+
     /// Worker threads of the engine, 1 at least.
     pub fn worker_count(&self) -> usize {
         if self.workers > 0 {

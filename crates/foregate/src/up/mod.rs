@@ -16,12 +16,11 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foregate_apiserver::{Durability, Server, ServerOptions};
 use foregate_platform::PlatformOptions;
-use foregate_proxy::{AccessLog, Engine, EngineOptions};
+use foregate_proxy::{AccessLog, Engine, EngineOptions, LogFormat};
 use tokio_util::sync::CancellationToken;
 
 pub use error::UpError;
@@ -53,27 +52,26 @@ pub fn run(config: Config, demo: bool, started: Instant) -> Result<(), UpError> 
 
 async fn up(config: Config, demo: bool, started: Instant) -> Result<(), UpError> {
     let shutdown = CancellationToken::new();
-    let mut parts = Parts::new(shutdown.clone());
-    let engine = Arc::new(start_engine(&config)?);
-    let process = start(&config, &engine, &mut parts, &shutdown).await?;
+    let drain = CancellationToken::new();
+    let mut parts = Parts::new(drain.clone(), shutdown.clone());
+    let process = start(&config, &mut parts, &drain, &shutdown).await?;
     if demo {
         demo::start_backends(&shutdown).await?;
         demo::apply(&process.client).await?;
     }
     let address = tokio::select! {
         ready = process.ready(&config, demo) => ready?,
-        ended = parts.until_signal() => return finish(ended, &config, &engine, parts).await,
+        ended = parts.until_signal() => return finish(ended, parts).await,
     };
     eprintln!("ready in {} ms", started.elapsed().as_millis());
     guide::print(process.api, &process.kubeconfig, address.map(|address| (address, DEMO_PORT + config.port_offset)));
     let ended = parts.until_signal().await;
-    finish(ended, &config, &engine, parts).await
+    finish(ended, parts).await
 }
 
-/// Drains the engine, then stops everything else.
-async fn finish(ended: Result<(), UpError>, config: &Config, engine: &Engine, parts: Parts) -> Result<(), UpError> {
+/// Drains and stops.
+async fn finish(ended: Result<(), UpError>, parts: Parts) -> Result<(), UpError> {
     tracing::info!("draining");
-    engine.shutdown(Duration::from_secs(config.drain_seconds)).await;
     parts.stop().await;
     ended
 }
@@ -106,8 +104,8 @@ impl Process {
 /// Opens the store, seeds it, and starts API, platform, controller and node.
 async fn start(
     config: &Config,
-    engine: &Arc<Engine>,
     parts: &mut Parts,
+    drain: &CancellationToken,
     shutdown: &CancellationToken,
 ) -> Result<Process, UpError> {
     let server = open(config)?;
@@ -116,10 +114,11 @@ async fn start(
     // What reconcilers write they would derive again after a crash: they needn't wait for the disk.
     let (client, reconcilers) = (server.client(), server.client_for(Durability::Derived));
     seed::seed(&client, config).await?;
-    parts.start("API", server.serve(listener, shutdown.clone()));
+    let stop = shutdown.clone();
+    parts.start("API", async move { server.serve(listener, stop).await });
 
     let (cache, events) = foregate_xds::Cache::new(foregate_xds::Options {
-        drain: Duration::from_secs(config.drain_seconds),
+        drain: config.drain(),
         started: false,
         ..foregate_xds::Options::default()
     });
@@ -131,8 +130,9 @@ async fn start(
         ..PlatformOptions::default()
     };
     let sockets = node::socket_dir(&config.data_dir).map_err(|source| UpError::Runtime { source })?;
-    let node = node::Node::new(client.clone(), cache.clone(), engine.clone(), sockets);
-    parts.start("node", node.run(shutdown.clone()));
+    let engine = start_engine(config)?;
+    let node = node::Node::new(client.clone(), cache.clone(), engine, config.drain(), sockets);
+    parts.start(parts::NODE, node.run(drain.clone()));
     let platform = foregate_platform::run(reconcilers.clone(), options, cache.clone(), events, shutdown.clone());
     parts.start("platform", platform);
     let settings = foregate_controller::Settings::local();
@@ -176,14 +176,13 @@ fn write_kubeconfig(config: &Config, server: &Server, api: SocketAddr) -> Result
 fn start_engine(config: &Config) -> Result<Engine, UpError> {
     let access_log = match config.access_log.as_str() {
         "off" => AccessLog::Off,
-        "stdout" => AccessLog::Stdout,
-        file => AccessLog::File(file.into()),
+        "stdout" => AccessLog::Stdout(LogFormat::Json),
+        file => AccessLog::File(file.into(), LogFormat::Json),
     };
     let options = EngineOptions {
         workers: config.worker_count(),
-        drain: Duration::from_secs(config.drain_seconds),
+        drain: config.drain(),
         access_log,
-        ..EngineOptions::default()
     };
     Engine::start(options).map_err(|source| UpError::Engine { source: Box::new(source) })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Duration;
 
 use foregate_api::GatewayInstance;
 use foregate_proxy::{Engine, InstanceOptions};
@@ -17,26 +17,33 @@ use super::UpError;
 /// Name of the one node of `foregate up`.
 pub const NODE: &str = "local";
 
-/// Runs this node's instances until shutdown. The engine outlives it: whoever owns it drains it.
+/// Runs this node's instances until it is told to drain.
 pub struct Node {
     client: Client,
     cache: Cache,
-    engine: Arc<Engine>,
+    engine: Engine,
+    drain: Duration,
     sockets: PathBuf,
     running: BTreeMap<String, CancellationToken>,
 }
 
 impl Node {
     /// A node whose sockets are in `sockets`, a directory that only this user may enter.
-    pub fn new(client: Client, cache: Cache, engine: Arc<Engine>, sockets: PathBuf) -> Self {
-        Self { client, cache, engine, sockets, running: BTreeMap::new() }
+    pub fn new(client: Client, cache: Cache, engine: Engine, drain: Duration, sockets: PathBuf) -> Self {
+        Self { client, cache, engine, drain, sockets, running: BTreeMap::new() }
     }
 
-    /// Follows the GatewayInstances.
+    /// Follows the GatewayInstances; once told to, drains the engine and ends.
     ///
     /// # Errors
     /// When the engine refuses an instance.
-    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), UpError> {
+    pub async fn run(mut self, drain: CancellationToken) -> Result<(), UpError> {
+        let followed = self.follow(&drain).await;
+        self.engine.shutdown(self.drain).await;
+        followed
+    }
+
+    async fn follow(&mut self, shutdown: &CancellationToken) -> Result<(), UpError> {
         let api: Api<GatewayInstance> = Api::all(self.client.clone());
         let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
         let mut listed = Vec::new();
@@ -49,10 +56,10 @@ impl Node {
                 Ok(Some(watcher::Event::Init)) => listed.clear(),
                 Ok(Some(watcher::Event::InitApply(instance))) => {
                     listed.push(instance.name_any());
-                    self.apply(&instance, &shutdown).await?;
+                    self.apply(&instance, shutdown).await?;
                 }
                 Ok(Some(watcher::Event::InitDone)) => self.keep_only(&listed).await,
-                Ok(Some(watcher::Event::Apply(instance))) => self.apply(&instance, &shutdown).await?,
+                Ok(Some(watcher::Event::Apply(instance))) => self.apply(&instance, shutdown).await?,
                 Ok(Some(watcher::Event::Delete(instance))) => self.remove(&instance.name_any()).await,
                 Ok(None) => return Ok(()),
                 Err(error) => tracing::warn!(%error, "watching GatewayInstances failed; trying again"),
@@ -80,6 +87,7 @@ impl Node {
         tokio::spawn(serve_xds(self.cache.clone(), socket.clone(), identity, stop.clone()));
         self.engine
             .add(InstanceOptions { name: name.clone(), xds_socket: socket, node_id: name.clone() })
+            .await
             .map_err(|source| UpError::Engine { source: Box::new(source) })?;
         tracing::info!(instance = %name, "started");
         self.running.insert(name, stop);
@@ -88,7 +96,9 @@ impl Node {
 
     async fn remove(&mut self, name: &str) {
         if let Some(stop) = self.running.remove(name) {
-            self.engine.remove(name).await;
+            if let Err(error) = self.engine.remove(name).await {
+                tracing::warn!(instance = %name, %error, "not stopped");
+            }
             stop.cancel();
             tracing::info!(instance = %name, "stopped");
         }

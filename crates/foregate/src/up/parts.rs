@@ -12,13 +12,17 @@ type Ended = (&'static str, Result<(), Box<dyn std::error::Error + Send + Sync>>
 /// All parts.
 pub struct Parts {
     tasks: JoinSet<Ended>,
+    drain: CancellationToken,
     shutdown: CancellationToken,
 }
 
+/// The part that carries traffic: it ends first, when it has drained.
+pub const NODE: &str = "node";
+
 impl Parts {
     /// None yet.
-    pub fn new(shutdown: CancellationToken) -> Self {
-        Self { tasks: JoinSet::new(), shutdown }
+    pub fn new(drain: CancellationToken, shutdown: CancellationToken) -> Self {
+        Self { tasks: JoinSet::new(), drain, shutdown }
     }
 
     /// Starts one.
@@ -44,13 +48,16 @@ impl Parts {
         }
     }
 
-    /// Stops all, and waits for them.
+    /// Drains, then stops everything else, and waits for it.
     pub async fn stop(mut self) {
-        self.shutdown.cancel();
+        self.drain.cancel();
         while let Some(ended) = self.tasks.join_next().await {
-            if let Ok((part, Err(error))) = ended {
-                tracing::warn!(part, %error, "stopped with an error");
+            match ended {
+                Ok((part, Err(error))) => tracing::warn!(part, %error, "stopped with an error"),
+                Ok((NODE, Ok(()))) => {}
+                _ => continue,
             }
+            self.shutdown.cancel();
         }
     }
 }

@@ -17,7 +17,8 @@ const MANAGER: &str = "foregate-up";
 /// # Errors
 /// When the API refuses something.
 pub async fn seed(client: &Client, config: &crate::config::Config) -> Result<(), UpError> {
-    for crd in foregate_api::crds() {
+    let damaged = |source: &foregate_api::crds::CrdError| UpError::Manifest { file: "a CRD", message: source.to_string() };
+    for crd in foregate_api::crds().map_err(damaged)? {
         let api: Api<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
             Api::all(client.clone());
         let name = crd.name_any();

@@ -33,9 +33,9 @@ pub fn observe(mut events: mpsc::UnboundedReceiver<Event>) -> (Observer, mpsc::U
         while let Some(event) = events.recv().await {
             match &event {
                 Event::Progress { instance, applied } => {
-                    note.send_modify(|noted| drop(noted.insert(instance.clone(), *applied)));
+                    note.send_modify(|noted| _ = noted.insert(instance.clone(), *applied));
                 }
-                Event::Disconnected(instance) => note.send_modify(|noted| drop(noted.remove(instance))),
+                Event::Disconnected(instance) => note.send_modify(|noted| _ = noted.remove(instance)),
                 Event::Connected(_) | Event::Nacked { .. } => {}
             }
             if forward.send(event).is_err() {
