@@ -20,6 +20,7 @@ use crate::slots::{Interner, Slot};
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What happens to a request.
+#[derive(Debug)]
 pub(crate) enum Action {
     /// It is sent to a cluster.
     Forward(Box<Forward>),
@@ -30,6 +31,7 @@ pub(crate) enum Action {
 }
 
 /// How a request is forwarded.
+#[derive(Debug)]
 pub(crate) struct Forward {
     /// Where to.
     pub(crate) target: Target,
@@ -54,6 +56,7 @@ pub(crate) struct Forward {
 }
 
 /// Where requests go.
+#[derive(Debug)]
 pub(crate) enum Target {
     /// One cluster.
     Cluster(Arc<Slot>),
@@ -67,6 +70,7 @@ pub(crate) enum Target {
 }
 
 /// One of several clusters.
+#[derive(Debug)]
 pub(crate) struct WeightedCluster {
     /// Which.
     pub(crate) cluster: Arc<Slot>,
@@ -91,6 +95,7 @@ pub(crate) enum HostRewrite {
 }
 
 /// Copies of requests.
+#[derive(Debug)]
 pub(crate) struct Mirror {
     /// Where they go.
     pub(crate) cluster: Arc<Slot>,
@@ -103,6 +108,7 @@ pub(crate) struct Mirror {
 }
 
 /// Where a client is sent.
+#[derive(Debug)]
 pub(crate) struct Redirect {
     /// `https`, `http` or as it was.
     pub(crate) scheme: Option<Box<str>>,

@@ -10,6 +10,7 @@ use crate::routing::matchers::RouteMatcher;
 use crate::slots::Interner;
 
 /// A compiled route.
+#[derive(Debug)]
 pub(crate) struct Route {
     /// Its name, for the access log.
     pub(crate) name: Box<str>,

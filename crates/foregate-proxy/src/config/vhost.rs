@@ -87,6 +87,12 @@ pub(crate) fn compile(
 }
 
 impl VirtualHost {
+    /// A virtual host with a name and nothing else.
+    #[cfg(test)]
+    pub(crate) fn named(name: &str) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
     fn by_hash(&self) -> HashMap<u128, &Arc<Route>> {
         self.hashes.iter().copied().zip(self.routes.all()).collect()
     }

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     fn host(name: &str) -> Arc<VirtualHost> {
-        Arc::new(VirtualHost { name: name.into(), ..VirtualHost::default() })
+        Arc::new(VirtualHost::named(name))
     }
 
     fn found<'a>(domains: &'a Domains, name: &str) -> Option<&'a str> {
