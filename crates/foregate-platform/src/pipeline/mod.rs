@@ -218,7 +218,9 @@ impl Pipeline {
     fn begin(&mut self) {
         self.pools.rebuild(&self.stores.pools, &self.stores.addresses);
         for (_, instance) in self.stores.instances.iter() {
-            if instance.status.as_ref().is_some_and(|status| status.connected || status.ready) {
+            let proxy = self.stores.proxies.get(&Key::from(&instance.spec.proxy));
+            let served = proxy.and_then(|proxy| proxy.status.as_ref()).is_some_and(|status| status.instances.connected > 0);
+            if served || instance.status.as_ref().is_some_and(|status| status.connected || status.ready) {
                 self.presences.recall(&instance.spec.proxy, &instance.spec.node);
             }
         }

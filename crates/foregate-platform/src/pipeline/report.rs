@@ -196,8 +196,14 @@ fn lacking(gateway: &Gateway, claim: &GatewayClaim) -> Option<Unmet> {
 }
 
 /// A write of a status, if it says something else than the present one.
-fn write<K: Resource, S: Serialize + PartialEq>(object: &K, present: Option<&S>, wanted: S, optional: &[&str]) -> Option<Write> {
-    if present == Some(&wanted) {
+fn write<K: Resource, S: Serialize + PartialEq + Default>(
+    object: &K,
+    present: Option<&S>,
+    wanted: S,
+    optional: &[&str],
+) -> Option<Write> {
+    // An absent status says nothing, as an empty one does.
+    if present.map_or_else(|| wanted == S::default(), |present| *present == wanted) {
         return None;
     }
     let uid = object.meta().uid.clone()?;

@@ -18,7 +18,7 @@ async fn one_bad_virtual_host_among_fifty_is_named_and_the_others_serve() {
     world.route(&route("culprit", "web", "refused.example")).await;
     world.until("web", "Programmed", "False NoResources").await;
     let engine = Engine::connect(&world, "web", Some("refused.example")).await;
-    engine.until(|held| held.keys().filter(|name| name.starts_with("VirtualHost")).count() == 49).await;
+    engine.until(|held| held.keys().filter(|name| name.starts_with("VirtualHost http-8080/good")).count() == 49).await;
     let culprit = until(&world.tenant::<GatewayRoute>(), "culprit", |route| said(route).is_some()).await;
     let message = "the engine refused it: http-8080/refused.example isn't to my taste";
     assert_eq!(said(&culprit), Some(message));

@@ -1,5 +1,8 @@
+use foregate_api::address::AddressPool;
+use foregate_api::{GatewayInstance, GatewayProxy, GatewayRoute};
+
 use crate::engine::Engine;
-use crate::world::{World, claim, route};
+use crate::world::{World, claim, route, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_writes_nothing_when_nothing_has_changed() {
@@ -13,7 +16,19 @@ async fn a_restart_writes_nothing_when_nothing_has_changed() {
     world.until("web", "Programmed", "False NoResources").await;
     let engine = Engine::connect(&world, "web", Some("refused.example")).await;
     world.until("web", "Programmed", "True Programmed").await;
-    crate::world::until(&world.tenant::<foregate_api::GatewayRoute>(), "b", |route| route.status.is_some()).await;
+    until(&world.global::<GatewayInstance>(), "tenant-default.web.local", |instance| {
+        instance.status.as_ref().is_some_and(|status| status.ready && status.last_nack.is_some())
+    })
+    .await;
+    until(&world.global::<AddressPool>(), "default", |pool| {
+        pool.status.as_ref().is_some_and(|status| status.used == 2)
+    })
+    .await;
+    until(&world.tenant::<GatewayProxy>(), "web", |proxy| {
+        proxy.status.as_ref().is_some_and(|status| status.instances.ready == 1)
+    })
+    .await;
+    until(&world.tenant::<GatewayRoute>(), "b", |route| route.status.is_some()).await;
     let held = engine.until(|held| held.contains_key("VirtualHost http-8080/a.example")).await;
     world.stop().await;
     let before = world.versions().await;

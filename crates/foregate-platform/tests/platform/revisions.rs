@@ -24,11 +24,12 @@ async fn steps_are_written_down_once_a_second_with_causes_and_old_texts() {
     assert_eq!(second.spec.causes.iter().map(|cause| cause.name.as_str()).collect::<Vec<_>>(), ["a"]);
 
     for generation in 2..6 {
-        let attempt = json!({ "origin": { "generation": generation }, "rules": [{ "requestTimeoutMillis": generation }] });
+        let path = json!({ "type": "Exact", "value": format!("/{generation}") });
+        let attempt = json!({ "origin": { "generation": generation }, "rules": [{ "matches": [{ "path": path }] }] });
         patch_spec(&world.tenant::<GatewayRoute>(), "a", attempt).await;
     }
     let third = until(&world.tenant::<ConfigRevision>(), "web-3", |_| true).await;
-    assert_eq!(third.spec.changes.len(), 1, "five steps in one: {:#?}", third.spec);
+    assert_eq!(third.spec.changes.len(), 1, "four steps in one: {:#?}", third.spec);
     assert_eq!(third.spec.changes[0].name, "http-8080/a.example");
     assert!(third.spec.changes[0].old.as_deref().is_some_and(|old| old.ends_with(" bytes")));
     assert_eq!(third.spec.causes[0].generation, 5);

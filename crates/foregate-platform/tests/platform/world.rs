@@ -7,7 +7,7 @@ use std::time::Duration;
 use foregate_api::address::{Address, AddressPool};
 use foregate_api::claim::{ClaimListener, GatewayClaimSpec, ListenerProtocol};
 use foregate_api::origin::Origin;
-use foregate_api::route::{Attachment, GatewayRouteSpec, RouteHostname, RouteRule};
+use foregate_api::route::{Attachment, GatewayRouteSpec, RouteHostname, RouteMatch, RouteRule};
 use foregate_api::{GatewayClaim, GatewayInstance, GatewayProxy, GatewayRoute};
 use foregate_apiserver::{Server, ServerOptions};
 use foregate_platform::{PlatformError, PlatformOptions};
@@ -210,7 +210,7 @@ pub fn route(name: &str, claim: &str, host: &str) -> GatewayRoute {
     let spec = GatewayRouteSpec {
         origin: origin("HTTPRoute", name),
         attachments: vec![Attachment { claim: claim.into(), listener: "http".into(), hostnames: vec![hostname] }],
-        rules: vec![RouteRule::default()],
+        rules: vec![RouteRule { matches: vec![RouteMatch::default()], ..Default::default() }],
     };
     GatewayRoute::new(name, spec)
 }

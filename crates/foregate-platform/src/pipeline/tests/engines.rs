@@ -1,4 +1,4 @@
-use foregate_api::route::{Attachment, GatewayRouteSpec, RouteHostname, RouteRule};
+use foregate_api::route::{Attachment, GatewayRouteSpec, RouteHostname, RouteMatch, RouteRule};
 use foregate_api::GatewayRoute;
 
 use super::*;
@@ -9,7 +9,7 @@ fn route(name: &str, host: &str) -> GatewayRoute {
     let spec = GatewayRouteSpec {
         origin: origin("HTTPRoute", name, "2026-01-01T00:00:00Z"),
         attachments: vec![Attachment { claim: "web".into(), listener: "http".into(), hostnames: vec![hostname] }],
-        rules: vec![RouteRule::default()],
+        rules: vec![RouteRule { matches: vec![RouteMatch::default()], ..Default::default() }],
     };
     let mut route = GatewayRoute::new(name, spec);
     route.metadata.namespace = Some("tenant-default".into());
@@ -79,7 +79,11 @@ fn a_refused_route_is_held_back_and_told_until_its_next_generation() {
     let good_one = version(&world, "http-8080/bad.example");
     let worse = edited(&route("bad", "bad.example"), |route| {
         route.spec.origin.generation = 2;
-        route.spec.rules.push(RouteRule { request_timeout_millis: Some(7), ..Default::default() });
+        route.spec.rules.push(RouteRule {
+            matches: vec![RouteMatch::default()],
+            request_timeout_millis: Some(7),
+            ..Default::default()
+        });
         route.spec.rules.swap(0, 1);
     });
     world.route(&worse);
