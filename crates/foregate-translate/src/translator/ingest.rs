@@ -69,6 +69,13 @@ impl Translator {
     fn take_backend(&mut self, backend: Arc<GatewayBackend>, work: &mut Work) {
         let key = Key::of(&backend.metadata);
         let owner = backend_owner(&backend);
+        if let Some(known) = self.index.backends.get_mut(&key)
+            && known.tracked.owner == owner
+            && known.tracked.current.spec == backend.spec
+        {
+            known.gone = false;
+            return;
+        }
         work.backends.entry(key.clone()).or_default().push(Arc::new(backend.spec.origin.clone()));
         work.judge(BACKEND, &key);
         self.know(&owner, BACKEND, &key);
@@ -97,6 +104,9 @@ impl Translator {
 
     fn take_slice(&mut self, slice: Arc<GatewayEndpointSlice>, work: &mut Work) {
         let key = Key::of(&slice.metadata);
+        if self.index.slices.get(&key).is_some_and(|known| known.spec == slice.spec) {
+            return;
+        }
         let service = service_of_slice(&key, &slice);
         work.judge(SLICE, &key);
         self.know(&owner_of(&slice.spec.origin), SLICE, &key);
@@ -187,13 +197,14 @@ pub(super) fn owner_of(origin: &Origin) -> Owner {
     Owner { uid: origin.uid.as_str().into(), generation: origin.generation }
 }
 
-/// Services have no generation: a backend's own stands in, so that a quarantine can end.
+/// UID of the user's Service. Services have no generation, and several backends may have one Service: the backend's own
+/// generation and its port stand in, so that a quarantine hits the right one and can end.
 pub(super) fn backend_owner(backend: &GatewayBackend) -> Owner {
-    let mut owner = owner_of(&backend.spec.origin);
-    if owner.generation == 0 {
-        owner.generation = backend.metadata.generation.unwrap_or(0);
+    let generation = backend.metadata.generation.unwrap_or(0);
+    Owner {
+        uid: backend.spec.origin.uid.as_str().into(),
+        generation: generation.saturating_mul(1 << 16).saturating_add(i64::from(backend.spec.port)),
     }
-    owner
 }
 
 pub(super) fn service_of(key: &Key, origin: &Origin) -> Service {

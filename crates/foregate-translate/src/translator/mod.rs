@@ -66,3 +66,12 @@ impl Translator {
         self.problems.get(object).map(|(_, problem)| problem.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Translator;
+
+    /// A platform may keep it behind a lock, or move it to a thread of its own.
+    const fn is_shared<T: Send + Sync>() {}
+    const _: () = is_shared::<Translator>();
+}
