@@ -11,6 +11,9 @@ use foregate_api::address::ProxyRef;
 use foregate_envoy::{Resource, ResourceKind, to_yaml};
 use foregate_translate::{Options, Output, Translator};
 
+/// Cases that show the intermediate representation too.
+const IR: [&str; 4] = ["headers", "listener-tls", "retries", "route"];
+
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
@@ -39,9 +42,16 @@ fn check(name: &str) -> bool {
     let output = translator.apply(inputs);
     let proxy = ProxyRef { namespace: "tenant-a".to_owned(), name: "web".to_owned() };
     let actual = print(&translator.resources(&proxy), &output, name.starts_with("listener"));
-    let path = golden().join(format!("{name}.out.yaml"));
+    let ir = serde_saphyr::to_string(&translator.ir(&proxy).unwrap()).unwrap();
+    let ir_same = !IR.contains(&name) || same(&format!("{name}.ir.yaml"), &ir);
+    same(&format!("{name}.out.yaml"), &actual) && ir_same
+}
+
+/// Whether a golden file has this text.
+fn same(name: &str, actual: &str) -> bool {
+    let path = golden().join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&path, &actual).unwrap();
+        fs::write(&path, actual).unwrap();
     }
     let expected = fs::read_to_string(&path).unwrap_or_default();
     if expected != actual {

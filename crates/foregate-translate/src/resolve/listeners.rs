@@ -147,3 +147,57 @@ fn class_of(listener: &foregate_api::claim::ClaimListener) -> Result<Class, Stri
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn plan(listeners: serde_json::Value, port_offset: u16) -> Plan {
+        let listeners: Vec<ProxyListener> = serde_json::from_value(listeners).unwrap();
+        Plan::new(&Key::new("tenant", "web"), &listeners, port_offset)
+    }
+
+    #[test]
+    fn the_port_offset_is_bound_and_not_named() {
+        let plan = plan(serde_json::json!([{ "claim": "c", "name": "l", "port": 80, "protocol": "HTTP" }]), 8000);
+        let listener = &plan.listeners["http-80"];
+        assert_eq!((listener.port, listener.bound), (80, 8080));
+        assert_eq!(plan.claims["c"]["l"].port, 8080, "what redirects name is what clients use");
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_said() {
+        let table = [
+            (serde_json::json!({ "port": 65535, "protocol": "HTTP" }), "above 65535"),
+            (serde_json::json!({ "port": 1, "protocol": "UDP" }), "aren't served yet"),
+            (serde_json::json!({ "port": 1, "protocol": "HTTPS" }), "needs a certificate"),
+            (
+                serde_json::json!({ "port": 1, "protocol": "HTTPS", "tls": { "mode": "Terminate" } }),
+                "needs a certificate",
+            ),
+            (serde_json::json!({ "port": 1, "protocol": "HTTPS", "tls": { "mode": "Passthrough" } }), "Terminate"),
+        ];
+        for (mut listener, expected) in table {
+            listener["claim"] = "c".into();
+            listener["name"] = "l".into();
+            let plan = plan(serde_json::json!([listener]), 1);
+            assert!(plan.listeners.is_empty() && plan.claims.is_empty());
+            assert!(plan.problems[0].starts_with("listener l of claim c: "), "{:?}", plan.problems);
+            assert!(plan.problems[0].contains(expected), "{:?}", plan.problems);
+        }
+    }
+
+    #[test]
+    fn claims_with_one_host_name_share_a_chain() {
+        let listener = |claim: &str, secret: &str| {
+            serde_json::json!({ "claim": claim, "name": "l", "port": 443, "protocol": "HTTPS", "hostname": "a.com",
+                                "tls": { "mode": "Terminate", "certificates": [secret] } })
+        };
+        let plan = plan(serde_json::json!([listener("c", "one"), listener("d", "two")]), 0);
+        let chains = &plan.listeners["https-443"].chains;
+        assert_eq!(chains.len(), 1);
+        assert_eq!(chains[0].secrets.len(), 2);
+        assert_eq!(plan.claims["c"], plan.claims["d"]);
+    }
+}
