@@ -12,7 +12,7 @@ pub(super) enum Origin {
 }
 
 /// Merges two orders: items of `new` in its order; items that only `old` has stay in front of the
-/// item that followed them.
+/// item that followed them, and of what is new.
 pub(super) fn interleave<K: Eq + Hash>(old: &[K], new: &[K]) -> Vec<Origin> {
     let wanted: HashSet<&K> = new.iter().collect();
     let mut places: HashMap<&K, usize> = HashMap::with_capacity(old.len());
@@ -33,7 +33,13 @@ pub(super) fn interleave<K: Eq + Hash>(old: &[K], new: &[K]) -> Vec<Origin> {
                 next = next.max(place + 1);
                 out.push(Origin::Both(place, index));
             }
-            None => out.push(Origin::New(index)),
+            None => {
+                while next < old.len() && !wanted.contains(&old[next]) {
+                    out.push(Origin::Old(next));
+                    next += 1;
+                }
+                out.push(Origin::New(index));
+            }
         }
     }
     out.extend((next..old.len()).filter(|index| !wanted.contains(&old[*index])).map(Origin::Old));

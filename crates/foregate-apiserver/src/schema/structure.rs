@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::error::{FieldError, FieldErrorKind};
+use super::format::Format;
 use super::path::Path;
 use super::tree::{Bound, Checks, Kind, ListType, Node, NodeId, Schema};
 
@@ -28,7 +29,8 @@ impl Structure<'_> {
         }
         if let Some(expected) = mismatch(node.kind, value) {
             let detail = format!("{path} in body must be of type {expected}: \"{}\"", type_name(value));
-            self.errors.push(FieldError::new(FieldErrorKind::TypeInvalid, path, value, detail));
+            // Only the type is shown, as upstream: the value may be a secret in the wrong field.
+            self.errors.push(FieldError::new(FieldErrorKind::TypeInvalid, path, &type_name(value).into(), detail));
             return;
         }
         match value {
@@ -103,8 +105,12 @@ impl Structure<'_> {
             self.push(FieldErrorKind::NotSupported, path, value, format!("supported values: {}", list.join(", ")));
         }
         if let Some(format) = checks.format
+            && !(format == Format::Byte && self.schema.builtin) // Their own checks say it better.
             && !format.accepts(value)
         {
+            // Bytes are what secrets are made of.
+            let hidden = Value::from("<hidden>");
+            let value = if format == Format::Byte { &hidden } else { value };
             let detail = format!("{path} in body must be of type {}: {value}", format.name());
             self.push(FieldErrorKind::Invalid, path, value, detail);
         }
