@@ -16,7 +16,7 @@ fn curl_urls(foregate: &mut Foregate) -> Vec<(SocketAddr, String)> {
     let output = foregate.output();
     let urls = output.lines().filter(|line| line.contains("curl ")).filter_map(|line| line.split("http://").nth(1));
     urls.map(|url| {
-        let (authority, path) = url.trim().trim_end_matches('\'').split_once('/').unwrap();
+        let (authority, path) = url.split_whitespace().next().unwrap().split_once('/').unwrap();
         (authority.parse().unwrap(), format!("/{path}"))
     })
     .collect()

@@ -20,14 +20,16 @@ pub fn print(api: std::net::SocketAddr, kubeconfig: &Path, demo: Option<(IpAddr,
         anstream::println!("  gateway     http://{at}  {dim}(default/demo){dim:#}");
         anstream::println!();
         anstream::println!("  {heading}Send requests{heading:#}");
-        for (line, says) in [
+        let lines = [
             (format!("curl http://{at}/"), "the blue backend"),
             (format!("curl http://{at}/green/tea"), "the green one, without the prefix"),
             (format!("curl http://{at}/canary"), "blue three times of four"),
             (format!("curl -H 'x-colour: green' http://{at}/"), "green, chosen by a header"),
             (format!("curl -i http://{at}/old"), "a redirect"),
-        ] {
-            anstream::println!("    {line}  {dim}# {says}{dim:#}");
+        ];
+        let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or_default();
+        for (line, says) in lines {
+            anstream::println!("    {line:<width$}  {dim}# {says}{dim:#}");
         }
     }
     anstream::println!();
