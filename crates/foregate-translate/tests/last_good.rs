@@ -258,6 +258,19 @@ fn a_refused_template_falls_back_to_the_one_before() {
 }
 
 #[test]
+fn a_refused_listener_without_a_past_does_not_stop_routes() {
+    let mut translator = gateway();
+    let output = translator.apply([quarantine("uid-proxy-0", 1)]);
+    assert!(output.deltas.is_empty());
+    assert_eq!(reports(&output), ["GatewayProxy tenant-a/proxy-0@1: Some(\"the engine refused it: no\")"]);
+    translator.apply([route(0, "/one", "backend-0", 1)]);
+    assert_eq!(served(&translator), ["/one backend-0"]);
+    // Another listener of the same template, too.
+    translator.apply([support::input(world::proxy(0, 5, 1)), support::input(world::secret(0))]);
+    assert!(body(&translator, ResourceKind::Listener, "https-8443").is_some());
+}
+
+#[test]
 fn a_patch_that_fails_leaves_what_was_there() {
     let patched = |patch: &str, generation: i64| {
         let mut manifest = world::proxy(0, 1, generation);

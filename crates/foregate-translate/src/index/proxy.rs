@@ -84,6 +84,12 @@ impl Proxy {
             || !self.patch_problems.is_empty()
     }
 
+    /// Whether its templates have a part in virtual hosts, and so in their refusal.
+    pub(crate) fn patches(&self) -> bool {
+        let envoy = &self.templates.current.spec.envoy;
+        envoy.virtual_host_patch.is_some() || envoy.route_patch.is_some()
+    }
+
     pub(crate) fn owner(&self) -> Owner {
         self.templates.owner.clone()
     }
@@ -163,8 +169,8 @@ impl VirtualHost {
         self.needs.keys().map(|name| ResourceId::new(ResourceKind::Cluster, name.clone())).collect()
     }
 
-    /// Whose it is: every route's in it.
-    pub(crate) fn owners(&self) -> Arc<[Owner]> {
-        self.placed.values().map(|placed| placed.entry.owner.clone()).collect()
+    /// Whose it is: every route's in it, and the gateway's if its template has a part in it.
+    pub(crate) fn owners(&self, gateway: Option<Owner>) -> Arc<[Owner]> {
+        self.placed.values().map(|placed| placed.entry.owner.clone()).chain(gateway).collect()
     }
 }

@@ -41,6 +41,13 @@ impl<T> Tracked<T> {
         self.quarantine.is_none().then_some(&self.current).into_iter().chain(&self.previous)
     }
 
+    /// The same; but where nothing else is there, the current form stays in force though an engine refused something
+    /// that was made with it: a port that couldn't be bound doesn't stop a gateway's routes.
+    pub(crate) fn candidates_or_current(&self) -> impl Iterator<Item = &Arc<T>> {
+        let last = (self.quarantine.is_some() && self.previous.is_none()).then_some(&self.current);
+        self.candidates().chain(last)
+    }
+
     /// Puts the current form into quarantine. False: it isn't that generation, or it is there already.
     pub(crate) fn refuse(&mut self, generation: i64, message: &str) -> bool {
         let news = self.owner.generation == generation && self.quarantine.is_none();

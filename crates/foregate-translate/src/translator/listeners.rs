@@ -76,7 +76,7 @@ fn render(proxy: &mut Proxy, key: &Key, listener: &ir::Listener, work: &mut Work
     }
     let mut problem = None;
     let mut made = None;
-    for templates in proxy.templates.candidates() {
+    for templates in proxy.templates.candidates_or_current() {
         match render_with(templates, &data, &name) {
             Ok(rendered) => {
                 made = Some(rendered);

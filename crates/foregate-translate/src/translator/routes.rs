@@ -153,7 +153,7 @@ impl Translator {
     ) -> Result<Vec<envoy_route::Compiled>, Problem> {
         let Some(proxy) = self.index.proxies.get(proxy_key) else { return envoy_route::compile(entry, None) };
         let mut failed = None;
-        for templates in proxy.templates.candidates() {
+        for templates in proxy.templates.candidates_or_current() {
             let Ok(parsed) = &templates.parsed else { continue };
             let patch = parsed.route_patch.as_ref().map(|template| patch::RoutePatch {
                 template,

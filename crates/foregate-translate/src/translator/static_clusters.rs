@@ -57,7 +57,7 @@ type Made = BTreeMap<Arc<str>, (Arc<str>, Bytes)>;
 
 fn render(proxy: &Proxy, data: &Value) -> (Option<Made>, Option<String>) {
     let mut problem = None;
-    for templates in proxy.templates.candidates() {
+    for templates in proxy.templates.candidates_or_current() {
         match render_with(templates, data) {
             Ok(made) => return (Some(made), problem),
             Err(reason) => problem = problem.or(Some(reason.to_string())),

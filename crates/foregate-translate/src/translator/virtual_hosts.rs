@@ -27,8 +27,9 @@ impl Translator {
             let place: Place = (key, name);
             match tail(proxy, host, &place, &head, work) {
                 Ok(tail) => {
+                    let gateway = proxy.patches().then(|| proxy.owner());
                     let body = virtual_host::concatenate(&head, host.routes(), &tail);
-                    work.publish(&place.0, Self::encoded(id, &body, host.needs(), host.owners()));
+                    work.publish(&place.0, Self::encoded(id, &body, host.needs(), host.owners(gateway)));
                 }
                 // What was published stays; the gateway's report says why.
                 Err(_) => continue,
@@ -53,7 +54,7 @@ impl Translator {
 /// What the gateway's patch adds; an older one's where the present one fails.
 fn tail(proxy: &Proxy, host: &VirtualHost, place: &Place, head: &[u8], work: &mut Work) -> Result<Bytes, Problem> {
     let mut failed = None;
-    for templates in proxy.templates.candidates() {
+    for templates in proxy.templates.candidates_or_current() {
         let Ok(parsed) = &templates.parsed else { continue };
         let tail = match &parsed.virtual_host_patch {
             None => Ok(Bytes::new()),
