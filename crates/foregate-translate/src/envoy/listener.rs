@@ -24,7 +24,8 @@ pub(crate) fn from_text(name: &str, text: &str) -> Result<Bytes, Problem> {
             format!("as rendered for {name}: name is {:?}; it must be {{{{ .listener.name }}}}", listener.name);
         return Err(Problem::template(FIELD, reason));
     }
-    let body = listener.encode_to_vec();
+    let mut body = listener.encode_to_vec();
+    foregate_envoy::canonical::sort(TYPE, &mut body);
     check(TYPE, &body, FIELD)?;
     Ok(body.into())
 }

@@ -1,7 +1,6 @@
 //! An operator's patches: YAML that is merged into virtual hosts and routes.
 
 use foregate_template::Template;
-use prost::Message;
 use serde_json::{Value, json};
 
 use super::{route, virtual_host};
@@ -68,7 +67,7 @@ fn encode(template: &Template, data: &Value, type_name: &str, field: &str) -> Re
         return Ok(Vec::new());
     }
     match foregate_envoy::from_yaml(type_name, &text) {
-        Ok(message) => Ok(message.encode_to_vec()),
+        Ok(message) => Ok(foregate_envoy::canonical::encode(&message)),
         Err(diagnostics) => {
             let all = diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             Err(Problem::template(field, format!("as rendered: {all}")))

@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use foregate_envoy::{Resource, ResourceId, ResourceKind};
+use foregate_envoy::{ResourceId, ResourceKind};
 use serde_json::{Value, json};
 
 use super::Translator;
 use super::ingest::PROXY;
-use super::secrets::version_of;
 use super::work::Work;
 use crate::envoy;
 use crate::index::{Proxy, Rendered};
 use crate::ir;
 use crate::resolve::hostname::ANY;
 use crate::resolve::listeners::{Class, PlannedListener};
+use crate::template::Templates;
 use crate::{Key, Problem};
 
 impl Translator {
@@ -85,19 +85,19 @@ fn render(proxy: &mut Proxy, key: &Key, listener: &ir::Listener, work: &mut Work
             Err(reason) => problem = problem.or(Some(reason.to_string())),
         }
     }
-    if let Some((version, body)) = made {
+    if let Some(body) = made {
         let secrets: BTreeSet<&String> = listener.filter_chains.iter().flat_map(|chain| &chain.secrets).collect();
         let needs: Arc<[ResourceId]> =
             secrets.into_iter().map(|name| ResourceId::new(ResourceKind::Secret, name.as_str())).collect();
         let id = ResourceId::new(ResourceKind::Listener, name.clone());
-        work.publish(key, Resource { id, version, body, needs, owners: [proxy.owner()].into() });
+        work.publish(key, Translator::encoded(id, &body, needs, [proxy.owner()]));
     } else if problem.is_none() {
         problem = Some("there is no template that can be used".to_owned());
     }
     proxy.listeners.insert(name, Rendered { data, problem, stale: false });
 }
 
-fn render_with(templates: &crate::template::Templates, data: &Value, name: &str) -> Result<(Arc<str>, Bytes), Problem> {
+fn render_with(templates: &Templates, data: &Value, name: &str) -> Result<Bytes, Problem> {
     let parsed = templates.parsed.as_ref().map_err(Clone::clone)?;
     let mut data = data.clone();
     data["values"] = parsed.values.clone();
@@ -105,9 +105,7 @@ fn render_with(templates: &crate::template::Templates, data: &Value, name: &str)
         .listener
         .render(&data)
         .map_err(|error| Problem::template("spec.template.envoy.listener", format!("rendering {name}: {error}")))?;
-    let body = envoy::listener_from_text(name, &text)?;
-    // The order of maps in the encoded message isn't fixed, that of the text is.
-    Ok((version_of(text.as_bytes()), body))
+    envoy::listener_from_text(name, &text)
 }
 
 /// What a template sees of a listener: the intermediate representation, and messages that it would have to spell out.

@@ -64,7 +64,7 @@ impl Translator {
 }
 
 /// Content hash.
-pub(super) fn version_of(content: &[u8]) -> std::sync::Arc<str> {
+fn version_of(content: &[u8]) -> std::sync::Arc<str> {
     format!("{:016x}", xxhash_rust::xxh3::xxh3_64(content)).into()
 }
 

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use foregate_envoy::pb::envoy::config::cluster::v3::Cluster;
-use foregate_envoy::{Resource, ResourceId, ResourceKind};
+use foregate_envoy::{ResourceId, ResourceKind};
 use prost::Message;
 use serde_json::{Value, json};
 
 use super::Translator;
-use super::secrets::version_of;
 use super::work::Work;
 use crate::Problem;
 use crate::envoy::{check, cluster};
@@ -38,10 +37,9 @@ impl Translator {
                     for name in old.into_iter().filter(|name| !names.contains(name)) {
                         work.retract(&key, ResourceId::new(ResourceKind::Cluster, name));
                     }
-                    for (name, (version, body)) in made {
+                    for (name, body) in made {
                         let id = ResourceId::new(ResourceKind::Cluster, name);
-                        let owners = [proxy.owner()].into();
-                        work.publish(&key, Resource { id, version, body, needs: [].into(), owners });
+                        work.publish(&key, Self::encoded(id, &body, [], [proxy.owner()]));
                     }
                     names
                 }
@@ -53,7 +51,7 @@ impl Translator {
     }
 }
 
-type Made = BTreeMap<Arc<str>, (Arc<str>, Bytes)>;
+type Made = BTreeMap<Arc<str>, Bytes>;
 
 fn render(proxy: &Proxy, data: &Value) -> (Option<Made>, Option<String>) {
     let mut problem = None;
@@ -79,14 +77,14 @@ fn render_with(templates: &Templates, data: &Value) -> Result<Made, Problem> {
         .map_err(|error| Problem::template(FIELD, format!("as rendered: not a list of clusters: {error}")))?;
     let mut made = Made::new();
     for (index, item) in list.iter().enumerate() {
-        let text = item.to_string();
-        let message: Cluster = foregate_envoy::decode_yaml(cluster::TYPE, &text).map_err(|diagnostics| {
+        let message: Cluster = foregate_envoy::decode_json(cluster::TYPE, item).map_err(|diagnostics| {
             let all = diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             Problem::template(FIELD, format!("as rendered, item {index}: {all}"))
         })?;
-        let body = Bytes::from(message.encode_to_vec());
+        let mut body = message.encode_to_vec();
+        foregate_envoy::canonical::sort(cluster::TYPE, &mut body);
         check(cluster::TYPE, &body, FIELD).map_err(Problem::into_template)?;
-        made.insert(message.name.as_str().into(), (version_of(text.as_bytes()), body));
+        made.insert(message.name.as_str().into(), body.into());
     }
     Ok(made)
 }
