@@ -8,8 +8,9 @@ use std::ops::Range;
 
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, ReflectMessage as _};
+use smallvec::SmallVec;
 
-use crate::plan::{self, Plan, Scalar, Shape, Special};
+use crate::plan::{self, Field, Plan, Shape, Special};
 use crate::validate::any_parts;
 use crate::wire::{Malformed, Raw, Reader};
 
@@ -43,34 +44,25 @@ fn sort_message(plan: &'static Plan, body: &mut [u8], depth: usize) -> Result<()
         return body.get_mut(range).map_or(Ok(()), |inner| sort_message(plan, inner, depth + 1));
     }
     // Sorting must not begin while the reader borrows the bytes.
-    let mut fields: Vec<Part> = Vec::with_capacity(plan.fields.len().min(16));
-    let mut nested: Vec<(usize, Range<usize>)> = Vec::new();
-    let mut choices: Vec<(usize, u32)> = Vec::new();
+    let mut parts: SmallVec<[Part; 16]> = SmallVec::new();
+    let mut nested: SmallVec<[(&'static Plan, Range<usize>); 8]> = SmallVec::new();
     let mut reader = Reader::new(body);
     while let Some((number, raw, whole)) = reader.field()? {
-        let mut map = false;
-        let at = plan.field(number);
-        choices.extend(at.and_then(|at| plan.fields[at].choice).map(|choice| (choice, number)));
-        if let (Some(at), Raw::Bytes(bytes)) = (at, raw) {
+        let field = plan.field(number).map(|at| &plan.fields[at]);
+        let map = field.is_some_and(|field| field.shape == Shape::Map);
+        if let (Some(plan), Raw::Bytes(bytes)) = (field.and_then(Field::message), raw) {
             let inner = whole.end - bytes.len()..whole.end;
-            let field = &plan.fields[at];
-            map = field.shape == Shape::Map;
-            if field.scalar == Scalar::Message {
-                let value = if map { map_value(bytes)?.map(|range| shift(range, inner.start)) } else { Some(inner) };
-                nested.extend(value.map(|range| (at, range)));
-            }
+            let value = if map { map_value(bytes)?.map(|range| shift(range, inner.start)) } else { Some(inner) };
+            nested.extend(value.map(|range| (plan, range)));
         }
-        fields.push(Part { number, map, whole });
+        parts.push(Part { number, map, whole });
     }
-    for (at, range) in nested {
-        if let (Some(plan), Some(inner)) = (plan.fields[at].message(), body.get_mut(range)) {
+    for (plan, range) in nested {
+        if let Some(inner) = body.get_mut(range) {
             sort_message(plan, inner, depth + 1)?;
         }
     }
-    // Of several members of a oneof the last one holds, so that their order has a meaning. Encoders write only one.
-    choices.sort_unstable();
-    let conflict = choices.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1 != pair[1].1);
-    if conflict { Ok(()) } else { sort_parts(body, &fields) }
+    sort_parts(plan, body, &parts)
 }
 
 /// One field as it is written.
@@ -81,9 +73,9 @@ struct Part {
 }
 
 /// Brings a message's fields into order; items of a list keep theirs.
-fn sort_parts(body: &mut [u8], parts: &[Part]) -> Result<(), Malformed> {
+fn sort_parts(plan: &Plan, body: &mut [u8], parts: &[Part]) -> Result<(), Malformed> {
     let maps = parts.windows(2).any(|pair| pair[0].map && pair[0].number == pair[1].number);
-    if !maps && parts.is_sorted_by_key(|part| part.number) {
+    if (!maps && parts.is_sorted_by_key(|part| part.number)) || has_conflict(plan, parts) {
         return Ok(());
     }
     let mut keyed: Vec<(u32, Vec<u8>, &Range<usize>)> = Vec::with_capacity(parts.len());
@@ -101,6 +93,15 @@ fn sort_parts(body: &mut [u8], parts: &[Part]) -> Result<(), Malformed> {
         body.copy_from_slice(&sorted);
     }
     Ok(())
+}
+
+/// Whether several members of a oneof are there: the last one holds, so that their order has a meaning. Encoders write
+/// only one.
+fn has_conflict(plan: &Plan, parts: &[Part]) -> bool {
+    let choice = |part: &Part| Some((plan.fields[plan.field(part.number)?].choice?, part.number));
+    let mut choices: SmallVec<[(usize, u32); 8]> = parts.iter().filter_map(choice).collect();
+    choices.sort_unstable();
+    choices.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1 != pair[1].1)
 }
 
 /// The key of an encoded map field, as bytes that sort.

@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) special: Special,
     /// By number.
     pub(crate) fields: Vec<Field>,
+    /// Indices of the fields whose absence may break a rule.
+    pub(crate) checked_when_absent: Vec<usize>,
     /// The oneofs of which a member is required.
     pub(crate) required: Vec<Required>,
     /// Rules of this message are switched off (`validate.disabled`, `validate.ignored`).
@@ -123,6 +125,14 @@ impl Field {
         Some(self.plan.get_or_init(|| of(desc)))
     }
 
+    fn checked_when_absent(&self) -> bool {
+        let Some(rules) = &self.rules else { return false };
+        match self.shape {
+            Shape::Single => self.choice.is_none() && (rules.required.is_some() || !self.presence),
+            Shape::List | Shape::Map => true,
+        }
+    }
+
     /// How elements are written when a list is packed.
     pub(crate) fn element(&self) -> Option<Element> {
         match self.scalar {
@@ -180,7 +190,9 @@ fn compile_message(desc: &MessageDescriptor) -> Plan {
         "xds.type.v3.TypedStruct" | "udpa.type.v1.TypedStruct" => Special::TypedStruct,
         _ => Special::No,
     };
+    let checked_when_absent = (0..fields.len()).filter(|at| fields[*at].checked_when_absent()).collect();
     Plan {
+        checked_when_absent,
         name: desc.full_name().to_owned(),
         special,
         fields,

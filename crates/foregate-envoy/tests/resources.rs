@@ -69,6 +69,23 @@ fn what_people_see_holds_no_secret() {
     assert!(to_json(ResourceKind::Secret, &[0xff]).is_err());
 }
 
+/// Whatever is read can be decoded again, however deep; and what can't be decoded isn't read.
+#[test]
+fn depth_is_that_of_decoders() {
+    let type_name = "envoy.config.core.v3.Metadata";
+    for depth in 1..60 {
+        let lists = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        let maps = format!("{}1{}", "{a: ".repeat(depth), "}".repeat(depth));
+        for value in [lists, maps] {
+            let text = format!("filter_metadata: {{x: {{a: {value}}}}}");
+            match from_yaml(type_name, &text) {
+                Ok(message) => assert!(foregate_envoy::decode(type_name, &message.encode_to_vec()).is_ok(), "{text}"),
+                Err(errors) => assert!(errors[0].message.contains("too deeply") && depth > 25, "{depth} {errors:?}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn hostile_yaml_is_refused_soon() {
     let listener = "envoy.config.listener.v3.Listener";

@@ -24,18 +24,24 @@ impl Mapper {
             self.report(node, message);
             return None;
         };
-        let body = if desc.full_name() == "google.protobuf.Any" || well_known::is_special(desc.full_name()) {
-            self.any_value(&desc, node, entries)?
-        } else {
-            match desc.full_name() {
-                "xds.type.v3.TypedStruct" | "udpa.type.v1.TypedStruct" => self.typed_struct(node),
-                _ => {}
-            }
-            self.plain_message(&desc, node, Some("@type"))?
-        };
+        // What is inside is decoded by itself.
+        let levels = std::mem::take(&mut self.levels);
+        let body = self.any_body(&desc, node, entries);
+        self.levels = levels;
+        let body = body?;
         message.set_field_by_name("type_url", Value::String(url));
         message.set_field_by_name("value", Value::Bytes(Bytes::from(encode(&body))));
         Some(message)
+    }
+
+    fn any_body(&mut self, desc: &MessageDescriptor, node: &Node, entries: &[Entry]) -> Option<DynamicMessage> {
+        if desc.full_name() == "google.protobuf.Any" || well_known::is_special(desc.full_name()) {
+            return self.any_value(desc, node, entries);
+        }
+        if let "xds.type.v3.TypedStruct" | "udpa.type.v1.TypedStruct" = desc.full_name() {
+            self.typed_struct(node);
+        }
+        self.plain_message(desc, node, Some("@type"))
     }
 
     fn any_value(&mut self, desc: &MessageDescriptor, node: &Node, entries: &[Entry]) -> Option<DynamicMessage> {

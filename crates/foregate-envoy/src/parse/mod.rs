@@ -15,6 +15,8 @@ pub(crate) use well_known::is_special;
 
 /// Mistakes after which looking for more is no help.
 const MAX_DIAGNOSTICS: usize = 100;
+/// Messages inside messages, map entries counted: decoders stop at 100.
+const MAX_LEVELS: usize = 95;
 
 /// A YAML or JSON text as a message of that type (a full name or a type URL).
 ///
@@ -122,9 +124,24 @@ pub(crate) fn from_node(desc: &MessageDescriptor, node: &Node) -> Result<Dynamic
 struct Mapper {
     path: Path,
     diagnostics: Vec<Diagnostic>,
+    /// How many messages are open since the last Any.
+    levels: usize,
 }
 
 impl Mapper {
+    /// Runs `map` so many messages deeper, unless that is too deep.
+    fn deeper<T>(&mut self, levels: usize, node: &Node, map: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        self.levels += levels;
+        let mapped = if self.levels > MAX_LEVELS {
+            self.report(node, "messages are nested too deeply: decoders refuse more than 100 levels".to_owned());
+            None
+        } else {
+            map(self)
+        };
+        self.levels -= levels;
+        mapped
+    }
+
     fn report(&mut self, node: &Node, message: String) {
         self.report_at(node.line, node.column, message);
     }
@@ -140,6 +157,10 @@ impl Mapper {
     }
 
     fn message(&mut self, desc: &MessageDescriptor, node: &Node) -> Option<DynamicMessage> {
+        self.deeper(1, node, |mapper| mapper.message_of(desc, node))
+    }
+
+    fn message_of(&mut self, desc: &MessageDescriptor, node: &Node) -> Option<DynamicMessage> {
         match desc.full_name() {
             "google.protobuf.Any" => self.any(desc, node),
             name if is_special(name) => self.well_known(desc, node),
@@ -222,7 +243,7 @@ impl Mapper {
 
     fn field(&mut self, field: &FieldDescriptor, node: &Node) -> Option<Value> {
         if field.is_map() {
-            self.map(field, node)
+            self.deeper(1, node, |mapper| mapper.map(field, node))
         } else if field.is_list() {
             self.list(field, node)
         } else {

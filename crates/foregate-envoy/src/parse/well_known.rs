@@ -109,7 +109,8 @@ impl Mapper {
         for entry in entries {
             let mark = self.path.mark();
             self.path.key(&entry.key);
-            if let Some(value) = self.value(&value, &entry.value) {
+            // The entry of the map, and the value.
+            if let Some(value) = self.deeper(2, &entry.value, |mapper| mapper.value(&value, &entry.value)) {
                 fields.insert(MapKey::String(entry.key.clone()), Value::Message(value));
             }
             self.path.cut(mark);
@@ -125,7 +126,8 @@ impl Mapper {
             return None;
         };
         let value = desc.parent_pool().get_message_by_name("google.protobuf.Value")?;
-        let values = items.iter().filter_map(|item| self.value(&value, item)).map(Value::Message).collect();
+        let values = items.iter().filter_map(|item| self.deeper(1, item, |mapper| mapper.value(&value, item)));
+        let values = values.map(Value::Message).collect();
         let mut message = DynamicMessage::new(desc.clone());
         message.set_field_by_name("values", Value::List(values));
         Some(message)
@@ -146,11 +148,11 @@ impl Mapper {
             NodeValue::String(text) => ("string_value", Value::String(text.clone())),
             NodeValue::List(_) => {
                 let list = pool.get_message_by_name("google.protobuf.ListValue")?;
-                ("list_value", Value::Message(self.list_value(&list, node)?))
+                ("list_value", Value::Message(self.deeper(1, node, |mapper| mapper.list_value(&list, node))?))
             }
             NodeValue::Map(_) => {
                 let map = pool.get_message_by_name("google.protobuf.Struct")?;
-                ("struct_value", Value::Message(self.structure(&map, node)?))
+                ("struct_value", Value::Message(self.deeper(1, node, |mapper| mapper.structure(&map, node))?))
             }
         };
         let mut message = DynamicMessage::new(desc.clone());

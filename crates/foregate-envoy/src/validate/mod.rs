@@ -12,6 +12,8 @@ mod values;
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use crate::parse::from_node;
 use crate::path::Path;
 use crate::plan::{self, Field, Plan, Scalar, Shape, Special};
@@ -96,34 +98,43 @@ impl Checker {
             return;
         }
         self.depth += 1;
+        let (mark, hidden) = (self.path.mark(), self.hidden);
         let read = match plan.special {
             Special::Any => self.any(body),
             Special::TypedStruct => self.fields(plan, body).and_then(|()| self.typed_struct(body)),
             Special::No => self.fields(plan, body),
         };
         self.depth -= 1;
+        // What failed may have left them where it was.
+        self.path.cut(mark);
+        self.hidden = hidden;
         if read.is_err() {
             self.report("decode", format!("the bytes are not a message of type {}", plan.name));
         }
     }
 
     fn fields(&mut self, plan: &'static Plan, body: &[u8]) -> Result<(), Malformed> {
-        let mut seen = vec![Seen::default(); plan.fields.len()];
+        let mut present = Present::default();
         let mut reader = Reader::new(body);
         while let Some((number, raw, _)) = reader.field()? {
             let Some(at) = plan.field(number) else { continue };
             let field = &plan.fields[at];
             if let Some(choice) = field.choice {
-                drop_other_choices(plan, choice, at, &mut seen);
+                present.retain(|(other, _)| *other == at || plan.fields[*other].choice != Some(choice));
             }
-            let seen = &mut seen[at];
+            let seen = seen_of(&mut present, at);
             match field.shape {
                 Shape::Single => single(field, seen, raw),
                 Shape::List => self.list_items(field, seen, raw)?,
                 Shape::Map => self.map_entry(field, seen, raw)?,
             }
         }
-        for (field, seen) in plan.fields.iter().zip(&seen) {
+        for at in &plan.checked_when_absent {
+            seen_of(&mut present, *at);
+        }
+        present.sort_by_key(|(at, _)| *at);
+        for (at, seen) in &present {
+            let field = &plan.fields[*at];
             let mark = self.path.mark();
             self.path.field(&field.name);
             let hidden = self.hidden;
@@ -140,7 +151,7 @@ impl Checker {
             self.report("unsupported", format!("{} has a rule that can't be checked: {rule}", plan.name));
         }
         for required in &plan.required {
-            if required.members.iter().all(|at| seen.get(*at).is_none_or(|seen| seen.count == 0)) {
+            if !present.iter().any(|(at, seen)| seen.count > 0 && required.members.contains(at)) {
                 let mut names: Vec<&str> =
                     required.members.iter().filter_map(|at| plan.fields.get(*at)).map(|f| f.name.as_str()).collect();
                 names.sort_unstable();
@@ -356,13 +367,15 @@ impl Checker {
     }
 }
 
-/// Setting one member of a oneof unsets the others.
-fn drop_other_choices(plan: &Plan, choice: usize, at: usize, seen: &mut [Seen<'_>]) {
-    for (other, (field, seen)) in plan.fields.iter().zip(seen.iter_mut()).enumerate() {
-        if other != at && field.choice == Some(choice) && seen.count > 0 {
-            *seen = Seen::default();
-        }
-    }
+/// The fields that a message has, by index; few, so that a search is faster than a table.
+type Present<'a> = SmallVec<[(usize, Seen<'a>); 8]>;
+
+fn seen_of<'p, 'a>(present: &'p mut Present<'a>, at: usize) -> &'p mut Seen<'a> {
+    let place = present.iter().position(|(other, _)| *other == at).unwrap_or_else(|| {
+        present.push((at, Seen::default()));
+        present.len() - 1
+    });
+    &mut present[place].1
 }
 
 /// Takes a singular value: the last one wins, but messages merge.
