@@ -28,6 +28,8 @@ const QUEUE: usize = 8;
 /// How often an idle connection is asked whether it lives, and how long it has to answer.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long connections have to end at shutdown.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Why a server doesn't serve.
 #[derive(Debug, thiserror::Error)]
@@ -61,21 +63,30 @@ pub async fn serve_unix(
     let listen = |source| ServeError::Listen { path: path.to_owned(), source };
     let (socket, listener) = Socket::bind(path).await.map_err(listen)?;
     let max_request_bytes = cache.options().max_request_bytes;
-    // Not a child token: streams end as well when the future is dropped.
+    // Streams end with the shutdown, and when this future is dropped.
     let stop = shutdown.child_token();
     let _stop_streams = stop.clone().drop_guard();
     let ads = Ads { cache, identity, stop };
     let service = AggregatedDiscoveryServiceServer::new(ads).max_decoding_message_size(max_request_bytes);
-    let served = tonic::transport::Server::builder()
+    let serving = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         .add_service(service)
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown.cancelled())
-        .await;
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown.cancelled());
+    let served = tokio::select! {
+        served = serving => served,
+        () = overdue(&shutdown) => Ok(()),
+    };
     drop(socket);
     served.map_err(|source| ServeError::Serve { path: path.to_owned(), source })
+}
+
+/// Connections had time to end after the shutdown. One whose client doesn't read would never.
+async fn overdue(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(GRACE).await;
 }
 
 struct Ads {
@@ -89,13 +100,7 @@ type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Ads {
     fn start<P: Protocol>(&self, requests: Streaming<P::Request>) -> Responses<P::Response> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(session::run::<P>(
-            self.cache.clone(),
-            self.identity.clone(),
-            requests,
-            sender,
-            self.stop.clone(),
-        ));
+        tokio::spawn(session::run::<P>(self.cache.clone(), self.identity.clone(), requests, sender, self.stop.clone()));
         Box::pin(ReceiverStream::new(receiver))
     }
 }

@@ -103,8 +103,7 @@ impl Protocol for StateOfTheWorld {
 
     fn response(response: Response, version: u64) -> Self::Response {
         let type_url = response.kind.type_url();
-        let resource =
-            |sent: crate::stream::Sent| Any { type_url: type_url.to_owned(), value: sent.body.into() };
+        let resource = |sent: crate::stream::Sent| Any { type_url: type_url.to_owned(), value: sent.body.into() };
         DiscoveryResponse {
             // A refused response must not look like the one before: the nonce makes each version differ.
             version_info: format!("{version}.{}", response.nonce),

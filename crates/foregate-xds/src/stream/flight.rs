@@ -47,7 +47,8 @@ impl Stream {
             // What the client did with it is open: it is sent even if it seems to have it.
             item.answer = true;
             let Some(change) = self.decide(store, &id, &shells, now) else { continue };
-            let changed = matches!(&change, Change::Set(now) if self.item(&id).is_some_and(|item| !item.is_suspect(now)));
+            let changed =
+                matches!(&change, Change::Set(now) if self.item(&id).is_some_and(|item| !item.is_suspect(now)));
             if changed && several {
                 // It has become something else since: that goes alone.
                 self.enqueue(&id);
@@ -281,7 +282,9 @@ impl Stream {
     fn pass_outstanding(&mut self, store: &Store, id: &ResourceId, answered: &Entry) {
         let newest = store.get(id).map_or(store.sequence(), |entry| entry.sequence);
         let Some(item) = self.item_mut(id) else { return };
-        let Some(outstanding) = item.outstanding.filter(|outstanding| *outstanding <= answered.sequence) else { return };
+        let Some(outstanding) = item.outstanding.filter(|outstanding| *outstanding <= answered.sequence) else {
+            return;
+        };
         if newest > answered.sequence {
             item.outstanding = Some(newest);
             self.progress.remove(outstanding);

@@ -148,7 +148,8 @@ impl Peer {
         let hosts = self.client.hosts();
         for entry in store.iter() {
             let id = &entry.resource.id;
-            let blocked = entry.needs().iter().any(|need| need.kind == ResourceKind::Secret && store.get(need).is_none());
+            let blocked =
+                entry.needs().iter().any(|need| need.kind == ResourceKind::Secret && store.get(need).is_none());
             if blocked || self.is_shell_poisoned(world, id) || !self.is_reachable(id) {
                 continue;
             }
@@ -159,7 +160,13 @@ impl Peer {
             }
             match id.kind {
                 ResourceKind::VirtualHost => {
-                    prop_assert_eq!(hosts.get(&id.name), Some(&entry.resource.body), "{:?} {:?}", id, self.client.profile);
+                    prop_assert_eq!(
+                        hosts.get(&id.name),
+                        Some(&entry.resource.body),
+                        "{:?} {:?}",
+                        id,
+                        self.client.profile
+                    );
                 }
                 ResourceKind::RouteConfiguration if !self.client.profile.vhds => {
                     prop_assert!(self.client.version(id).is_some(), "{:?} {:?}", id, self.client.profile);

@@ -1,13 +1,11 @@
 //! A server in this process on a socket in a temporary directory, and resources to serve.
 
+pub mod resources;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use foregate_envoy::pb::envoy::config::cluster::v3::Cluster;
-use foregate_envoy::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
-use foregate_envoy::pb::envoy::config::listener::v3::Listener;
-use foregate_envoy::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
-use foregate_envoy::{Delta, Owner, Resource, ResourceId, ResourceKind};
+use foregate_envoy::{Delta, Resource, ResourceId};
 use foregate_xds::{Cache, Client, Event, Instance, Options, ServeError, serve_unix};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
@@ -76,52 +74,10 @@ pub async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future).await.expect("nothing came in time")
 }
 
-pub fn id(kind: ResourceKind, name: &str) -> ResourceId {
-    ResourceId::new(kind, name)
-}
-
 pub fn set(resources: impl IntoIterator<Item = Resource>) -> Delta {
     Delta { set: resources.into_iter().collect(), remove: Vec::new() }
 }
 
 pub fn remove(ids: impl IntoIterator<Item = ResourceId>) -> Delta {
     Delta { set: Vec::new(), remove: ids.into_iter().collect() }
-}
-
-fn owner(name: &str) -> Owner {
-    Owner { uid: format!("uid-of-{name}").into(), generation: 1 }
-}
-
-pub fn cluster(name: &str, alt: &str) -> Resource {
-    let message = Cluster { name: name.into(), alt_stat_name: alt.into(), ..Default::default() };
-    let needs = [id(ResourceKind::ClusterLoadAssignment, name)];
-    Resource::new(id(ResourceKind::Cluster, name), &message, needs, [owner(name)])
-}
-
-pub fn endpoints(name: &str) -> Resource {
-    let policy = Some(Default::default());
-    let message = ClusterLoadAssignment { cluster_name: name.into(), policy, ..Default::default() };
-    Resource::new(id(ResourceKind::ClusterLoadAssignment, name), &message, [], [owner(name)])
-}
-
-pub fn listener(name: &str, routes: &str) -> Resource {
-    let message = Listener { name: name.into(), ..Default::default() };
-    let needs = [id(ResourceKind::RouteConfiguration, routes)];
-    Resource::new(id(ResourceKind::Listener, name), &message, needs, [owner(name)])
-}
-
-pub fn shell(name: &str) -> Resource {
-    let message = RouteConfiguration { name: name.into(), ..Default::default() };
-    Resource::new(id(ResourceKind::RouteConfiguration, name), &message, [], [owner(name)])
-}
-
-pub fn host(routes: &str, domain: &str, cluster: &str) -> Resource {
-    let message = VirtualHost {
-        name: format!("{domain} to {cluster}"),
-        domains: vec![domain.into()],
-        ..Default::default()
-    };
-    let name = format!("{routes}/{domain}");
-    let needs = [id(ResourceKind::Cluster, cluster)];
-    Resource::new(id(ResourceKind::VirtualHost, &name), &message, needs, [owner(domain)])
 }
