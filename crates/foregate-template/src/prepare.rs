@@ -45,7 +45,7 @@ impl Marks {
 }
 
 /// Functions that Go changes their first argument with.
-const MUTATING: [&str; 4] = ["set", "unset", "merge", "mergeOverwrite"];
+const MUTATING: [&str; 6] = ["set", "unset", "merge", "mergeOverwrite", "mustMerge", "mustMergeOverwrite"];
 
 /// One pass over all trees of a template.
 pub(crate) struct Prepare<'a> {

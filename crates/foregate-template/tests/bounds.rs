@@ -39,6 +39,12 @@ fn recursion() {
     assert_eq!(problem(r#"{{ define "a" }}{{ template "a" . }}{{ end }}{{ template "a" . }}"#), Problem::TooDeep);
     let deep = r#"{{ define "a" }}{{ if 1 }}{{ with 1 }}{{ range 1 }}{{ template "a" . }}{{ end }}{{ end }}{{ end }}{{ end }}{{ template "a" . }}"#;
     assert_eq!(problem(deep), Problem::TooDeep);
+    // As deep as blocks and parentheses go at once.
+    let parens = format!("{}1{}", "(".repeat(90), ")".repeat(90));
+    let both = format!(
+        r#"{{{{ define "a" }}}}{{{{ if {parens} }}}}{{{{ template "a" {parens} }}}}{{{{ end }}}}{{{{ end }}}}{{{{ template "a" }}}}"#
+    );
+    assert_eq!(problem(&both), Problem::TooDeep);
     // Doubles 60 levels deep: no level too many, and far too many calls.
     let mut text = String::new();
     for level in 0..60 {

@@ -31,6 +31,12 @@ fn strings() {
         (r#"[{{ trim "  a b " }}]"#, "[a b]"),
         (r#"{{ trimAll "$" "$5.00$" }} {{ trimPrefix "a" "ab" }} {{ trimSuffix ".x" "a.x" }}"#, "5.00 b a"),
         (r#"{{ nospace "a b\tc" }}"#, "abc"),
+        (r#"{{ swapcase "aBß" }} {{ plural "one" "many" 1 }} {{ plural "one" "many" 2 }}"#, "Abß one many"),
+        (r#"{{ wrap 5 "aa bb cc" }} {{ wrapWith 2 "|" "aa bb" }}"#, "aa bb\ncc aa|bb"),
+        (
+            r#"{{ base "/a/b.c" }} {{ dir "/a/b.c" }} {{ dir "x" }} {{ ext "a/b.c" }} {{ isAbs "/a" }}"#,
+            "b.c /a . .c true",
+        ),
         (r#"{{ replace " " "-" "a b c" }}"#, "a-b-c"),
         (r#"{{ contains "cat" "concat" }} {{ hasPrefix "a" "ab" }} {{ hasSuffix "a" "ab" }}"#, "true true false"),
         (r#"{{ (split "$" "foo$bar")._1 }}"#, "bar"),
@@ -225,4 +231,16 @@ fn templates_and_control_flow() {
         (r#"{{ block "b" .name }}[{{ . }}]{{ end }}"#, "[edge]"),
         ("<no value>", "<no value>"),
     ]);
+}
+
+/// Every second name leads to a function, and nothing that depends on more than the data has a name at all.
+#[test]
+fn names() {
+    check(&[
+        (r#"{{ mustFirst (list 1) }}{{ mustUniq (list 1 1) }}{{ trimall "x" "xax" }}{{ mustToYaml 1 }}"#, "1[1]a1"),
+        (r#"{{ $d := dict }}{{ $_ := mustMerge $d (dict "a" 1) }}{{ $d }}"#, "map[a:1]"),
+    ]);
+    for name in ["now", "env", "expandenv", "randAlpha", "uuidv4", "genCA", "getHostByName", "call", "lookup", "tpl"] {
+        assert!(Template::parse("t", &format!("{{{{ {name} }}}}")).is_err(), "{name}");
+    }
 }

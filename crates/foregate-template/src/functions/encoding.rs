@@ -12,13 +12,10 @@ use crate::value::{depth_within, from_json, text, to_json};
 
 pub(crate) const TABLE: &[Entry] = &[
     heavy("toJson", 1, 1, |a| Ok(text(to_json(a.any(0)).to_string()))),
-    heavy("mustToJson", 1, 1, |a| Ok(text(to_json(a.any(0)).to_string()))),
     heavy("toRawJson", 1, 1, |a| Ok(text(to_json(a.any(0)).to_string()))),
     heavy("toPrettyJson", 1, 1, |a| Ok(text(format!("{:#}", to_json(a.any(0)))))),
     heavy("fromJson", 1, 1, |a| parse_json(a.str(0)?)),
-    heavy("mustFromJson", 1, 1, |a| parse_json(a.str(0)?)),
     heavy("toYaml", 1, 1, |a| print_yaml(a.any(0))),
-    heavy("mustToYaml", 1, 1, |a| print_yaml(a.any(0))),
     heavy("fromYaml", 1, 1, |a| parse_yaml(a.str(0)?)),
     heavy("b64enc", 1, 1, |a| Ok(text(STANDARD.encode(a.str(0)?)))),
     heavy("b64dec", 1, 1, |a| decode(a.str(0)?)),

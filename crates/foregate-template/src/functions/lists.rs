@@ -9,13 +9,11 @@ use crate::value::{list, print, text};
 
 pub(crate) const TABLE: &[Entry] = &[
     heavy("list", 0, ANY, |a| Ok(list(a.0.iter().cloned()))),
-    heavy("tuple", 0, ANY, |a| Ok(list(a.0.iter().cloned()))),
     light("first", 1, 1, |a| end(a, <[Value]>::first)),
     light("last", 1, 1, |a| end(a, <[Value]>::last)),
     heavy("rest", 1, 1, |a| Ok(list(a.list(0)?.iter().skip(1).cloned()))),
     heavy("initial", 1, 1, |a| Ok(list(a.list(0)?.split_last().map_or(&[][..], |(_, rest)| rest).iter().cloned()))),
     heavy("append", 2, 2, |a| Ok(list(a.list(0)?.iter().chain([a.any(1)]).cloned()))),
-    heavy("push", 2, 2, |a| Ok(list(a.list(0)?.iter().chain([a.any(1)]).cloned()))),
     heavy("prepend", 2, 2, |a| Ok(list([a.any(1)].into_iter().chain(a.list(0)?).cloned()))),
     heavy("concat", 0, ANY, concat),
     heavy("reverse", 1, 1, |a| Ok(list(a.list(0)?.iter().rev().cloned()))),

@@ -73,15 +73,60 @@ fn entries() -> impl Iterator<Item = &'static Entry> {
     .flatten()
 }
 
+/// Sprig's second names, most of them for the variant that fails and doesn't hide the mistake: here all do.
+const ALIASES: [(&str, &str); 32] = [
+    ("biggest", "max"),
+    ("mustAppend", "append"),
+    ("mustChunk", "chunk"),
+    ("mustCompact", "compact"),
+    ("mustDeepCopy", "deepCopy"),
+    ("mustFirst", "first"),
+    ("mustFromJson", "fromJson"),
+    ("mustHas", "has"),
+    ("mustInitial", "initial"),
+    ("mustLast", "last"),
+    ("mustMerge", "merge"),
+    ("mustMergeOverwrite", "mergeOverwrite"),
+    ("mustPrepend", "prepend"),
+    ("mustPush", "append"),
+    ("mustRegexFind", "regexFind"),
+    ("mustRegexFindAll", "regexFindAll"),
+    ("mustRegexMatch", "regexMatch"),
+    ("mustRegexReplaceAll", "regexReplaceAll"),
+    ("mustRegexReplaceAllLiteral", "regexReplaceAllLiteral"),
+    ("mustRegexSplit", "regexSplit"),
+    ("mustRest", "rest"),
+    ("mustReverse", "reverse"),
+    ("mustSlice", "slice"),
+    ("mustToJson", "toJson"),
+    ("mustToPrettyJson", "toPrettyJson"),
+    ("mustToRawJson", "toRawJson"),
+    ("mustToYaml", "toYaml"),
+    ("mustUniq", "uniq"),
+    ("mustWithout", "without"),
+    ("push", "append"),
+    ("trimall", "trimAll"),
+    ("tuple", "list"),
+];
+
 /// Every function's name.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    entries().map(|entry| entry.name).chain(ENGINE)
+    let aliases = ALIASES.iter().map(|(alias, _)| *alias);
+    entries().map(|entry| entry.name).chain(aliases).chain(ENGINE)
 }
 
 /// Every function as the engine wants it.
 pub(crate) fn table() -> BTreeMap<String, ValueFunc> {
-    static TABLE: LazyLock<BTreeMap<String, ValueFunc>> =
-        LazyLock::new(|| entries().map(|entry| (entry.name.to_owned(), engine_function(entry))).collect());
+    static TABLE: LazyLock<BTreeMap<String, ValueFunc>> = LazyLock::new(|| {
+        let mut table: BTreeMap<String, ValueFunc> =
+            entries().map(|entry| (entry.name.to_owned(), engine_function(entry))).collect();
+        for (alias, name) in ALIASES {
+            if let Some(function) = table.get(name).cloned() {
+                table.insert(alias.to_owned(), function);
+            }
+        }
+        table
+    });
     TABLE.clone()
 }
 
@@ -130,5 +175,21 @@ pub(crate) fn problem(message: String) -> Problem {
         Some((FAIL | "required", message)) => Problem::Failed(message.to_owned()),
         Some((function, message)) => Problem::Function { function: function.to_owned(), message: message.to_owned() },
         None => Problem::Other(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_one_function() {
+        let table = table();
+        let mut names: Vec<&str> = names().collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+        for name in names.iter().filter(|name| !ENGINE.contains(name)) {
+            assert!(table.contains_key(*name), "{name}");
+        }
     }
 }

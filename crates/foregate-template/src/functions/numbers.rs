@@ -18,7 +18,6 @@ pub(crate) const TABLE: &[Entry] = &[
     light("div", 2, 2, |a| divide(a, i64::checked_div)),
     light("mod", 2, 2, |a| divide(a, i64::checked_rem)),
     light("max", 1, ANY, |a| extreme(a, i64::max)),
-    light("biggest", 1, ANY, |a| extreme(a, i64::max)),
     light("min", 1, ANY, |a| extreme(a, i64::min)),
     light("addf", 0, ANY, |a| floats(a, 0.0, |x, y| x + y)),
     light("mulf", 1, ANY, |a| floats(a, 1.0, |x, y| x * y)),

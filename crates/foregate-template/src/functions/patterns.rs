@@ -10,11 +10,9 @@ use crate::value::{list, text};
 
 pub(crate) const TABLE: &[Entry] = &[
     heavy("regexMatch", 2, 2, |a| Ok(Value::Bool(compile(a)?.is_match(a.str(1)?)))),
-    heavy("mustRegexMatch", 2, 2, |a| Ok(Value::Bool(compile(a)?.is_match(a.str(1)?)))),
     heavy("regexFind", 2, 2, |a| Ok(text(compile(a)?.find(a.str(1)?).map_or("", |found| found.as_str())))),
     heavy("regexFindAll", 3, 3, find_all),
     heavy("regexReplaceAll", 3, 3, |a| replace(a, true)),
-    heavy("mustRegexReplaceAll", 3, 3, |a| replace(a, true)),
     heavy("regexReplaceAllLiteral", 3, 3, |a| replace(a, false)),
     heavy("regexSplit", 3, 3, split),
     heavy("regexQuoteMeta", 1, 1, |a| Ok(text(regex::escape(a.str(0)?)))),

@@ -16,6 +16,16 @@ pub(crate) const TABLE: &[Entry] = &[
     heavy("trimAll", 2, 2, |a| Ok(text(a.str(1)?.trim_matches(|c| a.str(0).is_ok_and(|set| set.contains(c)))))),
     heavy("trimPrefix", 2, 2, |a| Ok(text(a.str(1)?.strip_prefix(a.str(0)?).unwrap_or(a.str(1)?)))),
     heavy("trimSuffix", 2, 2, |a| Ok(text(a.str(1)?.strip_suffix(a.str(0)?).unwrap_or(a.str(1)?)))),
+    heavy("swapcase", 1, 1, |a| Ok(text(a.str(0)?.chars().map(swapped).collect::<String>()))),
+    heavy("plural", 3, 3, |a| Ok(text(if a.int(2)? == 1 { a.str(0)? } else { a.str(1)? }))),
+    heavy("wrap", 2, 2, |a| wrap(a.size(0)?, "\n", a.str(1)?)),
+    heavy("wrapWith", 3, 3, |a| wrap(a.size(0)?, a.str(1)?, a.str(2)?)),
+    heavy("base", 1, 1, |a| Ok(text(a.str(0)?.trim_end_matches('/').rsplit('/').next().unwrap_or_default()))),
+    heavy("dir", 1, 1, |a| {
+        Ok(text(a.str(0)?.rsplit_once('/').map_or(".", |(dir, _)| if dir.is_empty() { "/" } else { dir })))
+    }),
+    heavy("ext", 1, 1, |a| Ok(text(extension(a.str(0)?)))),
+    heavy("isAbs", 1, 1, |a| Ok(Value::Bool(a.str(0)?.starts_with('/')))),
     heavy("nospace", 1, 1, |a| Ok(text(a.str(0)?.chars().filter(|c| !c.is_whitespace()).collect::<String>()))),
     heavy("replace", 3, 3, replace),
     heavy("contains", 2, 2, |a| Ok(Value::Bool(a.str(1)?.contains(a.str(0)?)))),
@@ -170,4 +180,39 @@ fn abbrev(args: Args<'_>) -> Result<Value, String> {
         return Ok(text(source));
     }
     Ok(text(source.chars().take(width - 3).chain("...".chars()).collect::<String>()))
+}
+
+fn swapped(letter: char) -> char {
+    let mut other: Vec<char> = match letter.is_uppercase() {
+        true => letter.to_lowercase().collect(),
+        false => letter.to_uppercase().collect(),
+    };
+    // A letter whose other case is several letters stays.
+    if other.len() == 1 { other.remove(0) } else { letter }
+}
+
+/// Breaks lines at spaces, so that none is longer than that unless one word is.
+fn wrap(width: usize, end: &str, source: &str) -> Result<Value, String> {
+    fits(source.len().saturating_add(source.matches(' ').count().saturating_mul(end.len())))?;
+    let mut out = String::with_capacity(source.len());
+    let mut column = 0;
+    for (at, word) in source.split(' ').enumerate() {
+        let length = word.chars().count();
+        if at > 0 && column + 1 + length > width {
+            out.push_str(end);
+            column = 0;
+        } else if at > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    Ok(text(out))
+}
+
+/// With its point, as Go's `path.Ext`.
+fn extension(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.rfind('.').and_then(|at| name.get(at..)).unwrap_or_default()
 }
