@@ -1,5 +1,5 @@
 use foregate_api::address::AddressPool;
-use foregate_api::{GatewayInstance, GatewayProxy, GatewayRoute};
+use foregate_api::{ConfigRevision, GatewayInstance, GatewayProxy, GatewayRoute};
 
 use crate::engine::Engine;
 use crate::world::{World, claim, route, until};
@@ -7,13 +7,12 @@ use crate::world::{World, claim, route, until};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_writes_nothing_when_nothing_has_changed() {
     let mut world = World::new("127.100.0.1-127.100.0.2").await;
-    for name in ["web", "other", "hungry"] {
+    for (name, state) in [("web", "NoResources"), ("other", "NoResources"), ("hungry", "AddressNotAssigned")] {
         world.claim(&claim(name, 8080)).await;
+        world.until(name, "Programmed", &format!("False {state}")).await;
     }
     world.route(&route("a", "web", "a.example")).await;
     world.route(&route("b", "web", "refused.example")).await;
-    world.until("hungry", "Programmed", "False AddressNotAssigned").await;
-    world.until("web", "Programmed", "False NoResources").await;
     let engine = Engine::connect(&world, "web", Some("refused.example")).await;
     world.until("web", "Programmed", "True Programmed").await;
     until(&world.global::<GatewayInstance>(), "tenant-default.web.local", |instance| {
@@ -41,6 +40,13 @@ async fn a_restart_writes_nothing_when_nothing_has_changed() {
     world.route(&route("late", "web", "late.example")).await;
     engine.until(|held| held.contains_key("VirtualHost http-8080/late.example")).await;
     let after = world.versions().await;
-    let new: Vec<_> = after.iter().filter(|line| !before.contains(line) && !line.contains(" late ")).collect();
+    let new = |line: &&String| !before.contains(line) && !line.contains(" late ") && !line.starts_with("ConfigRevision");
+    let new: Vec<_> = after.iter().filter(new).collect();
     assert!(new.is_empty(), "written again: {new:#?}\nbefore: {before:#?}");
+
+    // The only new revision is that of the later change, and it goes on where the last one ended.
+    let count = before.iter().filter(|line| line.starts_with("ConfigRevision web-")).count();
+    let next = until(&world.tenant::<ConfigRevision>(), &format!("web-{}", count + 1), |_| true).await;
+    assert_eq!(next.spec.causes.iter().map(|cause| cause.name.as_str()).collect::<Vec<_>>(), ["late"]);
+    assert_eq!(next.spec.parent, Some(format!("web-{count}")));
 }
