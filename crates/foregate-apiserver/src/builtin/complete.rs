@@ -8,16 +8,28 @@ use super::kinds::Builtin;
 impl Builtin {
     /// Fills in what a written object leaves out. Call it after [`crate::schema::Schema::prepare`].
     pub fn complete(&self, object: &mut Value) {
-        let Some(object) = object.as_object_mut() else { return };
-        match (self.group, self.kind) {
-            ("", "Namespace") => namespace(object),
-            ("", "Secret") => secret(object),
-            ("", "Service") => service(object),
-            ("discovery.k8s.io", "EndpointSlice") => endpoint_slice(object),
-            ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => binding(object),
-            ("apiextensions.k8s.io", _) => definition(object),
-            _ => {}
+        if let Some(complete) = self.completion() {
+            complete(object);
         }
+    }
+
+    /// [`Builtin::complete`] as a function, for kinds that have anything to complete.
+    pub(super) fn completion(&self) -> Option<fn(&mut Value)> {
+        Some(match (self.group, self.kind) {
+            ("", "Namespace") => |object| with(object, namespace),
+            ("", "Secret") => |object| with(object, secret),
+            ("", "Service") => |object| with(object, service),
+            ("discovery.k8s.io", "EndpointSlice") => |object| with(object, endpoint_slice),
+            ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => |object| with(object, binding),
+            ("apiextensions.k8s.io", _) => |object| with(object, definition),
+            _ => return None,
+        })
+    }
+}
+
+fn with(object: &mut Value, complete: fn(&mut Map<String, Value>)) {
+    if let Value::Object(map) = object {
+        complete(map);
     }
 }
 

@@ -247,7 +247,11 @@ pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Builtin
 }
 
 static SCHEMAS: LazyLock<Vec<Result<Schema, SchemaError>>> =
-    LazyLock::new(|| KINDS.iter().map(|kind| Schema::builtin(definitions(), kind.definition)).collect());
+    LazyLock::new(|| KINDS.iter().map(compile).collect());
+
+fn compile(kind: &Builtin) -> Result<Schema, SchemaError> {
+    Schema::builtin(definitions(), kind.definition, kind.completion())
+}
 
 impl Builtin {
     /// The compiled schema. All of them are compiled at the first call.

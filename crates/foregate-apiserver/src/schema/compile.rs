@@ -58,14 +58,19 @@ impl Schema {
         Ok(compiler.finish(root))
     }
 
-    /// Compiles the definition `name` of Kubernetes' published OpenAPI v3.
+    /// Compiles the definition `name` of Kubernetes' published OpenAPI v3. `completion` fills in
+    /// defaults that the definition lacks.
     ///
     /// # Errors
     /// As [`Schema::compile`]; also an unknown name.
-    pub fn builtin(definitions: &Map<String, Value>, name: &str) -> Result<Self, SchemaError> {
+    pub fn builtin(
+        definitions: &Map<String, Value>,
+        name: &str,
+        completion: Option<fn(&mut Value)>,
+    ) -> Result<Self, SchemaError> {
         let mut compiler = Compiler::new(definitions, true);
         let root = compiler.definition(name, 0)?;
-        Ok(compiler.finish(root))
+        Ok(Schema { completion, ..compiler.finish(root) })
     }
 }
 
@@ -82,7 +87,7 @@ impl<'d> Compiler<'d> {
     }
 
     fn finish(self, root: NodeId) -> Schema {
-        let mut schema = Schema { nodes: self.nodes, root, builtin: self.builtin };
+        let mut schema = Schema { nodes: self.nodes, root, builtin: self.builtin, completion: None };
         // Children are compiled before their parents are filled in, except through references,
         // which only built-in kinds have: and those have no rules.
         if !self.builtin {

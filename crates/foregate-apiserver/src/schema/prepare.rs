@@ -59,10 +59,13 @@ impl Schema {
         self.walk(object, mode, false)
     }
 
-    /// Applies defaults only.
+    /// Applies defaults only, those that no schema has included.
     pub fn apply_defaults(&self, object: &mut Value) {
         let mut walk = Walk { schema: self, unknown: Vec::new(), prune: false, defaults: true };
         walk.value(object, self.root(), &Path::ROOT);
+        if let Some(complete) = self.completion {
+            complete(object);
+        }
     }
 
     fn walk(&self, object: &mut Value, mode: FieldValidation, defaults: bool) -> Result<Vec<String>, StrictError> {

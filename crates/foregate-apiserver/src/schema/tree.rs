@@ -16,6 +16,8 @@ pub struct Schema {
     pub(super) root: NodeId,
     /// Published OpenAPI of a built-in kind: null means absent, and there is nothing to ratchet.
     pub(super) builtin: bool,
+    /// What fills in defaults that no schema has.
+    pub(super) completion: Option<fn(&mut Value)>,
 }
 
 /// The JSON types that a node may ask for.

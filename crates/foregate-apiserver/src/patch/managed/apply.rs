@@ -32,8 +32,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// new object with its managedFields. It equals `live` if there is nothing to do.
 ///
 /// Fields that the manager applied before, applies no more and nobody else owns are removed.
-/// `force` takes fields over that others own. Defaults are the caller's business: they belong to
-/// nobody.
+/// `force` takes fields over that others own. The result has its defaults; they belong to nobody.
 ///
 /// # Errors
 /// [`ApplyError`]
@@ -59,6 +58,8 @@ pub fn apply(writer: &Writer<'_>, live: Option<&Value>, applied: &Value, force: 
         let owned = others.fold(set.clone(), |owned, (_, entry)| owned.union(&entry.set));
         typed::prune(typed, &mut new, &entries.0[mine].set, &owned);
     }
+    // Defaults belong to nobody, but without them what is live would look changed.
+    writer.schema.apply_defaults(&mut new);
     let nothing = json!({});
     let difference = differ(typed, live.unwrap_or(&nothing), &new, writer);
     settle_conflicts(writer, &mut entries, &difference, live, force)?;
