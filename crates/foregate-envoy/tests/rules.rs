@@ -54,3 +54,13 @@ fn every_message_is_known_by_name_and_url() {
     assert!(descriptors::message("type.googleapis.com/envoy.config.listener.v3.Listener").is_some());
     assert_eq!(validate("envoy.config.listener.v3.Listner", &[])[0].rule, "type");
 }
+
+/// The descriptors were made from the protos of the crate that `pb` comes from.
+#[test]
+fn descriptors_are_those_of_the_rust_types() {
+    let source = include_str!("../descriptors/source.txt").trim();
+    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock")).unwrap();
+    let (_, after) = lock.split_once("name = \"envoy-types\"\nversion = \"").unwrap();
+    let (version, _) = after.split_once('"').unwrap();
+    assert_eq!(source, format!("envoy-types-{version}"), "run crates/foregate-envoy/codegen/descriptors.sh");
+}
