@@ -134,7 +134,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    async fn take(&mut self, length: usize) -> Vec<u8> {
+    /// So many bytes, whatever they are.
+    pub(super) async fn take(&mut self, length: usize) -> Vec<u8> {
         while self.buffer.len() < length {
             assert!(self.more().await, "the response is cut off");
         }

@@ -7,4 +7,10 @@ mod client;
 mod resources;
 mod rig;
 
+mod actions;
+mod bad_clients;
 mod basics;
+mod changes;
+mod observe;
+mod resilience;
+mod tls;

@@ -75,7 +75,7 @@ pub(super) fn shell(name: &str) -> ClientResource {
 
 /// A virtual host; `routes` is the list of its routes, in YAML's flow style or indented by nothing.
 pub(super) fn host(config: &str, domain: &str, routes: &str) -> ClientResource {
-    let yaml = format!("name: {config}/{domain}\ndomains: [\"{domain}\"]\nroutes:\n{routes}");
+    let yaml = format!("name: {config}/{domain}\ndomains: [\"{domain}\"]\nroutes: {}{routes}", if routes.starts_with('[') { "" } else { "\n" });
     resource(ResourceKind::VirtualHost, &format!("{config}/{domain}"), &yaml)
 }
 

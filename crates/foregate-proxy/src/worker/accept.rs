@@ -21,7 +21,6 @@ use super::connection::{ConnectionState, ListenerState, Order, Phase};
 use super::instance::Instance;
 use super::io::{ClientStream, Watched};
 use super::service::{self, Session};
-use super::sweep::ticks;
 use super::upgrade;
 use crate::snapshot::{FilterChain, Listener};
 
@@ -103,8 +102,13 @@ fn accepted_one(worker: &Rc<Worker>, listener: &Rc<ListenerState>, stream: TcpSt
 }
 
 /// The listener as it is configured now.
-pub(super) fn current(listener: &ListenerState) -> Option<Arc<Listener>> {
+fn current(listener: &ListenerState) -> Option<Arc<Listener>> {
     listener.instance.snapshot().listeners.get(listener.slot).cloned()
+}
+
+/// Whether the listener is still there.
+pub(super) fn is_configured(listener: &ListenerState) -> bool {
+    listener.instance.snapshot().listeners.get(listener.slot).is_some()
 }
 
 /// Finds the filter chain, after a TLS handshake where there is one.
@@ -157,9 +161,6 @@ async fn handshake(config: &Listener, stream: TcpStream) -> io::Result<(ClientSt
 async fn serve(state: Rc<ConnectionState>, config: Arc<Listener>, chain: Arc<FilterChain>, stream: ClientStream) {
     let http = Arc::clone(&chain.http);
     state.limits.set(service::limits(&http));
-    if let Some(lifetime) = http.max_connection_duration {
-        tracing::trace!(ticks = ticks(Some(lifetime)), "connection has a lifetime");
-    }
     let session = Session::new(Rc::clone(&state), config, chain);
     let io = TokioIo::new(Watched::new(stream, Rc::clone(&state)));
     let handler = Rc::clone(&session);

@@ -10,6 +10,7 @@ use http::HeaderValue;
 use tokio::sync::Notify;
 
 use super::Worker;
+use super::framing::Framing;
 use super::instance::Instance;
 use crate::metrics::ListenerStats;
 
@@ -68,6 +69,8 @@ pub(super) struct ConnectionState {
     pub(super) opened: u32,
     /// The request's body isn't there yet.
     pub(super) receiving: Cell<bool>,
+    /// How the request that is being read says where its body ends.
+    pub(super) framing: Cell<Framing>,
     /// Requests so far.
     pub(super) requests: Cell<u32>,
     /// Deadlines in ticks, 0 for none; as the HTTP options of the last request say.
@@ -109,6 +112,7 @@ impl ConnectionState {
             last: Cell::new(now),
             opened: now,
             receiving: Cell::new(false),
+            framing: Cell::new(Framing::default()),
             requests: Cell::new(0),
             limits: Cell::new(Limits::default()),
             order: Cell::new(None),
@@ -127,11 +131,17 @@ impl ConnectionState {
     }
 
     #[inline]
-    pub(super) fn read_something(&self) {
-        if self.phase.get() == Phase::Idle {
-            self.enter(Phase::Head);
-        } else {
-            self.last.set(self.worker.tick.get());
+    pub(super) fn read_something(&self, bytes: &[u8]) {
+        match self.phase.get() {
+            Phase::Idle => {
+                self.enter(Phase::Head);
+                self.framing.set(Framing::of(bytes));
+            }
+            Phase::Head => {
+                self.last.set(self.worker.tick.get());
+                self.framing.set(self.framing.get().and(Framing::of(bytes)));
+            }
+            Phase::Request | Phase::Response => self.last.set(self.worker.tick.get()),
         }
     }
 

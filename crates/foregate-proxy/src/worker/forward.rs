@@ -35,7 +35,7 @@ use crate::snapshot::RouteTable;
 pub(super) struct Job<'a> {
     pub(super) session: &'a Rc<Session>,
     pub(super) snapshot: &'a Held,
-    pub(super) options: &'a Arc<HttpOptions>,
+    pub(super) options: &'a HttpOptions,
     pub(super) table: &'a RouteTable,
     pub(super) host: &'a VirtualHost,
     pub(super) route: &'a Route,

@@ -49,7 +49,7 @@ impl AsyncRead for Watched {
         let before = buf.filled().len();
         let result = on_stream!(self, stream => stream.poll_read(cx, buf));
         if buf.filled().len() > before {
-            self.state.read_something();
+            self.state.read_something(&buf.filled()[before..]);
         }
         result
     }

@@ -1,7 +1,7 @@
 //! Answers of the engine's own.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Response, StatusCode};
 
 use super::body::ResponseBody;
@@ -12,11 +12,22 @@ pub(super) struct LocalReply {
     pub(super) status: StatusCode,
     pub(super) text: Bytes,
     pub(super) flag: Option<Flag>,
+    pub(super) location: Option<HeaderValue>,
+    /// It is the connection's last.
+    pub(super) close: bool,
 }
 
 impl LocalReply {
     pub(super) fn new(status: StatusCode, text: &'static str, flag: impl Into<Option<Flag>>) -> Self {
-        Self { status, text: Bytes::from_static(text.as_bytes()), flag: flag.into() }
+        Self { flag: flag.into(), ..Self::direct(status, Bytes::from_static(text.as_bytes())) }
+    }
+
+    pub(super) fn direct(status: StatusCode, text: Bytes) -> Self {
+        Self { status, text, flag: None, location: None, close: false }
+    }
+
+    pub(super) fn and_close(self) -> Self {
+        Self { close: true, ..self }
     }
 
     pub(super) fn bad_request(text: &'static str) -> Self {
@@ -38,6 +49,12 @@ impl LocalReply {
         }
         if !matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             headers.insert(CONTENT_LENGTH, length);
+        }
+        if let Some(location) = self.location {
+            headers.insert(LOCATION, location);
+        }
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

@@ -9,6 +9,7 @@ mod body;
 mod connection;
 mod exchange;
 mod forward;
+mod framing;
 mod head;
 mod host;
 mod instance;

@@ -20,7 +20,13 @@ use crate::metrics::ClusterStats;
 
 /// What is left of a connection that was upgraded.
 pub(super) type Upgraded = Parts<TokioIo<TcpStream>>;
-type UpgradeWaiter = Rc<Cell<Option<oneshot::Sender<Upgraded>>>>;
+
+/// Where a connection's task leaves what remains, and who waits for it: either may come first.
+#[derive(Default)]
+struct Remains {
+    parts: Cell<Option<Upgraded>>,
+    waiter: Cell<Option<oneshot::Sender<Upgraded>>>,
+}
 
 /// Most bytes of a response's head, and of what is read at once.
 const BUFFER: usize = 64 * 1024;
@@ -32,14 +38,17 @@ pub(super) struct Connection {
     pub(super) used: Cell<u32>,
     /// The tick since when it is idle.
     pub(super) since: Cell<u32>,
-    upgrade: UpgradeWaiter,
+    remains: Rc<Remains>,
 }
 
 impl Connection {
     /// After a 101, gives the bare connection.
     pub(super) fn upgraded(self) -> oneshot::Receiver<Upgraded> {
         let (sender, receiver) = oneshot::channel();
-        self.upgrade.set(Some(sender));
+        match self.remains.parts.take() {
+            Some(parts) => drop(sender.send(parts)),
+            None => self.remains.waiter.set(Some(sender)),
+        }
         receiver
     }
 }
@@ -130,17 +139,20 @@ pub(super) async fn connect(upstream: &Upstream, host: &Host, timeout: Duration)
         .handshake::<_, RequestBody>(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
-    let upgrade: UpgradeWaiter = Rc::default();
-    let waiter = Rc::clone(&upgrade);
+    let remains: Rc<Remains> = Rc::default();
+    let leave = Rc::downgrade(&remains);
     let open = Open::new(upstream);
     tokio::task::spawn_local(async move {
         let ended = std::future::poll_fn(|cx| Future::poll(Pin::new(&mut connection), cx)).await;
         drop(open);
         if ended.is_ok()
-            && let Some(waiter) = waiter.take()
+            && let Some(remains) = leave.upgrade()
         {
-            let _ = waiter.send(connection.into_parts());
+            match remains.waiter.take() {
+                Some(waiter) => drop(waiter.send(connection.into_parts())),
+                None => remains.parts.set(Some(connection.into_parts())),
+            }
         }
     });
-    Ok(Connection { sender, used: Cell::new(0), since: Cell::new(0), upgrade })
+    Ok(Connection { sender, used: Cell::new(0), since: Cell::new(0), remains })
 }

@@ -1,6 +1,5 @@
 //! `location` of redirects.
 
-use http::header::LOCATION;
 use http::{HeaderValue, Response};
 
 use super::body::ResponseBody;
@@ -71,11 +70,8 @@ pub(super) fn split_port(authority: &str) -> (&str, Option<&str>) {
 
 /// The response.
 pub(super) fn respond(redirect: &Redirect, location: &str, exchange: Box<Exchange>) -> Response<ResponseBody> {
-    let mut response = LocalReply::new(redirect.status, "", None).into_response(exchange);
-    if let Ok(location) = HeaderValue::from_str(location) {
-        response.headers_mut().insert(LOCATION, location);
-    }
-    response
+    let reply = LocalReply::new(redirect.status, "", None);
+    LocalReply { location: HeaderValue::from_str(location).ok(), ..reply }.into_response(exchange)
 }
 
 #[cfg(test)]

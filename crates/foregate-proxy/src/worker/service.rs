@@ -10,7 +10,7 @@ use http::header::HOST;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 
-use super::accept::current;
+use super::accept::is_configured;
 use super::body::ResponseBody;
 use super::connection::{ConnectionState, Limits, Phase};
 use super::exchange::{Exchange, Flag};
@@ -31,7 +31,8 @@ use crate::snapshot::{FilterChain, Listener, RouteTable};
 pub(super) struct Session {
     pub(super) connection: Rc<ConnectionState>,
     listener: RefCell<Arc<Listener>>,
-    chain: RefCell<Arc<FilterChain>>,
+    /// Behind an `Rc`: requests clone that, and no other worker's cache line is touched.
+    chain: RefCell<Rc<Arc<FilterChain>>>,
     /// The filter chain is gone from its listener.
     orphaned: Cell<bool>,
     /// The last request had limits of its own.
@@ -55,7 +56,7 @@ impl Session {
         Rc::new(Self {
             connection,
             listener: RefCell::new(listener),
-            chain: RefCell::new(chain),
+            chain: RefCell::new(Rc::new(chain)),
             orphaned: Cell::new(false),
             own_limits: Cell::new(false),
             upgrade: Cell::new(None),
@@ -63,25 +64,25 @@ impl Session {
     }
 
     /// The options that count for the next request: those of the newest version of this connection's filter chain.
-    fn options(&self, snapshot: &Held) -> Arc<HttpOptions> {
+    fn chain(&self, snapshot: &Held) -> Rc<Arc<FilterChain>> {
         let newest = snapshot.listeners.get(self.connection.listener.slot);
         if let Some(newest) = newest
             && !Arc::ptr_eq(newest, &self.listener.borrow())
         {
             self.follow(newest);
         }
-        let http = Arc::clone(&self.chain.borrow().http);
+        let chain = Rc::clone(&self.chain.borrow());
         if self.own_limits.replace(false) {
-            self.connection.limits.set(limits(&http));
+            self.connection.limits.set(limits(&chain.http));
         }
-        http
+        chain
     }
 
     fn follow(&self, newest: &Arc<Listener>) {
         let key = self.chain.borrow().key.clone();
         match newest.chains.iter().find(|chain| chain.key == key) {
             Some(chain) => {
-                *self.chain.borrow_mut() = Arc::clone(chain);
+                *self.chain.borrow_mut() = Rc::new(Arc::clone(chain));
                 self.connection.limits.set(limits(&chain.http));
                 self.orphaned.set(false);
             }
@@ -102,7 +103,7 @@ impl Session {
         self.orphaned.get()
             || self.connection.listener.draining.get()
             || options.max_requests.is_some_and(|max| self.connection.requests.get() >= max)
-            || current(&self.connection.listener).is_none()
+            || !is_configured(&self.connection.listener)
     }
 
     pub(super) fn upgrade(&self, pending: Pending) {
@@ -128,12 +129,13 @@ pub(super) async fn handle(
     connection.requests.set(connection.requests.get() + 1);
     connection.enter(Phase::Request);
     let snapshot = connection.listener.instance.snapshot();
-    let options = session.options(&snapshot);
+    let chain = session.chain(&snapshot);
+    let options = &*chain.http;
     let line = begin_line(connection, &request);
     let exchange = Exchange::new(connection, line);
-    let mut response = respond(&session, snapshot, &options, request, exchange).await;
-    head::server_header(response.headers_mut(), &options);
-    if session.is_last(&options) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    let mut response = respond(&session, snapshot, options, request, exchange).await;
+    head::server_header(response.headers_mut(), options);
+    if session.is_last(options) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
@@ -151,7 +153,7 @@ fn begin_line(connection: &ConnectionState, request: &Request<Incoming>) -> Opti
 async fn respond(
     session: &Rc<Session>,
     snapshot: Held,
-    options: &Arc<HttpOptions>,
+    options: &HttpOptions,
     mut request: Request<Incoming>,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
@@ -172,6 +174,10 @@ async fn respond(
 
 /// Checks a request's head and brings it into its normal form.
 fn admit(session: &Session, options: &HttpOptions, request: &mut Request<Incoming>) -> Result<Taken, LocalReply> {
+    if session.connection.framing.take().is_ambiguous() {
+        session.connection.listener.stats.bad_requests.inc();
+        return Err(LocalReply::bad_request("both content-length and transfer-encoding").and_close());
+    }
     if request.version() == Version::HTTP_10 && !options.http_10 {
         return Err(LocalReply::new(StatusCode::UPGRADE_REQUIRED, "use HTTP/1.1", Flag::Dpe));
     }
@@ -237,8 +243,9 @@ fn normal_path(options: &HttpOptions, request: &mut Request<Incoming>) -> Result
         }
         Normalized::Refused => Err(LocalReply::bad_request("the path has no normal form")),
         Normalized::Redirect(normal) => {
-            *request.uri_mut() = with_path(uri, &normal)?;
-            Err(LocalReply::new(StatusCode::TEMPORARY_REDIRECT, "", None))
+            let target = with_path(uri, &normal)?;
+            let reply = LocalReply::new(StatusCode::TEMPORARY_REDIRECT, "", None);
+            Err(LocalReply { location: HeaderValue::try_from(target.to_string()).ok(), ..reply })
         }
     }
 }
@@ -255,7 +262,7 @@ pub(super) fn with_path(uri: &Uri, path: &str) -> Result<Uri, LocalReply> {
 async fn route(
     session: &Rc<Session>,
     snapshot: Held,
-    options: &Arc<HttpOptions>,
+    options: &HttpOptions,
     request: Request<Incoming>,
     taken: Taken,
     mut exchange: Box<Exchange>,
@@ -281,7 +288,7 @@ async fn route(
     }
     let mut response = match &route.action {
         Action::Direct(status, text) => {
-            LocalReply { status: *status, text: text.clone(), flag: None }.into_response(exchange)
+            LocalReply::direct(*status, text.clone()).into_response(exchange)
         }
         Action::Redirect(to) => {
             let location = redirect::location(to, &view, &route.matcher.path);

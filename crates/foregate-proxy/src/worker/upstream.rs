@@ -17,7 +17,8 @@ use crate::snapshot::Cluster;
 /// A worker's state of one cluster.
 pub(super) struct Upstream {
     pub(super) name: Arc<str>,
-    current: RefCell<Arc<Cluster>>,
+    /// Behind an `Rc`: requests clone that, and no other worker's cache line is touched.
+    current: RefCell<Rc<Arc<Cluster>>>,
     hosts: RefCell<Vec<Rc<Host>>>,
     turns: RefCell<Turns>,
     pub(super) stats: Arc<ClusterStats>,
@@ -35,7 +36,7 @@ impl Upstream {
         let upstream = Rc::new(Self {
             stats: registry.cluster(&instance.name, &name),
             name,
-            current: RefCell::new(Arc::clone(cluster)),
+            current: RefCell::new(Rc::new(Arc::clone(cluster))),
             hosts: RefCell::new(Vec::new()),
             turns: RefCell::new(Turns::default()),
             active: Cell::new(0),
@@ -56,14 +57,14 @@ impl Upstream {
         if self.is_current(cluster) {
             return;
         }
-        let old = self.current.replace(Arc::clone(cluster));
+        let old = self.current.replace(Rc::new(Arc::clone(cluster)));
         if old.endpoints != cluster.endpoints {
             self.replace_hosts(cluster);
         }
     }
 
-    pub(super) fn cluster(&self) -> Arc<Cluster> {
-        Arc::clone(&self.current.borrow())
+    pub(super) fn cluster(&self) -> Rc<Arc<Cluster>> {
+        Rc::clone(&self.current.borrow())
     }
 
     /// Hosts that stay keep their connections; the others' idle ones are closed, busy ones finish.

@@ -1,0 +1,253 @@
+//! Endpoints that are slow, broken or gone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use foregate_envoy::ResourceKind;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::backend::{Backend, answer};
+use super::resources::{eds_cluster, endpoints};
+use super::rig::Rig;
+
+/// Accepts connections, reads something, and does as it is told.
+async fn raw(behave: impl Fn(usize) -> Option<&'static str> + Send + Sync + 'static) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let requests = Arc::new(AtomicUsize::new(0));
+    let (counter, behave) = (requests.clone(), Arc::new(behave));
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (counter, behave) = (counter.clone(), behave.clone());
+            tokio::spawn(async move {
+                let mut buffer = [0; 65536];
+                while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {
+                    let Some(text) = behave(counter.fetch_add(1, Ordering::SeqCst)) else { return };
+                    if text.is_empty() {
+                        std::future::pending::<()>().await;
+                    }
+                    stream.write_all(text.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    (port, requests)
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+#[tokio::test]
+async fn a_slow_endpoint_is_given_up() {
+    let (silent, _) = raw(|_| Some("")).await;
+    let (stuck, _) = raw(|_| Some("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")).await;
+    let mut rig = Rig::new().await;
+    rig.cluster("silent", &[silent]).await;
+    rig.cluster("stuck", &[stuck]).await;
+    rig.serve(
+        "- { match: { prefix: /s }, route: { cluster: silent, timeout: 0.2s } }\n\
+         - { match: { prefix: /h }, route: { cluster: stuck, timeout: 0.2s } }",
+    )
+    .await;
+    let mut client = rig.client().await;
+    let begin = Instant::now();
+    let reply = client.get("a", "/s").await;
+    assert_eq!((reply.status, &*reply.body), (504, "upstream request timeout"));
+    assert!(begin.elapsed() >= Duration::from_millis(200));
+    assert_eq!(client.get("a", "/s").await.status, 504, "the connection goes on");
+    client.send("GET /h HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let mut all = Vec::new();
+    client.stream.read_to_end(&mut all).await.unwrap();
+    assert!(String::from_utf8(all).unwrap().ends_with("\r\n\r\nhalf"), "a response that stops is cut off, not completed");
+}
+
+#[tokio::test]
+async fn retries_until_it_works_or_no_more() {
+    let counter = Arc::new(AtomicUsize::new(0));
+    let count = counter.clone();
+    let backend = Backend::with(move |got| {
+        let n = count.fetch_add(1, Ordering::SeqCst);
+        if got.target == "/always" || n < 2 { answer(503, &[], "no") } else { answer(200, &[], "yes") }
+    })
+    .await;
+    let (broken, tries) = raw(|_| None).await;
+    let (silent, silent_tries) = raw(|_| Some("")).await;
+    let mut rig = Rig::new().await;
+    rig.cluster("a", &[backend.port()]).await;
+    rig.cluster("broken", &[broken]).await;
+    rig.cluster("silent", &[silent]).await;
+    let policy = |on: &str, more: &str| format!("retry_policy: {{ retry_on: \"{on}\", num_retries: 3, retry_back_off: {{ base_interval: 0.001s }} {more} }}");
+    rig.serve(&format!(
+        "- {{ match: {{ prefix: /broken }}, route: {{ cluster: broken, {} }} }}\n\
+         - {{ match: {{ prefix: /silent }}, route: {{ cluster: silent, {} }} }}\n\
+         - {{ match: {{ prefix: /never }}, route: {{ cluster: a, {} }} }}\n\
+         - {{ match: {{ prefix: / }}, route: {{ cluster: a, {} }} }}",
+        policy("reset", ""),
+        policy("5xx", ", per_try_timeout: 0.05s"),
+        policy("connect-failure,reset", ""),
+        policy("retriable-status-codes", ", retriable_status_codes: [503]"),
+    ))
+    .await;
+    let mut client = rig.client().await;
+    let reply = client.ask("POST", "a", "/", &[], "body").await;
+    assert_eq!((reply.status, &*reply.body), (200, "yes"));
+    let bodies: Vec<_> = backend.got().into_iter().map(|got| got.body).collect();
+    assert_eq!(bodies, ["body", "body", "body"], "every try has the whole body");
+    assert_eq!(client.get("a", "/always").await.status, 503);
+    assert_eq!(counter.load(Ordering::SeqCst), 3 + 4);
+    assert_eq!(client.get("a", "/broken").await.status, 503);
+    assert_eq!(tries.load(Ordering::SeqCst), 4);
+    assert_eq!(client.get("a", "/silent").await.status, 504);
+    assert_eq!(silent_tries.load(Ordering::SeqCst), 4);
+    counter.store(0, Ordering::SeqCst);
+    assert_eq!(client.get("a", "/never").await.status, 503, "this policy doesn't name the status");
+    assert_eq!(rig.metric("foregate_proxy_upstream_retries_total{instance=\"gw/local\",cluster=\"broken\"}"), 3.0);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_to_keep_is_sent_once() {
+    let backend = Backend::with(|_| answer(503, &[], "")).await;
+    let mut rig = Rig::new().await;
+    rig.cluster("a", &[backend.port()]).await;
+    rig.serve("- { match: { prefix: / }, route: { cluster: a, retry_policy: { retry_on: 5xx, num_retries: 2 } } }").await;
+    let mut client = rig.client().await;
+    assert_eq!(client.ask("POST", "a", "/", &[], &"x".repeat(200_000)).await.status, 503);
+    assert_eq!(backend.got().len(), 1);
+    assert_eq!(backend.last().body.len(), 200_000);
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_went_stale_is_no_error() {
+    // Answers one request per connection, without saying so, and closes when the next one comes.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                let _ = stream.read(&mut buffer).await;
+                let _ = stream.write_all(OK.as_bytes()).await;
+                let _ = stream.read(&mut buffer).await;
+            });
+        }
+    });
+    let mut rig = Rig::new().await;
+    rig.cluster("a", &[port]).await;
+    rig.serve("- { match: { prefix: / }, route: { cluster: a } }").await;
+    let mut client = rig.client().await;
+    for _ in 0..20 {
+        assert_eq!(client.get("a", "/").await.body, "ok");
+        assert_eq!(client.ask("PUT", "a", "/", &[], "body").await.body, "ok");
+    }
+}
+
+#[tokio::test]
+async fn endpoints_that_restart_cause_no_error() {
+    let mut rig = Rig::new().await;
+    let mut backend = Backend::named("ok").await;
+    rig.cluster("a", &[backend.port()]).await;
+    rig.serve("- { match: { prefix: / }, route: { cluster: a } }").await;
+    let mut client = rig.client().await;
+    for _ in 0..20 {
+        assert_eq!(client.get("a", "/").await.body, "ok");
+        let next = Backend::named("ok").await;
+        rig.set(ResourceKind::ClusterLoadAssignment, vec![endpoints("a", &[next.port()])]).await;
+        drop(std::mem::replace(&mut backend, next));
+        assert_eq!(client.get("a", "/").await.body, "ok");
+    }
+}
+
+#[tokio::test]
+async fn connecting_takes_only_so_long() {
+    // A queue of one that is full: further connections get no answer.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let fillers: Vec<_> = (0..4)
+        .map(|_| {
+            let filler = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            filler.set_nonblocking(true).unwrap();
+            let _ = filler.connect(&address.into());
+            filler
+        })
+        .collect();
+    let mut rig = Rig::new().await;
+    let cluster = eds_cluster("a", "").body;
+    let mut message: foregate_envoy::pb::envoy::config::cluster::v3::Cluster = prost::Message::decode(cluster).unwrap();
+    message.connect_timeout = Some(foregate_envoy::pb::google::protobuf::Duration { seconds: 0, nanos: 200_000_000 });
+    let resource = foregate_xds::client::ClientResource {
+        name: "a".into(),
+        version: "1".into(),
+        body: prost::Message::encode_to_vec(&message).into(),
+    };
+    rig.set(ResourceKind::Cluster, vec![resource]).await;
+    rig.set(ResourceKind::ClusterLoadAssignment, vec![endpoints("a", &[address.port()])]).await;
+    rig.serve("- { match: { prefix: / }, route: { cluster: a } }").await;
+    let reply = rig.client().await.get("a", "/").await;
+    assert_eq!((reply.status, &*reply.body), (503, "upstream connect error: connection timeout"));
+    drop(fillers);
+}
+
+#[tokio::test]
+async fn limits_of_a_cluster_are_kept() {
+    let (silent, _) = raw(|_| Some("")).await;
+    let mut rig = Rig::with(crate::EngineOptions { workers: 1, ..crate::EngineOptions::default() }).await;
+    rig.set(ResourceKind::Cluster, vec![eds_cluster("a", "circuit_breakers: { thresholds: [{ max_requests: 1 }] }")]).await;
+    rig.set(ResourceKind::ClusterLoadAssignment, vec![endpoints("a", &[silent])]).await;
+    rig.serve("- { match: { prefix: / }, route: { cluster: a, timeout: 5s } }").await;
+    let (mut one, mut two) = (rig.client().await, rig.client().await);
+    one.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    super::rig::until("the first request is under way", || rig.metric("foregate_proxy_requests_active") == 1.0).await;
+    super::rig::until("its connection is there", || rig.metric("foregate_proxy_upstream_connections_active") == 1.0).await;
+    let reply = two.get("a", "/").await;
+    assert_eq!(reply.status, 503);
+    assert!(reply.body.ends_with("overflow"), "{}", reply.body);
+}
+
+#[tokio::test]
+async fn websockets_pass_where_they_may() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                let n = stream.read(&mut buffer).await.unwrap();
+                let head = String::from_utf8_lossy(&buffer[..n]).to_ascii_lowercase();
+                if !head.contains("upgrade: websocket") || !head.contains("connection: upgrade") {
+                    let _ = stream.write_all(OK.as_bytes()).await;
+                    return;
+                }
+                let head = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nearly";
+                stream.write_all(head.as_bytes()).await.unwrap();
+                while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+                    stream.write_all(&buffer[..n]).await.unwrap();
+                }
+            });
+        }
+    });
+    let mut rig = Rig::new().await;
+    rig.cluster("a", &[port]).await;
+    rig.serve_with(
+        "upgrade_configs: [{ upgrade_type: websocket }]",
+        "- { match: { prefix: /off }, route: { cluster: a, upgrade_configs: [{ upgrade_type: websocket, enabled: false }] } }\n\
+         - { match: { prefix: / }, route: { cluster: a } }",
+    )
+    .await;
+    let ask = |path| format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n");
+    let mut client = rig.client().await;
+    client.send(ask("/off")).await;
+    assert_eq!(client.reply(false).await.unwrap().body, "ok");
+    let mut client = rig.client().await;
+    client.send(ask("/")).await;
+    let reply = client.reply(true).await.unwrap();
+    assert_eq!((reply.status, reply.header("upgrade")), (101, Some("websocket")));
+    client.send("hello").await;
+    let echo = client.take(10).await;
+    assert_eq!(String::from_utf8(echo).unwrap(), "earlyhello");
+}
