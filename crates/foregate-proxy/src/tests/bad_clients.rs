@@ -155,7 +155,7 @@ async fn an_absolute_target_names_the_host() {
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
-    let (rig, _) = rig("").await;
+    let (rig, _backend) = rig("").await;
     let mut client = rig.client().await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n".repeat(20)).await;
     for _ in 0..20 {

@@ -114,7 +114,8 @@ async fn a_listener_that_goes_away_finishes_what_it_began() {
     busy.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     let (mut upstream, _) = gate.accept().await.unwrap();
     let mut idle = Client::to(address).await;
-    assert_eq!(idle.get("", "/").await.status, 400, "an answer that needs no endpoint");
+    idle.send("GET / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(idle.reply(false).await.unwrap().status, 400, "an answer that needs no endpoint");
     rig.remove(ResourceKind::Listener, &["http-1"]).await;
     assert!(idle.is_closed().await, "an idle connection is closed");
     until("nobody listens", || std::net::TcpStream::connect(address).is_err()).await;

@@ -18,7 +18,7 @@ async fn log_of(format: LogFormat) -> (Vec<String>, String) {
     )
     .await;
     let mut client = rig.client().await;
-    client.ask("POST", "a.example.com", "/a?\"x", &[], "123").await;
+    client.ask("POST", "a.example.com", "/a?x", &[], "123").await;
     client.get("a.example.com", "/none").await;
     client.get("a.example.com", "/x").await;
     drop(client);
@@ -37,7 +37,7 @@ async fn a_line_of_text_per_request() {
     let (lines, upstream) = log_of(LogFormat::Text).await;
     let fields: Vec<Vec<&str>> = lines.iter().map(|line| line.split(' ').collect()).collect();
     assert!(fields[0][0].ends_with('Z') && fields[0][0].len() == 24, "{}", lines[0]);
-    assert_eq!(fields[0][1..10], ["gw/local", "http-1", "POST", "a.example.com", "/a?\\\"x", "200", "-", "3", "5"]);
+    assert_eq!(fields[0][1..10], ["gw/local", "http-1", "POST", "a.example.com", "/a?x", "200", "-", "3", "5"]);
     assert!(fields[0][10].parse::<u64>().is_ok());
     assert_eq!(fields[0][11..13], [&*upstream, "to-a"]);
     assert_eq!(fields[0][13].len(), 36);
@@ -50,7 +50,7 @@ async fn a_line_of_text_per_request() {
 async fn a_line_of_json_per_request() {
     let (lines, upstream) = log_of(LogFormat::Json).await;
     let all: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
-    assert_eq!(all[0]["path"], "/a?\"x");
+    assert_eq!(all[0]["path"], "/a?x");
     assert_eq!(all[0]["upstream"], *upstream);
     assert_eq!((&all[0]["status"], &all[0]["bytes_in"], &all[0]["bytes_out"]), (&200.into(), &3.into(), &5.into()));
     assert_eq!((&all[1]["flags"], &all[1]["route"]), (&"UH".into(), &"to-none".into()));

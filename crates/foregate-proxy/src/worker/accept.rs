@@ -17,7 +17,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
-use super::connection::{ConnectionState, ListenerState, Order, Phase};
+use super::connection::{ConnectionState, ListenerState, Order};
 use super::instance::Instance;
 use super::io::{ClientStream, Watched};
 use super::service::{self, Session};
@@ -167,7 +167,6 @@ async fn serve(state: Rc<ConnectionState>, config: Arc<Listener>, chain: Arc<Fil
     let mut connection = http1::Builder::new()
         .max_headers(http.max_headers)
         .max_buf_size(http.max_header_bytes.max(8192))
-        .pipeline_flush(true)
         .serve_connection(io, service_fn(move |request| service::handle(Rc::clone(&handler), request)));
     if state.listener.draining.get() {
         state.order(Order::Drain);
@@ -187,10 +186,10 @@ async fn serve(state: Rc<ConnectionState>, config: Arc<Listener>, chain: Arc<Fil
     .await;
     match verdict {
         Some(Order::Timeout) => {
-            let began = state.phase.get() != Phase::Head || state.last.get() != state.opened || state.requests.get() > 0;
             session.abandon();
             state.listener.stats.bad_requests.inc();
-            if began {
+            // Who never said anything isn't told anything either.
+            if state.heard.get() {
                 too_slow(connection.into_parts().io.into_inner()).await;
             }
         }

@@ -67,6 +67,8 @@ pub(super) struct ConnectionState {
     /// The tick of the last byte.
     pub(super) last: Cell<u32>,
     pub(super) opened: u32,
+    /// The client has said something.
+    pub(super) heard: Cell<bool>,
     /// The request's body isn't there yet.
     pub(super) receiving: Cell<bool>,
     /// How the request that is being read says where its body ends.
@@ -111,6 +113,7 @@ impl ConnectionState {
             since: Cell::new(now),
             last: Cell::new(now),
             opened: now,
+            heard: Cell::new(false),
             receiving: Cell::new(false),
             framing: Cell::new(Framing::default()),
             requests: Cell::new(0),
@@ -138,6 +141,7 @@ impl ConnectionState {
                 self.framing.set(Framing::of(bytes));
             }
             Phase::Head => {
+                self.heard.set(true);
                 self.last.set(self.worker.tick.get());
                 self.framing.set(self.framing.get().and(Framing::of(bytes)));
             }
