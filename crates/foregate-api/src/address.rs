@@ -7,8 +7,13 @@ use serde::{Deserialize, Serialize};
 /// A pool of addresses.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "foregate.dev", version = "v1alpha1", kind = "AddressPool",
-    status = "AddressPoolStatus", derive = "PartialEq", shortname = "pool", category = "foregate",
+    group = "foregate.dev",
+    version = "v1alpha1",
+    kind = "AddressPool",
+    status = "AddressPoolStatus",
+    derive = "PartialEq",
+    shortname = "pool",
+    category = "foregate",
     printcolumn = r#"{"name":"Ranges","type":"string","jsonPath":".spec.ranges"}"#,
     printcolumn = r#"{"name":"Used","type":"integer","jsonPath":".status.used"}"#,
     printcolumn = r#"{"name":"Size","type":"integer","jsonPath":".status.size"}"#,
@@ -38,8 +43,11 @@ pub struct AddressPoolStatus {
 /// keeps addresses unique.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "foregate.dev", version = "v1alpha1", kind = "Address",
-    derive = "PartialEq", category = "foregate",
+    group = "foregate.dev",
+    version = "v1alpha1",
+    kind = "Address",
+    derive = "PartialEq",
+    category = "foregate",
     printcolumn = r#"{"name":"Pool","type":"string","jsonPath":".spec.pool"}"#,
     printcolumn = r#"{"name":"Namespace","type":"string","jsonPath":".spec.proxy.namespace"}"#,
     printcolumn = r#"{"name":"Proxy","type":"string","jsonPath":".spec.proxy.name"}"#,

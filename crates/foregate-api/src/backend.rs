@@ -10,8 +10,14 @@ use crate::Origin;
 /// One port of one Service of one workload cluster, with its upstream policy.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "foregate.dev", version = "v1alpha1", kind = "GatewayBackend", namespaced,
-    status = "GatewayBackendStatus", derive = "PartialEq", shortname = "gwbackend", category = "foregate",
+    group = "foregate.dev",
+    version = "v1alpha1",
+    kind = "GatewayBackend",
+    namespaced,
+    status = "GatewayBackendStatus",
+    derive = "PartialEq",
+    shortname = "gwbackend",
+    category = "foregate",
     printcolumn = r#"{"name":"Service","type":"string","jsonPath":".spec.origin.name"}"#,
     printcolumn = r#"{"name":"Port","type":"integer","jsonPath":".spec.port"}"#,
     printcolumn = r#"{"name":"Protocol","type":"string","jsonPath":".spec.protocol"}"#,
@@ -27,6 +33,10 @@ pub struct GatewayBackendSpec {
     /// Name of that port, which selects the port of the endpoint slices; empty for an unnamed one.
     #[serde(default)]
     pub port_name: String,
+    /// Names of the GatewayEndpointSlices of its Service, sorted: a route is sent to the backend only once all of them
+    /// are known, so that it never meets a backend whose endpoints are still on their way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoint_slices: Vec<String>,
     /// What it speaks.
     #[serde(default)]
     pub protocol: BackendProtocol,
@@ -84,8 +94,13 @@ pub struct GatewayBackendStatus {
 /// One EndpointSlice of one workload cluster.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "foregate.dev", version = "v1alpha1", kind = "GatewayEndpointSlice", namespaced,
-    derive = "PartialEq", shortname = "gwslice", category = "foregate",
+    group = "foregate.dev",
+    version = "v1alpha1",
+    kind = "GatewayEndpointSlice",
+    namespaced,
+    derive = "PartialEq",
+    shortname = "gwslice",
+    category = "foregate",
     printcolumn = r#"{"name":"Service","type":"string","jsonPath":".spec.serviceUid"}"#,
     printcolumn = r#"{"name":"Endpoints","type":"string","jsonPath":".spec.endpoints[*].addresses[0]"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#

@@ -11,8 +11,14 @@ use crate::Origin;
 /// volume; claims with an equal `sharingKey` share one proxy.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "foregate.dev", version = "v1alpha1", kind = "GatewayClaim", namespaced,
-    status = "GatewayClaimStatus", derive = "PartialEq", shortname = "gwclaim", category = "foregate",
+    group = "foregate.dev",
+    version = "v1alpha1",
+    kind = "GatewayClaim",
+    namespaced,
+    status = "GatewayClaimStatus",
+    derive = "PartialEq",
+    shortname = "gwclaim",
+    category = "foregate",
     printcolumn = r#"{"name":"Origin","type":"string","jsonPath":".spec.origin.name"}"#,
     printcolumn = r#"{"name":"Proxy","type":"string","jsonPath":".status.proxy"}"#,
     printcolumn = r#"{"name":"Address","type":"string","jsonPath":".status.addresses[0]"}"#,

@@ -10,8 +10,13 @@ use crate::address::ProxyRef;
 /// One engine of one gateway on one node.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "foregate.dev", version = "v1alpha1", kind = "GatewayInstance",
-    status = "GatewayInstanceStatus", derive = "PartialEq", shortname = "gwinstance", category = "foregate",
+    group = "foregate.dev",
+    version = "v1alpha1",
+    kind = "GatewayInstance",
+    status = "GatewayInstanceStatus",
+    derive = "PartialEq",
+    shortname = "gwinstance",
+    category = "foregate",
     printcolumn = r#"{"name":"Proxy","type":"string","jsonPath":".spec.proxy.name"}"#,
     printcolumn = r#"{"name":"Node","type":"string","jsonPath":".spec.node"}"#,
     printcolumn = r#"{"name":"Connected","type":"boolean","jsonPath":".status.connected"}"#,

@@ -11,8 +11,14 @@ use crate::template::GatewayTemplateSpec;
 /// One running gateway: an editable copy of its template, and in its status the merge of its claims.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "foregate.dev", version = "v1alpha1", kind = "GatewayProxy", namespaced,
-    status = "GatewayProxyStatus", derive = "PartialEq", shortname = "gwproxy", category = "foregate",
+    group = "foregate.dev",
+    version = "v1alpha1",
+    kind = "GatewayProxy",
+    namespaced,
+    status = "GatewayProxyStatus",
+    derive = "PartialEq",
+    shortname = "gwproxy",
+    category = "foregate",
     printcolumn = r#"{"name":"Address","type":"string","jsonPath":".status.addresses[0]"}"#,
     printcolumn = r#"{"name":"Engine","type":"string","jsonPath":".spec.template.engine"}"#,
     printcolumn = r#"{"name":"Ready","type":"integer","jsonPath":".status.instances.ready"}"#,

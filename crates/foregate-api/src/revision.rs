@@ -11,8 +11,13 @@ use crate::Origin;
 /// never in it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "foregate.dev", version = "v1alpha1", kind = "ConfigRevision", namespaced,
-    derive = "PartialEq", shortname = "gwrev", category = "foregate",
+    group = "foregate.dev",
+    version = "v1alpha1",
+    kind = "ConfigRevision",
+    namespaced,
+    derive = "PartialEq",
+    shortname = "gwrev",
+    category = "foregate",
     printcolumn = r#"{"name":"Proxy","type":"string","jsonPath":".spec.proxy"}"#,
     printcolumn = r#"{"name":"Number","type":"integer","jsonPath":".spec.number"}"#,
     printcolumn = r#"{"name":"Changes","type":"integer","jsonPath":".spec.changeCount"}"#,

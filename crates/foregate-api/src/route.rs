@@ -13,8 +13,14 @@ use crate::Origin;
 /// One route, attached to the listeners of one or more claims.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "foregate.dev", version = "v1alpha1", kind = "GatewayRoute", namespaced,
-    status = "GatewayRouteStatus", derive = "PartialEq", shortname = "gwroute", category = "foregate",
+    group = "foregate.dev",
+    version = "v1alpha1",
+    kind = "GatewayRoute",
+    namespaced,
+    status = "GatewayRouteStatus",
+    derive = "PartialEq",
+    shortname = "gwroute",
+    category = "foregate",
     printcolumn = r#"{"name":"Kind","type":"string","jsonPath":".spec.origin.kind"}"#,
     printcolumn = r#"{"name":"Namespace","type":"string","jsonPath":".spec.origin.namespace"}"#,
     printcolumn = r#"{"name":"Name","type":"string","jsonPath":".spec.origin.name"}"#,

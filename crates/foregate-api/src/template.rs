@@ -8,8 +8,13 @@ use serde::{Deserialize, Serialize};
 /// a copy, which may be edited on its own from then on.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
-    group = "foregate.dev", version = "v1alpha1", kind = "GatewayTemplate", namespaced,
-    derive = "PartialEq", shortname = "gwtemplate", category = "foregate",
+    group = "foregate.dev",
+    version = "v1alpha1",
+    kind = "GatewayTemplate",
+    namespaced,
+    derive = "PartialEq",
+    shortname = "gwtemplate",
+    category = "foregate",
     printcolumn = r#"{"name":"Pool","type":"string","jsonPath":".spec.pool"}"#,
     printcolumn = r#"{"name":"Engine","type":"string","jsonPath":".spec.engine"}"#,
     printcolumn = r#"{"name":"Replicas","type":"integer","jsonPath":".spec.replicas"}"#,

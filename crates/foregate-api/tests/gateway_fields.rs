@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use foregate_api::gateway::{
-    BackendTLSPolicy, Gateway, GatewayClass, GRPCRoute, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
+    BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
     UDPRoute,
 };
 use serde::Serialize;
@@ -29,7 +29,9 @@ fn sample(schema: &Value) -> Value {
     }
     match schema["type"].as_str().unwrap() {
         "object" => match schema["properties"].as_object() {
-            Some(properties) => properties.iter().map(|(name, s)| (name.clone(), sample(s))).collect::<Map<_, _>>().into(),
+            Some(properties) => {
+                properties.iter().map(|(name, s)| (name.clone(), sample(s))).collect::<Map<_, _>>().into()
+            }
             None if schema["additionalProperties"].is_null() => json!({}),
             None => json!({ "key": sample(&schema["additionalProperties"]) }),
         },

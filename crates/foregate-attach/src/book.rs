@@ -69,9 +69,10 @@ impl Book {
         self.touched.insert(key);
     }
 
-    /// Whether the platform has what is wanted.
+    /// Whether the platform has what is wanted. What is still on its way doesn't count: a write that changes nothing
+    /// has no echo.
     pub fn is_settled(&self, key: &DerivedKey) -> bool {
-        self.entries.get(key).is_some_and(|e| e.on_the_way.is_empty() && same(e.wanted.as_ref(), e.seen.as_ref()))
+        self.entries.get(key).is_some_and(|e| same(e.wanted.as_ref(), e.seen.as_ref()))
     }
 
     /// The writes that are needed, deletions last.

@@ -89,11 +89,15 @@ impl Attach {
             Err(problem) => condition(ACCEPTED, false, problem.reason, &problem.message, generation, now),
         };
         let key = Key::new("", name.clone());
-        state.pending.update(StatusKind::GatewayClass, &key, &state.object.metadata, state.object.status.as_ref(), |base| {
-            GatewayClassStatus {
+        state.pending.update(
+            StatusKind::GatewayClass,
+            &key,
+            &state.object.metadata,
+            state.object.status.as_ref(),
+            |base| GatewayClassStatus {
                 conditions: merge(&base.conditions, vec![accepted], &[ACCEPTED]),
                 supported_features: features::supported(),
-            }
-        })
+            },
+        )
     }
 }

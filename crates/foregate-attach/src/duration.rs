@@ -12,8 +12,9 @@ pub(crate) fn millis(text: &str) -> Option<u64> {
         let value: u64 = rest.get(..digits)?.parse().ok()?;
         rest = rest.get(digits..)?;
         // `ms` before `m`: the longer unit's name begins with the shorter's.
-        let (unit, factor) =
-            [("ms", 1), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)].into_iter().find(|(u, _)| rest.starts_with(u))?;
+        let (unit, factor) = [("ms", 1), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)]
+            .into_iter()
+            .find(|(u, _)| rest.starts_with(u))?;
         rest = rest.get(unit.len()..)?;
         total += value * factor;
         if rest.is_empty() {

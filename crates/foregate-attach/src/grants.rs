@@ -27,9 +27,7 @@ impl Grants {
     /// Takes a grant in place of the one of its name. Returns that one.
     pub fn set(&mut self, key: &Key, grant: Option<Arc<ReferenceGrant>>) -> Option<Arc<ReferenceGrant>> {
         match grant {
-            Some(grant) => {
-                self.by_namespace.entry(key.namespace.clone()).or_default().insert(key.name.clone(), grant)
-            }
+            Some(grant) => self.by_namespace.entry(key.namespace.clone()).or_default().insert(key.name.clone(), grant),
             None => {
                 let grants = self.by_namespace.get_mut(&key.namespace)?;
                 let old = grants.remove(&key.name);

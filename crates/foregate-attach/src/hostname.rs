@@ -72,10 +72,11 @@ mod tests {
             (Some("*.example.com"), &["*.b.example.com"], &[("*.b.example.com", "*.b.example.com")]),
             (Some("*.b.example.com"), &["*.example.com"], &[("*.b.example.com", "*.example.com")]),
             (Some("*.a.example.com"), &["*.b.example.com"], &[]),
-            (Some("*.example.com"), &["a.example.com", "a.test", "*.com"], &[
-                ("a.example.com", "a.example.com"),
-                ("*.example.com", "*.com"),
-            ]),
+            (
+                Some("*.example.com"),
+                &["a.example.com", "a.test", "*.com"],
+                &[("a.example.com", "a.example.com"), ("*.example.com", "*.com")],
+            ),
         ] {
             let route: Vec<String> = route.iter().map(|&r| r.to_owned()).collect();
             let names = intersect(listener, &route);

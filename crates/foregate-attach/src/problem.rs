@@ -26,8 +26,7 @@ pub(crate) fn join(problems: Vec<Problem>) -> Result<(), Problem> {
     let Some(first) = problems.first() else { return Ok(()) };
     let reason = first.reason;
     let more = problems.len().saturating_sub(SPELLED_OUT);
-    let mut message =
-        problems.into_iter().take(SPELLED_OUT).map(|p| p.message).collect::<Vec<_>>().join("; ");
+    let mut message = problems.into_iter().take(SPELLED_OUT).map(|p| p.message).collect::<Vec<_>>().join("; ");
     if more > 0 {
         message.push_str(&format!("; and {more} more"));
     }

@@ -43,12 +43,21 @@ impl Attach {
             Change::Set(object) => (Key::of(&object.metadata), Some(object)),
             Change::Gone(key) => (key, None),
         };
-        let named = new.as_deref().and_then(service_of);
+        let listed = |slice: &EndpointSlice| (service_of(slice), has_addresses(slice), uid(&slice.metadata));
+        let now = new.as_deref().map(listed);
         let old = match new {
             Some(object) => self.world.slices.insert(key.clone(), object),
             None => self.world.slices.remove(&key),
         };
-        self.index.service_slices.replace(&key, &old.as_deref().and_then(service_of), &named);
+        let before = old.as_deref().map(listed);
+        if before != now {
+            let service = |listed: Option<(Option<Key>, bool, String)>| listed.and_then(|(service, ..)| service);
+            let (before, now) = (service(before), service(now));
+            self.index.service_slices.replace(&key, &before, &now);
+            for service in before.iter().chain(&now) {
+                self.dirty.backends.extend(self.index.service_ports.of(service).map(|&port| (service.clone(), port)));
+            }
+        }
         self.dirty.slices.insert(key);
     }
 
@@ -66,15 +75,25 @@ impl Attach {
             let metadata = metadata(&self.settings.tenant_namespace, &self.backend_name(service, port), &origin);
             let port_name = service_port.name.clone().unwrap_or_default();
             let policy = UpstreamPolicy::default();
-            let spec = GatewayBackendSpec { origin, port, port_name, protocol, policy };
+            let endpoint_slices = self.slices_of(key);
+            let spec = GatewayBackendSpec { origin, port, port_name, endpoint_slices, protocol, policy };
             Some(Derived::Backend(Arc::new(GatewayBackend { metadata, spec, status: None })))
         });
         self.derive((DerivedKind::Backend, key.clone(), port), wanted);
     }
 
+    /// Names of what is derived from a Service's slices.
+    fn slices_of(&self, service: &Key) -> Vec<String> {
+        let slices = self.index.service_slices.of(service).filter_map(|key| self.world.slices.get(key));
+        let ours = slices.filter(|slice| has_addresses(slice));
+        let mut names: Vec<String> =
+            ours.map(|slice| format!("{}-{}", self.settings.cluster, uid(&slice.metadata))).collect();
+        names.sort();
+        names
+    }
+
     pub(crate) fn derive_slice(&mut self, key: &Key) {
-        // Names instead of addresses are for others to look up.
-        let slices = self.world.slices.get(key).filter(|slice| slice.address_type != "FQDN");
+        let slices = self.world.slices.get(key).filter(|slice| has_addresses(slice));
         let wanted = slices.and_then(|slice| {
             let named = service_of(slice).filter(|service| self.index.service_ports.has(service))?;
             let service = self.world.services.get(&named)?;
@@ -120,6 +139,11 @@ fn relevant(service: Option<&Service>) -> Option<(Option<&str>, Option<&str>, Op
     ))
 }
 
+/// Names instead of addresses are for others to look up.
+fn has_addresses(slice: &EndpointSlice) -> bool {
+    slice.address_type != "FQDN"
+}
+
 /// The Service of a slice.
 fn service_of(slice: &EndpointSlice) -> Option<Key> {
     let name = slice.metadata.labels.as_ref()?.get(SERVICE_LABEL)?;
@@ -149,7 +173,8 @@ pub(crate) fn check<'a>(
     let protocol = match found.app_protocol.as_deref() {
         Some("kubernetes.io/h2c" | "grpc") => BackendProtocol::H2c,
         Some(tls @ ("https" | "kubernetes.io/wss")) => {
-            let message = format!("port {port} of Service {key} has appProtocol {tls}: TLS to backends isn't supported");
+            let message =
+                format!("port {port} of Service {key} has appProtocol {tls}: TLS to backends isn't supported");
             return Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
         }
         _ => BackendProtocol::Http,
@@ -164,8 +189,7 @@ fn slice_port(port: &k8s_openapi::api::discovery::v1::EndpointPort) -> Option<Sl
 
 /// An endpoint, if it has an IP address: a missing condition counts as the API says.
 fn slice_endpoint(endpoint: &Endpoint) -> Option<SliceEndpoint> {
-    let addresses: Vec<String> =
-        endpoint.addresses.iter().filter(|a| a.parse::<IpAddr>().is_ok()).cloned().collect();
+    let addresses: Vec<String> = endpoint.addresses.iter().filter(|a| a.parse::<IpAddr>().is_ok()).cloned().collect();
     if addresses.is_empty() {
         return None;
     }

@@ -117,7 +117,8 @@ impl Sim {
     fn put(&mut self, mut object: Value) {
         let id = id(&object);
         let old = self.objects.get(&id);
-        let replaced = old.is_some_and(|o| o["metadata"]["uid"] != object["metadata"]["uid"] && !object["metadata"]["uid"].is_null());
+        let replaced = old
+            .is_some_and(|o| o["metadata"]["uid"] != object["metadata"]["uid"] && !object["metadata"]["uid"].is_null());
         if replaced {
             self.delete(&id);
         }
@@ -288,7 +289,7 @@ fn as_input(id: &Id, object: Option<Value>) -> Input {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn changes_one_by_one_lead_where_all_at_once_do(steps in prop::collection::vec(step(), 1..60)) {

@@ -71,6 +71,7 @@ async fn decide(mut attach: Attach, kinds: usize, mut inputs: mpsc::Receiver<Fed
         if unlisted == 0 {
             let output = attach.apply(waiting.drain(..), &Time(jiff::Timestamp::now()));
             if !output.is_empty() {
+                tracing::debug!(derived = output.derived.len(), statuses = output.statuses.len(), "decided");
                 emit(output);
             }
         }

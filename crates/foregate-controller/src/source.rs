@@ -70,6 +70,7 @@ where
                 vec![Change::Gone(key(&object))]
             }
         };
+        tracing::trace!(kind, changes = changes.len(), listed, "watch");
         for change in changes {
             if feed.send(Fed::Input(input(change))).await.is_err() {
                 return Ok(());

@@ -136,12 +136,60 @@ fn a_route_waits_for_a_backend_that_is_on_its_way() {
 }
 
 #[test]
-fn a_new_route_does_not_wait() {
+fn a_new_route_waits_as_well() {
     let mut translator = gateway();
     translator.apply([route(0, "/one", "backend-3", 1)]);
-    assert_eq!(served(&translator), ["/one -"], "500 until the backend is here");
+    assert!(served(&translator).is_empty(), "not found rather than an error, until the backend is here");
     translator.apply([support::input(world::backend(3, 0))]);
     assert_eq!(served(&translator), ["/one backend-3"]);
+}
+
+/// A backend that lists slices of its Service.
+fn backend_with(index: usize, slices: &[&str], generation: i64) -> Input {
+    let mut manifest = world::backend(index, 0);
+    manifest["metadata"]["generation"] = json!(generation);
+    manifest["spec"]["endpointSlices"] = json!(slices);
+    support::input(manifest)
+}
+
+fn gone(slice: &str) -> Input {
+    Input::Slice(Change::Gone(Key::new("tenant-a", slice)))
+}
+
+/// Addresses that a backend's cluster has.
+fn endpoints(translator: &Translator, backend: &str) -> usize {
+    let resources = translator.resources(&proxy_ref());
+    let found = resources.iter().find(|resource| {
+        resource.id.kind == ResourceKind::ClusterLoadAssignment && resource.id.name.starts_with(backend)
+    });
+    let json = found.map(|resource| to_json(resource.id.kind, &resource.body).unwrap()).unwrap_or_default();
+    json.pointer("/endpoints/0/lb_endpoints").and_then(Value::as_array).map_or(0, Vec::len)
+}
+
+#[test]
+fn a_route_waits_for_the_endpoints_of_its_backend() {
+    let mut translator = gateway();
+    translator.apply([route(0, "/one", "backend-0", 1)]);
+    translator.apply([route(0, "/one", "backend-3", 2), backend_with(3, &["slice-3"], 1)]);
+    assert_eq!(served(&translator), ["/one backend-0"], "backend 3 has nobody yet");
+    translator.apply([support::input(world::slice(3, 2))]);
+    assert_eq!(served(&translator), ["/one backend-3"]);
+    assert_eq!(endpoints(&translator, "backend-3"), 2);
+}
+
+#[test]
+fn endpoints_stay_until_their_successors_are_here() {
+    let mut translator = gateway();
+    let first = [backend_with(3, &["slice-3"], 1), support::input(world::slice(3, 2)), route(0, "/one", "backend-3", 1)];
+    translator.apply(first);
+    translator.apply([gone("slice-3")]);
+    assert_eq!(endpoints(&translator, "backend-3"), 2, "the backend lists it still");
+    translator.apply([backend_with(3, &["slice-7"], 2)]);
+    assert_eq!(endpoints(&translator, "backend-3"), 2, "its successor isn't here");
+    translator.apply([support::input(world::slice(7, 1))]);
+    assert_eq!(endpoints(&translator, "backend-3"), 1);
+    translator.apply([backend_with(3, &[], 3), gone("slice-7")]);
+    assert_eq!(endpoints(&translator, "backend-3"), 0, "the user's last word");
 }
 
 #[test]

@@ -11,8 +11,14 @@ use super::{LocalObjectReference, ParentReference};
 /// TLS from gateways to a backend.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
-    group = "gateway.networking.k8s.io", version = "v1", kind = "BackendTLSPolicy",
-    plural = "backendtlspolicies", namespaced, status = "PolicyStatus", derive = "PartialEq", schema = "disabled",
+    group = "gateway.networking.k8s.io",
+    version = "v1",
+    kind = "BackendTLSPolicy",
+    plural = "backendtlspolicies",
+    namespaced,
+    status = "PolicyStatus",
+    derive = "PartialEq",
+    schema = "disabled",
     shortname = "btlspolicy"
 )]
 #[serde(rename_all = "camelCase")]

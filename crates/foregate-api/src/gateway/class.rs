@@ -7,8 +7,13 @@ use serde::{Deserialize, Serialize};
 /// A class of Gateways, and the controller that serves them.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
-    group = "gateway.networking.k8s.io", version = "v1", kind = "GatewayClass", plural = "gatewayclasses",
-    status = "GatewayClassStatus", derive = "PartialEq", schema = "disabled"
+    group = "gateway.networking.k8s.io",
+    version = "v1",
+    kind = "GatewayClass",
+    plural = "gatewayclasses",
+    status = "GatewayClassStatus",
+    derive = "PartialEq",
+    schema = "disabled"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayClassSpec {

@@ -11,8 +11,15 @@ use super::{GatewayTlsConfig, Listener, ListenerStatus};
 /// A request for a load balancer: its listeners, and what it wants of addresses and infrastructure.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
-    group = "gateway.networking.k8s.io", version = "v1", kind = "Gateway", plural = "gateways", namespaced,
-    status = "GatewayStatus", derive = "PartialEq", schema = "disabled", shortname = "gtw"
+    group = "gateway.networking.k8s.io",
+    version = "v1",
+    kind = "Gateway",
+    plural = "gateways",
+    namespaced,
+    status = "GatewayStatus",
+    derive = "PartialEq",
+    schema = "disabled",
+    shortname = "gtw"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct GatewaySpec {

@@ -8,8 +8,14 @@ use super::{BackendRef, GrpcRouteMatch, ParentReference, RouteFilter, RouteStatu
 /// Routes of gRPC calls.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
-    group = "gateway.networking.k8s.io", version = "v1", kind = "GRPCRoute", plural = "grpcroutes",
-    namespaced, status = "RouteStatus", derive = "PartialEq", schema = "disabled"
+    group = "gateway.networking.k8s.io",
+    version = "v1",
+    kind = "GRPCRoute",
+    plural = "grpcroutes",
+    namespaced,
+    status = "RouteStatus",
+    derive = "PartialEq",
+    schema = "disabled"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct GrpcRouteSpec {

@@ -8,8 +8,14 @@ use super::{BackendRef, ParentReference, RouteStatus};
 /// Routes of TCP connections, by port.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
-    group = "gateway.networking.k8s.io", version = "v1", kind = "TCPRoute", plural = "tcproutes",
-    namespaced, status = "RouteStatus", derive = "PartialEq", schema = "disabled"
+    group = "gateway.networking.k8s.io",
+    version = "v1",
+    kind = "TCPRoute",
+    plural = "tcproutes",
+    namespaced,
+    status = "RouteStatus",
+    derive = "PartialEq",
+    schema = "disabled"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TcpRouteSpec {
@@ -24,8 +30,14 @@ pub struct TcpRouteSpec {
 /// Routes of TLS connections, by SNI.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
-    group = "gateway.networking.k8s.io", version = "v1", kind = "TLSRoute", plural = "tlsroutes",
-    namespaced, status = "RouteStatus", derive = "PartialEq", schema = "disabled"
+    group = "gateway.networking.k8s.io",
+    version = "v1",
+    kind = "TLSRoute",
+    plural = "tlsroutes",
+    namespaced,
+    status = "RouteStatus",
+    derive = "PartialEq",
+    schema = "disabled"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TlsRouteSpec {
@@ -43,8 +55,14 @@ pub struct TlsRouteSpec {
 /// Routes of UDP datagrams, by port.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
-    group = "gateway.networking.k8s.io", version = "v1", kind = "UDPRoute", plural = "udproutes",
-    namespaced, status = "RouteStatus", derive = "PartialEq", schema = "disabled"
+    group = "gateway.networking.k8s.io",
+    version = "v1",
+    kind = "UDPRoute",
+    plural = "udproutes",
+    namespaced,
+    status = "RouteStatus",
+    derive = "PartialEq",
+    schema = "disabled"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct UdpRouteSpec {

@@ -9,8 +9,15 @@ use super::{Listener, ListenerStatus};
 /// More listeners for a Gateway, owned by someone else.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
-    group = "gateway.networking.k8s.io", version = "v1", kind = "ListenerSet", plural = "listenersets", namespaced,
-    status = "ListenerSetStatus", derive = "PartialEq", schema = "disabled", shortname = "lset"
+    group = "gateway.networking.k8s.io",
+    version = "v1",
+    kind = "ListenerSet",
+    plural = "listenersets",
+    namespaced,
+    status = "ListenerSetStatus",
+    derive = "PartialEq",
+    schema = "disabled",
+    shortname = "lset"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerSetSpec {

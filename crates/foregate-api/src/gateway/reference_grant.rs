@@ -6,8 +6,14 @@ use serde::{Deserialize, Serialize};
 /// Lets objects of other namespaces name objects of this one. It has no status.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
-    group = "gateway.networking.k8s.io", version = "v1", kind = "ReferenceGrant", plural = "referencegrants", namespaced,
-    derive = "PartialEq", schema = "disabled", shortname = "refgrant"
+    group = "gateway.networking.k8s.io",
+    version = "v1",
+    kind = "ReferenceGrant",
+    plural = "referencegrants",
+    namespaced,
+    derive = "PartialEq",
+    schema = "disabled",
+    shortname = "refgrant"
 )]
 pub struct ReferenceGrantSpec {
     /// Who may refer; any of these.

@@ -27,7 +27,8 @@ pub(crate) fn mark(listeners: &[Listener], verdicts: &mut [ListenerVerdict]) {
                     return Some((i, protocol_conflict(port)));
                 }
                 let hostname = hostname(listeners.get(i)?);
-                let shared = members.iter().any(|&j| j != i && listeners.get(j).map(self::hostname) == Some(hostname.clone()));
+                let shared =
+                    members.iter().any(|&j| j != i && listeners.get(j).map(self::hostname) == Some(hostname.clone()));
                 shared.then(|| (i, hostname_conflict(port, &hostname)))
             })
             .collect();

@@ -100,7 +100,10 @@ impl Attach {
             state.named = named;
         }
         // A change of the status or of labels leads to nothing but a look at the status.
-        if state.verdict.is_none() || state.object.spec != object.spec || generation(&state.object) != generation(&object) {
+        if state.verdict.is_none()
+            || state.object.spec != object.spec
+            || generation(&state.object) != generation(&object)
+        {
             self.dirty.gateways.insert(key.clone());
         }
         self.dirty.gateway_statuses.insert(key.clone());

@@ -162,18 +162,18 @@ fn listener_conditions(
     let theirs = current.and_then(|s| s.listeners.iter().find(|l| l.name == *listener.name));
     let theirs = theirs.map(|l| l.conditions.as_slice()).unwrap_or_default();
     let conflicted = match (&listener.conflict, find(theirs, CONFLICTED)) {
-        (Some(problem), _) => condition(CONFLICTED, true, problem.reason, &problem.message, stamp.generation, stamp.now),
+        (Some(problem), _) => {
+            condition(CONFLICTED, true, problem.reason, &problem.message, stamp.generation, stamp.now)
+        }
         (None, Some(shared)) if shared.status == "True" => stamp.copy(shared),
         _ => condition(CONFLICTED, false, reason::NO_CONFLICTS, "", stamp.generation, stamp.now),
     };
     let is_conflicted = conflicted.status == "True";
     let accepted = match &listener.accepted {
         Err(problem) => stamp.of(ACCEPTED, Err(problem)),
-        Ok(()) if is_conflicted => Condition {
-            type_: ACCEPTED.to_owned(),
-            status: "False".to_owned(),
-            ..conflicted.clone()
-        },
+        Ok(()) if is_conflicted => {
+            Condition { type_: ACCEPTED.to_owned(), status: "False".to_owned(), ..conflicted.clone() }
+        }
         Ok(()) => stamp.of(ACCEPTED, Ok((ACCEPTED, ""))),
     };
     let resolved = stamp.of(RESOLVED_REFS, listener.resolved.as_ref().map(|()| (RESOLVED_REFS, "")));
@@ -184,7 +184,9 @@ fn listener_conditions(
     } else {
         match find(theirs, PROGRAMMED) {
             // One listener can't be ready in a gateway of which nothing is known.
-            Some(theirs) if is_true(std::slice::from_ref(gateway_programmed), PROGRAMMED) || theirs.status != "True" => {
+            Some(theirs)
+                if is_true(std::slice::from_ref(gateway_programmed), PROGRAMMED) || theirs.status != "True" =>
+            {
                 stamp.copy(theirs)
             }
             _ => gateway_programmed.clone(),

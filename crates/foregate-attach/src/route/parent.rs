@@ -36,9 +36,8 @@ impl Attach {
             };
             let accepted = taken.map(|taken| {
                 for attachment in taken {
-                    let is_there = |(_, a): &(Key, Attachment)| {
-                        a.claim == attachment.claim && a.listener == attachment.listener
-                    };
+                    let is_there =
+                        |(_, a): &(Key, Attachment)| a.claim == attachment.claim && a.listener == attachment.listener;
                     if !attachments.iter().any(is_there) {
                         attachments.push((gateway.clone(), attachment));
                     }

@@ -56,12 +56,7 @@ impl Attach {
     }
 }
 
-fn conditions(
-    state: &RouteState,
-    outcome: &ParentOutcome,
-    refusal: Option<&Condition>,
-    now: &Time,
-) -> Vec<Condition> {
+fn conditions(state: &RouteState, outcome: &ParentOutcome, refusal: Option<&Condition>, now: &Time) -> Vec<Condition> {
     let generation = state.generation();
     let accepted = match (&outcome.accepted, refusal) {
         (Err(problem), _) => condition(ACCEPTED, false, problem.reason, &problem.message, generation, now),

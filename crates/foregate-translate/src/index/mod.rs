@@ -12,7 +12,7 @@ mod route;
 mod sorted;
 mod tracked;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -69,6 +69,8 @@ pub(crate) struct Index {
     pub routes: HashMap<Key, Route>,
     pub backends: HashMap<Key, Backend>,
     pub slices: HashMap<Key, Arc<GatewayEndpointSlice>>,
+    /// Those of `slices` that are gone, but backends list them still.
+    pub lingering_slices: BTreeSet<Key>,
     pub secrets: HashMap<Key, Certificate>,
     /// Which gateway a claim is bound to.
     pub claims: HashMap<Key, Key>,

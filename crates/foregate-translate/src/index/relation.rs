@@ -31,6 +31,10 @@ impl<A: Eq + Hash, B: Ord> Relation<A, B> {
         self.0.get(from).into_iter().flatten()
     }
 
+    pub(crate) fn get(&self, from: &A) -> Option<&BTreeSet<B>> {
+        self.0.get(from)
+    }
+
     pub(crate) fn has(&self, from: &A) -> bool {
         self.0.contains_key(from)
     }

@@ -44,6 +44,11 @@ pub(crate) struct Compiled {
 }
 
 impl Route {
+    /// Whether its present form is the one that serves.
+    pub(crate) fn serves_current(&self) -> bool {
+        self.serving.as_ref().is_some_and(|serving| Arc::ptr_eq(serving, &self.tracked.current))
+    }
+
     pub(crate) fn new(tracked: Tracked<GatewayRoute>) -> Self {
         let (backends, claims) = (Sorted::default(), Sorted::default());
         Self { tracked, serving: None, placed: Sorted::default(), backends, claims }

@@ -29,7 +29,7 @@ impl Translator {
             Input::Backend(Change::Set(backend)) => self.take_backend(backend, work),
             Input::Backend(Change::Gone(key)) => self.lose_backend(&key, work),
             Input::Slice(Change::Set(slice)) => self.take_slice(slice, work),
-            Input::Slice(Change::Gone(key)) => self.drop_slice(&key, work),
+            Input::Slice(Change::Gone(key)) => self.lose_slice(&key, work),
             Input::Secret(Change::Set(secret)) => self.take_secret(secret, work),
             Input::Secret(Change::Gone(key)) => self.lose_secret(&key, work),
             Input::Quarantine { uid, generation, message } => self.quarantine(&uid, generation, &message, work),
@@ -104,8 +104,12 @@ impl Translator {
 
     fn take_slice(&mut self, slice: Arc<GatewayEndpointSlice>, work: &mut Work) {
         let key = Key::of(&slice.metadata);
+        self.index.lingering_slices.remove(&key);
         if self.index.slices.get(&key).is_some_and(|known| known.spec == slice.spec) {
             return;
+        }
+        if !self.index.slices.contains_key(&key) {
+            work.arrived_slices.push(key.clone());
         }
         let service = service_of_slice(&key, &slice);
         work.judge(SLICE, &key);
@@ -119,7 +123,7 @@ impl Translator {
         work.services.insert(service);
     }
 
-    fn drop_slice(&mut self, key: &Key, work: &mut Work) {
+    pub(super) fn drop_slice(&mut self, key: &Key, work: &mut Work) {
         if let Some(slice) = self.index.slices.remove(key) {
             let service = service_of_slice(key, &slice);
             self.index.slices_by_service.remove(&service, key);
@@ -211,6 +215,6 @@ pub(super) fn service_of(key: &Key, origin: &Origin) -> Service {
     (key.namespace.clone(), origin.cluster.clone(), origin.uid.clone())
 }
 
-fn service_of_slice(key: &Key, slice: &GatewayEndpointSlice) -> Service {
+pub(super) fn service_of_slice(key: &Key, slice: &GatewayEndpointSlice) -> Service {
     (key.namespace.clone(), slice.spec.origin.cluster.clone(), slice.spec.service_uid.clone())
 }

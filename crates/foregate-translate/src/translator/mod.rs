@@ -15,6 +15,7 @@ mod reports;
 mod routes;
 mod secrets;
 mod settle;
+mod slices;
 mod static_clusters;
 mod virtual_hosts;
 mod work;
@@ -52,8 +53,10 @@ impl Translator {
         self.plan_proxies(&mut work);
         self.make_certificates(&mut work);
         self.make_backends(&mut work);
+        self.wake_waiting_routes(&mut work);
         self.compile_routes(&mut work);
         self.build_virtual_hosts(&mut work);
+        self.drop_lingering_slices(&mut work);
         self.publish_clusters(&mut work);
         self.publish_static_clusters(&mut work);
         self.render_listeners(&mut work);

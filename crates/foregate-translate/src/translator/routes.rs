@@ -36,37 +36,37 @@ impl Translator {
     }
 
     /// The form of a route that serves. The present one, if it translates and nobody refused it; but one that names a
-    /// backend that isn't here yet waits while what it replaces can still be served: its backend is on its way in
-    /// another watch. Else the last good one.
+    /// backend that isn't here yet, or whose endpoints aren't, waits: they are on their way in other watches. Else the
+    /// last good one, or none.
     fn choose(&self, key: &Key, work: &mut Work) -> (Option<Arc<GatewayRoute>>, Places, Option<String>) {
         let Some(known) = self.index.routes.get(key) else { return (None, Places::new(), None) };
         let current = &known.tracked.current;
         let mut problem = None;
-        let mut incomplete = None;
+        let mut is_incomplete = false;
         if known.tracked.quarantine.is_none() {
             match self.compile(key, current, work) {
-                Ok(places) if self.is_complete(key, current) => return (Some(current.clone()), places, None),
-                Ok(places) => incomplete = Some(places),
+                Ok(places) if known.serves_current() || self.is_complete(key, current) => return (Some(current.clone()), places, None),
+                Ok(_) => is_incomplete = true,
                 Err(reason) => problem = Some(reason.to_string()),
             }
         }
         let others = [&known.serving, &known.tracked.previous];
         for other in others.into_iter().flatten().filter(|other| !Arc::ptr_eq(other, current)) {
-            if (incomplete.is_none() || self.is_complete(key, other))
+            if (!is_incomplete || self.is_complete(key, other))
                 && let Ok(places) = self.compile(key, other, work)
             {
                 return (Some(other.clone()), places, problem);
             }
         }
-        match incomplete {
-            Some(places) => (Some(current.clone()), places, problem),
-            None => (None, Places::new(), problem),
-        }
+        (None, Places::new(), problem)
     }
 
-    /// Whether every backend that a route names is known.
+    /// Whether every backend that a route names is known, with its endpoints.
     fn is_complete(&self, key: &Key, route: &GatewayRoute) -> bool {
-        route::backends(&route.spec).all(|name| self.index.backends.contains_key(&key.sibling(name)))
+        route::backends(&route.spec).all(|name| {
+            let backend = key.sibling(name);
+            self.index.backends.get(&backend).is_some_and(|known| self.has_endpoints(&backend, known))
+        })
     }
 
     fn compile(&self, key: &Key, route: &GatewayRoute, work: &mut Work) -> Result<Places, Problem> {

@@ -22,6 +22,8 @@ pub(super) struct Work {
     pub secrets: BTreeSet<Key>,
     pub backends: BTreeMap<Key, Causes>,
     pub services: BTreeSet<Service>,
+    /// Slices that weren't here before.
+    pub arrived_slices: Vec<Key>,
     pub routes: BTreeMap<Key, Causes>,
     pub virtual_hosts: BTreeSet<Place>,
     /// Gateway and cluster name.
