@@ -28,6 +28,8 @@ const QUEUE: usize = 8;
 /// How often an idle connection is asked whether it lives, and how long it has to answer.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Streams that one connection may have. Clients need one.
+const MAX_STREAMS: u32 = 16;
 /// How long connections have to end at shutdown.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -71,6 +73,7 @@ pub async fn serve_unix(
     let serving = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         .add_service(service)

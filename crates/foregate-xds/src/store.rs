@@ -15,6 +15,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The name of the resource.
+    pub fn name(&self) -> &Arc<str> {
+        &self.resource.id.name
+    }
+
     /// The version of the resource.
     pub fn version(&self) -> &Arc<str> {
         &self.resource.version

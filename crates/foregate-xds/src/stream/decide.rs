@@ -23,6 +23,17 @@ pub(super) struct Wait {
     on: Option<ResourceId>,
 }
 
+/// That the removal of a unit waits.
+#[derive(Debug)]
+pub(super) struct Drain {
+    since: Instant,
+    /// For something of which only the name is known to become known; otherwise for connections to end.
+    may_be_named: bool,
+}
+
+/// How often to look again at what may be named by something unknown, at most.
+const RECHECK: Duration = Duration::from_secs(1);
+
 /// Who waits for whom.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
@@ -269,12 +280,8 @@ impl Stream {
             self.settle(id);
             return None;
         }
-        if self.may_be_named(id.kind) {
-            self.deadlines.insert((now + self.drain.max(Duration::from_secs(1)), id.clone()));
-            self.settle(id);
-            return None;
-        }
-        if id.kind == ResourceKind::Cluster && !self.drained(id, now) {
+        let may_be_named = self.may_be_named(id.kind);
+        if (may_be_named || id.kind == ResourceKind::Cluster) && !self.drained(id, may_be_named, now) {
             self.settle(id);
             return None;
         }
@@ -300,17 +307,22 @@ impl Stream {
         by.iter().any(|kind| self.unknown[*kind as usize] > 0)
     }
 
-    fn drained(&mut self, id: &ResourceId, now: Instant) -> bool {
-        let drain = self.drain;
-        let since = *self.draining.entry(id.clone()).or_insert_with(|| {
-            self.deadlines.insert((now + drain, id.clone()));
-            now
-        });
-        if now < since + drain {
-            return false;
+    /// Whether nothing has named it for the drain time. While something may, the time starts again and again.
+    fn drained(&mut self, id: &ResourceId, may_be_named: bool, now: Instant) -> bool {
+        let wait = if may_be_named { self.drain.max(RECHECK) } else { self.drain };
+        let drain = self.draining.get(id).filter(|drain| drain.may_be_named == may_be_named);
+        match drain.map(|drain| drain.since + wait) {
+            Some(until) if now < until => return false,
+            Some(_) if !may_be_named => {
+                self.draining.remove(id);
+                return true;
+            }
+            None if wait.is_zero() => return true,
+            _ => {}
         }
-        self.draining.remove(id);
-        true
+        self.draining.insert(id.clone(), Drain { since: now, may_be_named });
+        self.deadlines.insert((now + wait, id.clone()));
+        false
     }
 
     /// Its changes are no longer outstanding.

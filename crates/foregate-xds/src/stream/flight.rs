@@ -1,6 +1,6 @@
 //! Sending units, and taking the answers.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -154,7 +154,7 @@ impl Stream {
                 if let Some(before) = &before {
                     self.unrefer(before);
                 }
-                self.host_held(id, true);
+                self.host_held(id);
                 self.enqueue(id);
                 self.wake(id);
                 if before.is_some() && id.kind == ResourceKind::Cluster {
@@ -193,7 +193,7 @@ impl Stream {
             }
         }
         if id.kind == ResourceKind::RouteConfiguration && self.composes() {
-            for name in self.hosts.remove(&id.name).into_iter().flatten() {
+            for name in self.hosts.remove(&id.name).into_iter().flat_map(BTreeMap::into_keys) {
                 self.forget(&ResourceId { kind: ResourceKind::VirtualHost, name });
             }
         }
@@ -297,10 +297,10 @@ impl Stream {
         self.settle(id);
         self.clear_suspect(id);
         self.clear_unknown(id);
-        self.host_held(id, false);
         self.waits.stop(id);
         self.draining.remove(id);
         let Some(item) = self.channel_mut(id.kind).items.remove(&id.name) else { return };
+        self.host_held(id);
         if let Some(Change::Set(sent)) = item.sent {
             self.unrefer(&sent);
         }
@@ -321,23 +321,23 @@ impl Stream {
         }
     }
 
-    /// Keeps the list of virtual hosts that are in the client's composed route configurations.
-    pub(super) fn host_held(&mut self, id: &ResourceId, held: bool) {
+    /// Keeps the virtual hosts that are in the client's composed route configurations.
+    pub(super) fn host_held(&mut self, id: &ResourceId) {
         if id.kind != ResourceKind::VirtualHost || !self.composes() {
             return;
         }
         let configuration = route_configuration_of(&id.name);
-        match self.hosts.get_mut(configuration) {
-            Some(names) if held => {
-                names.insert(id.name.clone());
+        let held = self.channels[id.kind as usize].items.get(&id.name).and_then(|item| item.acked.clone());
+        match (self.hosts.get_mut(configuration), held) {
+            (Some(hosts), Some(held)) => drop(hosts.insert(id.name.clone(), held)),
+            (Some(hosts), None) => {
+                hosts.remove(&id.name);
+                if hosts.is_empty() {
+                    self.hosts.remove(configuration);
+                }
             }
-            Some(names) => {
-                names.remove(&id.name);
-            }
-            None if held => {
-                self.hosts.insert(configuration.into(), [id.name.clone()].into());
-            }
-            None => {}
+            (None, Some(held)) => drop(self.hosts.insert(configuration.into(), [(id.name.clone(), held)].into())),
+            (None, None) => {}
         }
     }
 

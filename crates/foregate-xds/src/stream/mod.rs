@@ -17,7 +17,7 @@ mod render;
 mod request;
 mod subscribe;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,8 @@ use foregate_envoy::{Owner, ResourceId, ResourceKind};
 use indexmap::IndexMap;
 
 use crate::options::Options;
-use crate::store::{Store, route_configuration_of};
-use decide::Waits;
+use crate::store::{Entry, Store, route_configuration_of};
+use decide::{Drain, Waits};
 use item::{Channel, Item};
 use progress::Progress;
 
@@ -90,9 +90,9 @@ pub struct Stream {
     /// Who waits until something is acknowledged (or, a secret, exists).
     waits: Waits,
     /// In composed route configurations, by name: the virtual hosts that the client has.
-    hosts: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
-    /// Since when nothing names a cluster whose removal is due.
-    draining: HashMap<ResourceId, Instant>,
+    hosts: HashMap<Arc<str>, BTreeMap<Arc<str>, Arc<Entry>>>,
+    /// Whose removal is due, and waits.
+    draining: HashMap<ResourceId, Drain>,
     /// When to look again at whom.
     deadlines: BTreeSet<(Instant, ResourceId)>,
     /// How many of each kind the client holds in a version that the cache doesn't know: they may name anything.

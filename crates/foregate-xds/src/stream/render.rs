@@ -37,6 +37,9 @@ pub struct Response {
     pub nonce: String,
 }
 
+/// Up to this number, changed virtual hosts are put in their places one by one.
+const FEW: usize = 16;
+
 static VHDS: LazyLock<Bytes> = LazyLock::new(vhds_over_ads);
 
 impl From<&Entry> for Sent {
@@ -124,7 +127,7 @@ impl Stream {
                 None => self.item(&id).and_then(|item| item.acked.as_ref()),
             };
             let Some(shell) = shell else { continue };
-            let hosts = self.hosts_with(configuration, batch, &changes);
+            let hosts = self.hosts_with(configuration, &changes);
             response.resources.push(composed(shell, hosts.into_iter()));
         }
     }
@@ -133,20 +136,35 @@ impl Stream {
     fn hosts_with<'a>(
         &'a self,
         configuration: &str,
-        batch: &'a Batch,
-        changes: &HashMap<&ResourceId, &Change>,
+        changes: &HashMap<&ResourceId, &'a Change>,
     ) -> Vec<&'a Arc<Entry>> {
-        let kind = ResourceKind::VirtualHost;
-        let kept = self.hosts.get(configuration).into_iter().flatten().filter_map(|name| {
-            let id = ResourceId { kind, name: name.clone() };
-            if changes.contains_key(&id) { None } else { self.item(&id)?.acked.as_ref() }
-        });
-        let new = batch.iter().filter_map(|(id, change)| match change {
-            Change::Set(entry) if id.kind == kind && route_configuration_of(&id.name) == configuration => Some(entry),
-            _ => None,
-        });
-        let mut hosts: Vec<_> = kept.chain(new).collect();
-        hosts.sort_by(|a, b| a.resource.id.name.cmp(&b.resource.id.name));
+        let held = self.hosts.get(configuration).into_iter().flatten();
+        let mut hosts: Vec<_> = held.map(|(_, entry)| entry).collect();
+        let position = |hosts: &[&Arc<Entry>], name: &str| hosts.binary_search_by(|host| (**host.name()).cmp(name));
+        if changes.len() <= FEW {
+            for (id, change) in changes.iter().filter(|(id, _)| is_in(configuration, id)) {
+                match (position(&hosts, &id.name), *change) {
+                    (Ok(at), Change::Set(entry)) => hosts[at] = entry,
+                    (Err(at), Change::Set(entry)) => hosts.insert(at, entry),
+                    (Ok(at), Change::Remove) => drop(hosts.remove(at)),
+                    (Err(_), Change::Remove) => {}
+                }
+            }
+            return hosts;
+        }
+        hosts.retain(|host| !changes.contains_key(&host.resource.id));
+        hosts.extend(changes.iter().filter(|(id, _)| is_in(configuration, id)).filter_map(
+            |(_, change)| match change {
+                Change::Set(entry) => Some(entry),
+                Change::Remove => None,
+            },
+        ));
+        hosts.sort_by(|a, b| a.name().cmp(b.name()));
         hosts
     }
+}
+
+/// Whether it is a virtual host of a route configuration.
+fn is_in(configuration: &str, id: &ResourceId) -> bool {
+    id.kind == ResourceKind::VirtualHost && route_configuration_of(&id.name) == configuration
 }

@@ -189,7 +189,7 @@ impl Stream {
             item.acked = Some(entry);
             item.answer = false;
         }
-        self.host_held(id, true);
+        self.host_held(id);
         self.wake(id);
     }
 

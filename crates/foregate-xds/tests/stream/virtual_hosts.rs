@@ -142,3 +142,22 @@ fn globs_and_single_names() {
     talk.pass(crate::talk::NEED_TIMEOUT);
     assert_eq!(show(&talk.one()), "VirtualHost +https-8443/x");
 }
+
+#[test]
+fn many_changes_of_a_whole_are_put_in_their_places() {
+    let mut talk = composed();
+    let old = (0..40).map(|n| host("r", &format!("{n:0>2}"), "a"));
+    talk.apply(old.chain([shell("r")]), &[]);
+    talk.subscribe(RouteConfiguration, &["r"]);
+    assert_eq!(hosts(&talk.stream_responses()[0]).len(), 40);
+
+    let mut talk = composed();
+    talk.apply((0..20).map(|n| host("r", &format!("{n:0>2}"), "a")).chain([shell("r")]), &[]);
+    talk.subscribe(RouteConfiguration, &["r"]);
+    talk.take();
+    let names: Vec<String> = (5..9).map(|n| format!("r/{n:0>2}")).collect();
+    let gone: Vec<_> = names.iter().map(|name| (VirtualHost, name.as_str())).collect();
+    talk.apply((15..40).map(|n| host("r", &format!("{n:0>2}"), "a")), &gone);
+    let expected: Vec<String> = (0..5).chain(9..40).map(|n| format!("{n:0>2} to a")).collect();
+    assert_eq!(hosts(&talk.one()), expected);
+}
