@@ -16,6 +16,8 @@ pub enum PatchError {
 
 /// Operations of one JSON patch, as upstream.
 const OPERATIONS: usize = 10_000;
+/// Nesting of an object: JSON parsers stop at 128.
+const DEPTH: usize = 100;
 /// What copies may make of an object: copies of copies double it each time.
 const COPIED_BYTES: usize = 3 << 20;
 
@@ -44,7 +46,21 @@ pub fn json(live: &Value, patch: &Value) -> Result<Value, PatchError> {
             PatchError::Unprocessable(format!("operation {index} of the JSON patch can't be applied: {error}"))
         })?;
     }
+    if too_deep(&new, 0) {
+        // Deeper objects could be stored, but never read again.
+        return Err(PatchError::Unprocessable(format!("the patched object would be nested more than {DEPTH} levels deep")));
+    }
     Ok(new)
+}
+
+fn too_deep(value: &Value, depth: usize) -> bool {
+    let below = |value| too_deep(value, depth + 1);
+    depth > DEPTH
+        || match value {
+            Value::Object(map) => map.values().any(below),
+            Value::Array(items) => items.iter().any(below),
+            _ => false,
+        }
 }
 
 /// Applies a JSON merge patch (RFC 7386).

@@ -1,12 +1,14 @@
 //! From OpenAPI JSON to the compiled tree.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use regex::RegexBuilder;
+use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::cel::Rule;
 use super::format::Format;
+use super::pattern;
 use super::tree::{Additional, Bound, Checks, Kind, ListType, Node, NodeId, PatchRule, Schema};
 
 /// Why a schema can't be used.
@@ -32,6 +34,9 @@ pub enum SchemaError {
     /// Nesting or size beyond what is accepted.
     #[error("the schema is too large: at most {NODES} nodes, {DEPTH} deep")]
     TooLarge,
+    /// The thread that compiles could not do its work.
+    #[error("the schema could not be compiled: {0}")]
+    Thread(String),
     /// A `$ref` that leads nowhere.
     #[error("no definition named {0:?}")]
     UnknownDefinition(String),
@@ -41,8 +46,11 @@ pub enum SchemaError {
 const NODES: usize = 50_000;
 /// Nesting of schema nodes.
 const DEPTH: usize = 100;
-/// Compiled size of one pattern, in bytes.
-const PATTERN_BYTES: usize = 1 << 20;
+/// Stack of the thread that compiles: the parser of rules recurses deeply.
+const STACK_BYTES: usize = 32 << 20;
+
+/// `JSONSchemaPropsOrArray` and its like in the definition of CRDs.
+const OR_ELSE: &[&str] = &["OrArray", "OrBool", "OrStringArray"];
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
@@ -52,10 +60,17 @@ impl Schema {
     /// # Errors
     /// The first keyword or rule that can't be used.
     pub fn compile(schema: &Value) -> Result<Self, SchemaError> {
-        let mut compiler = Compiler::new(crate::builtin::definitions(), false);
-        let root = compiler.node(schema, "", 0)?;
-        compiler.type_meta(root)?;
-        Ok(compiler.finish(root))
+        let compile = || {
+            let mut compiler = Compiler::new(crate::builtin::definitions(), false);
+            let root = compiler.node(schema, "", 0)?;
+            compiler.type_meta(root)?;
+            Ok(compiler.finish(root))
+        };
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("schema".into()).stack_size(STACK_BYTES);
+            let compiling = thread.spawn_scoped(scope, compile).map_err(|error| SchemaError::Thread(error.to_string()))?;
+            compiling.join().map_err(|_| SchemaError::Thread("it panicked".into()))?
+        })
     }
 
     /// Compiles the definition `name` of Kubernetes' published OpenAPI v3. `completion` fills in
@@ -106,6 +121,8 @@ impl<'d> Compiler<'d> {
 
     /// A named definition, compiled once; recursion ends at the reserved node.
     fn definition(&mut self, name: &str, depth: usize) -> Result<NodeId, SchemaError> {
+        // A schema where Go has "a schema, or a list, or true": the rest is the CRD's own check.
+        let name = OR_ELSE.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
         if let Some(id) = self.references.get(name) {
             return Ok(*id);
         }
@@ -115,7 +132,11 @@ impl<'d> Compiler<'d> {
         let builtin = std::mem::replace(&mut self.builtin, true);
         let node = self.build(schema, name, depth);
         self.builtin = builtin;
-        self.nodes[id as usize] = node?;
+        let mut node = node?;
+        if name.ends_with("JSONSchemaProps") {
+            node.kind = Kind::Any;
+        }
+        self.nodes[id as usize] = node;
         Ok(id)
     }
 
@@ -201,7 +222,7 @@ impl<'d> Compiler<'d> {
         let mut checks = Checks {
             enums: schema.get("enum").and_then(Value::as_array).cloned().unwrap_or_default(),
             format: text(schema, "format").and_then(Format::parse),
-            pattern: pattern(schema, path)?,
+            pattern: compile_pattern(schema, path)?,
             minimum: bound(schema, "minimum", "exclusiveMinimum"),
             maximum: bound(schema, "maximum", "exclusiveMaximum"),
             multiple_of: schema.get("multipleOf").and_then(Value::as_f64).filter(|factor| *factor > 0.0),
@@ -390,10 +411,9 @@ fn bound(schema: &Value, keyword: &str, exclusive: &str) -> Option<Bound> {
     Some(Bound { value, exclusive: flag(schema, exclusive) })
 }
 
-fn pattern(schema: &Value, path: &str) -> Result<Option<regex::Regex>, SchemaError> {
+fn compile_pattern(schema: &Value, path: &str) -> Result<Option<Arc<Regex>>, SchemaError> {
     let Some(pattern) = text(schema, "pattern") else { return Ok(None) };
-    let compiled = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build();
-    compiled.map(Some).map_err(|error| SchemaError::Keyword {
+    pattern::compile(pattern).map(Some).map_err(|error| SchemaError::Keyword {
         path: path.to_string(),
         message: format!("pattern {pattern:?} is not a regular expression: {error}"),
     })

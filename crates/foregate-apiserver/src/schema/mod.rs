@@ -16,6 +16,7 @@ mod error;
 mod format;
 mod metadata;
 mod path;
+mod pattern;
 mod prepare;
 mod structure;
 mod tree;

@@ -1,5 +1,7 @@
 //! The compiled schema: an arena of nodes.
 
+use std::sync::Arc;
+
 use regex::Regex;
 use serde_json::Value;
 
@@ -102,7 +104,7 @@ pub(crate) struct Node {
 pub(crate) struct Checks {
     pub(crate) enums: Vec<Value>,
     pub(crate) format: Option<Format>,
-    pub(crate) pattern: Option<Regex>,
+    pub(crate) pattern: Option<Arc<Regex>>,
     pub(crate) minimum: Option<Bound>,
     pub(crate) maximum: Option<Bound>,
     pub(crate) multiple_of: Option<f64>,

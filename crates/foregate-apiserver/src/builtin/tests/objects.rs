@@ -140,6 +140,10 @@ fn definitions_and_events() {
     let (crd, errors) = created(definitions, crd);
     assert_eq!(errors, [""; 0]);
     assert_eq!(crd["spec"]["names"], json!({"plural": "things", "kind": "Thing", "singular": "thing", "listKind": "ThingList"}));
+    let mut typo = crd.clone();
+    typo["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["list"] = json!({"type": "array", "items": {"tpye": "string"}});
+    let (_, errors) = created(definitions, typo);
+    assert_eq!(errors, ["unknown field \"spec.versions[0].schema.openAPIV3Schema.properties.list.items.tpye\""]);
     let event = json!({"metadata": meta("e"), "type": "Normal", "reason": "R", "message": " m\n", "count": 3,
         "involvedObject": {"kind": "Gateway", "name": "g"}, "source": {"component": "c"}, "lastTimestamp": "2026-01-01T00:04:00Z"});
     let cells = row(kind("", "events"), &event);

@@ -23,6 +23,16 @@ fn copies_of_copies_are_bounded() {
 }
 
 #[test]
+fn patches_cannot_nest_without_end() {
+    let mut patch = Vec::new();
+    for index in 0..120 {
+        patch.push(json!({"op": "add", "path": "/a".repeat(index + 1), "value": {}}));
+    }
+    let result = json_patch(&json!({}), &Value::Array(patch));
+    assert!(matches!(&result, Err(PatchError::Unprocessable(text)) if text.contains("levels deep")), "{result:?}");
+}
+
+#[test]
 fn merge_patches() {
     let live = json!({"a": {"b": 1, "c": 2}, "l": [1]});
     assert_eq!(merge(&live, &json!({"a": {"b": null}, "l": [2]})).unwrap(), json!({"a": {"c": 2}, "l": [2]}));

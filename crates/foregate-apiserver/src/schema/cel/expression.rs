@@ -1,7 +1,11 @@
 //! The common part of CEL as a tree that is quick to evaluate.
 
+use std::sync::Arc;
+
 use kube_cel::cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, operators};
 use regex::Regex;
+
+use super::super::pattern;
 
 /// A variable's place: 0 is `self`, 1 `oldSelf`, then the macros' variables from outside in.
 pub(super) type Slot = usize;
@@ -24,7 +28,7 @@ pub(super) enum Expression {
     Binary(Operator, Box<[Self; 2]>),
     List(Vec<Self>),
     Macro { kind: Macro, range: Box<Self>, filter: Option<Box<Self>>, body: Box<Self>, slot: Slot },
-    Matches(Box<Self>, Box<Regex>),
+    Matches(Box<Self>, Arc<Regex>),
     Call(Function, Vec<Self>),
 }
 
@@ -176,8 +180,8 @@ fn translate_matches(call: &CallExpr, names: &mut Vec<String>) -> Option<Express
         _ => return None,
     };
     let Expr::Literal(LiteralValue::String(pattern)) = &pattern.expr else { return None };
-    let pattern = regex::RegexBuilder::new(pattern.inner()).size_limit(1 << 20).build().ok()?;
-    Some(Expression::Matches(Box::new(translate(subject, names)?), Box::new(pattern)))
+    let pattern = pattern::compile(pattern.inner()).ok()?;
+    Some(Expression::Matches(Box::new(translate(subject, names)?), pattern))
 }
 
 /// The parser has expanded the macros; their shapes tell which they were.

@@ -8,6 +8,7 @@
 mod evaluate;
 mod expression;
 mod foreign;
+mod limits;
 
 use std::fmt;
 
@@ -115,7 +116,9 @@ impl Rule {
 
 impl Code {
     fn compile(source: &str, typed: bool) -> Result<(Self, bool), String> {
+        limits::text(source)?;
         let program = Program::compile(source).map_err(|error| format!("rule {source:?} does not parse: {error}"))?;
+        limits::tree(program.expression())?;
         let transition = program.references().has_variable("oldSelf");
         let native = if typed { None } else { Expression::translate(program.expression()) };
         Ok((native.map_or_else(|| Self::Foreign(Box::new(program)), Self::Native), transition))

@@ -86,11 +86,28 @@ fn bad_schemas_are_refused_with_their_path() {
     assert!(error.to_string().starts_with("spec.x: pattern \"(\" is not a regular expression"), "{error}");
     let error = compile(json!({"properties": {"spec": {"x-kubernetes-validations": [{"rule": "self.("}]}}}));
     assert!(matches!(&error, SchemaError::Rule { path, .. } if path == "spec"), "{error}");
+    for rule in ["Thing{a: 1} == self", &"(".repeat(60), &format!("true{}", " || true".repeat(2000)), &format!("{}true", "!(".repeat(50))] {
+        let error = compile(json!({"properties": {"spec": {"x-kubernetes-validations": [{"rule": rule}]}}}));
+        assert!(matches!(&error, SchemaError::Rule { .. }), "{error}");
+    }
     let mut deep = json!({"type": "string"});
     for _ in 0..200 {
         deep = json!({"type": "object", "properties": {"a": deep}});
     }
     assert_eq!(compile(deep), SchemaError::TooLarge);
+}
+
+/// The worst rules that the limits let through don't exhaust a small stack.
+#[test]
+fn rules_at_the_limits_are_harmless() {
+    let chain = |part: &str, times: usize| format!("true{}", part.repeat(times));
+    for rule in [chain(" && self.a", 60), chain(" ? true : false", 100), format!("self{} == 1", ".a".repeat(100)), chain(" == true", 100), format!("{}true{}", "(".repeat(48), ")".repeat(48)), format!("{}true", "!".repeat(1000))] {
+        let schema = Schema::compile(&json!({"properties": {"spec": {"x-kubernetes-preserve-unknown-fields": true,
+            "x-kubernetes-validations": [{"rule": rule}]}}}));
+        if let Ok(schema) = schema {
+            let _ = errors(&schema, &object(json!({"a": true})), None);
+        }
+    }
 }
 
 #[test]
