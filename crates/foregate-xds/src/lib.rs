@@ -36,7 +36,7 @@ pub use cache::Cache;
 pub use client::{Client, ClientError};
 pub use event::{Event, Instance};
 pub use options::Options;
-pub use server::{ServeError, serve_unix};
+pub use server::{ServeError, UnixSocket, serve, serve_unix};
 pub use stats::Stats;
 
 /// The client feature (`node.client_features`) of a client that takes virtual hosts one by one, and subscribes to

@@ -12,6 +12,7 @@ use foregate_envoy::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
 use futures::Stream;
+use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
@@ -54,16 +55,51 @@ pub enum ServeError {
     },
 }
 
-/// Serves one instance on a unix socket of mode 0600 until `shutdown`: who can open the socket is `identity`, whatever
-/// node id it sends. Open streams end with status "unavailable"; the socket file is removed.
+/// A unix socket of mode 0600 that listens: who connects waits until it is served.
+#[derive(Debug)]
+pub struct UnixSocket {
+    path: PathBuf,
+    socket: Socket,
+    listener: UnixListener,
+}
+
+impl UnixSocket {
+    /// Listens at `path`. A stale socket file is replaced; the file is removed when this is dropped.
+    ///
+    /// # Errors
+    /// When another server listens there, or the path can't be used: it may have 107 bytes at most.
+    pub async fn bind(path: &Path) -> Result<Self, ServeError> {
+        let listen = |source| ServeError::Listen { path: path.to_owned(), source };
+        let (socket, listener) = Socket::bind(path).await.map_err(listen)?;
+        Ok(Self { path: path.to_owned(), socket, listener })
+    }
+}
+
+/// [`UnixSocket::bind`], then [`serve`].
+///
+/// # Errors
+/// As theirs.
 pub async fn serve_unix(
     cache: Cache,
     path: &Path,
     identity: Instance,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let listen = |source| ServeError::Listen { path: path.to_owned(), source };
-    let (socket, listener) = Socket::bind(path).await.map_err(listen)?;
+    serve(cache, UnixSocket::bind(path).await?, identity, shutdown).await
+}
+
+/// Serves one instance on a unix socket until `shutdown`: who can open the socket is `identity`, whatever node id it
+/// sends. Open streams end with status "unavailable"; the socket file is removed.
+///
+/// # Errors
+/// When the socket fails.
+pub async fn serve(
+    cache: Cache,
+    socket: UnixSocket,
+    identity: Instance,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let UnixSocket { path, socket, listener } = socket;
     let max_request_bytes = cache.options().max_request_bytes;
     // Streams end with the shutdown, and when this future is dropped.
     let stop = shutdown.child_token();
@@ -83,7 +119,7 @@ pub async fn serve_unix(
         () = overdue(&shutdown) => Ok(()),
     };
     drop(socket);
-    served.map_err(|source| ServeError::Serve { path: path.to_owned(), source })
+    served.map_err(|source| ServeError::Serve { path, source })
 }
 
 /// Connections had time to end after the shutdown. One whose client doesn't read would never.
