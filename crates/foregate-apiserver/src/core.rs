@@ -100,21 +100,23 @@ pub(crate) fn refuse(kind: &Kind, name: &str, error: &WriteError) -> ApiError {
             error.to_string(),
         ),
         WriteError::Failed(_) => ApiError::internal(error.to_string()),
-        WriteError::Closed => {
-            let mut out = ApiError::new(
-                http::StatusCode::SERVICE_UNAVAILABLE,
-                "ServiceUnavailable",
-                "the server is shutting down",
-            );
-            out.retry_after = Some(1);
-            out
-        }
+        WriteError::Closed => stopping(),
     }
+}
+
+fn stopping() -> ApiError {
+    let mut error =
+        ApiError::new(http::StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the server is shutting down");
+    error.retry_after = Some(1);
+    error
 }
 
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
-        Self::internal(error.to_string())
+        match error {
+            ReadError::Closed => stopping(),
+            ReadError::Failed(_) => Self::internal(error.to_string()),
+        }
     }
 }
 

@@ -59,13 +59,15 @@ pub enum OpenError {
     Read(String),
 }
 
-/// The embedded API server.
+/// The embedded API server. Clones are the same server; it ends with the last of them, or with [`Server::shutdown`].
+#[derive(Clone)]
 pub struct Server {
     pub(crate) core: Arc<Core>,
     pub(crate) authority: Arc<Authority>,
     pub(crate) tokens: Arc<Tokens>,
     tasks: TaskTracker,
-    clients: Mutex<[Option<kube::Client>; 2]>,
+    clients: Arc<Mutex<[Option<kube::Client>; 2]>>,
+    _end: Arc<tokio_util::sync::DropGuard>,
 }
 
 /// What the writer's thread tells of every event.
@@ -126,7 +128,8 @@ impl Server {
         let tasks = TaskTracker::new();
         tasks.spawn(gc::run(core.clone(), notes, receiver));
         tasks.spawn(trim(core.clone()));
-        let server = Self { core, authority, tokens, tasks, clients: Mutex::default() };
+        let end = Arc::new(core.stop.clone().drop_guard());
+        let server = Self { core, authority, tokens, tasks, clients: Arc::default(), _end: end };
         server.first_objects(&options)?;
         Ok(server)
     }
@@ -228,12 +231,6 @@ impl Server {
     /// Cancelled when the server ends.
     pub fn stopped(&self) -> CancellationToken {
         self.core.stop.clone()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.core.stop.cancel();
     }
 }
 

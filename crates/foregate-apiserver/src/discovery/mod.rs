@@ -1,6 +1,7 @@
 //! What the server tells of itself: versions, groups, resources, OpenAPI.
 
 mod openapi;
+mod openapi_v2;
 mod resources;
 
 use std::sync::Arc;
@@ -47,6 +48,7 @@ pub(crate) fn answer(
         Route::Apis => Ok(resources::apis(&kinds, headers)),
         Route::Group(group) => resources::group(&kinds, group),
         Route::Resources(group, version) => resources::list(&kinds, group, version),
+        Route::OpenApiV2 => Ok(openapi_v2::answer(headers)),
         Route::OpenApi => Ok(openapi::index(&kinds)),
         Route::OpenApiOf(group, version) => openapi::answer(&kinds, group, version, headers, query),
         Route::Health | Route::Resource(_) | Route::Unknown => Err(ApiError::no_such_path()),

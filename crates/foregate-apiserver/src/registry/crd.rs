@@ -26,6 +26,10 @@ pub fn validate(definition: &Value, old: Option<&Value>) -> Vec<Cause> {
         let message = "Unsupported value: \"Webhook\": supported values: \"None\"";
         causes.push(Cause::new("FieldValueNotSupported", "spec.conversion.strategy", message));
     }
+    if !matches!(spec["scope"].as_str(), Some("Namespaced" | "Cluster")) {
+        let message = format!("Unsupported value: {}: supported values: \"Cluster\", \"Namespaced\"", spec["scope"]);
+        causes.push(Cause::new("FieldValueNotSupported", "spec.scope", message));
+    }
     if let Some(old) = old {
         for field in ["group", "scope"] {
             if old["spec"][field] != spec[field] {

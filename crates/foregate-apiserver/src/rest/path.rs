@@ -36,6 +36,8 @@ pub enum Route {
     Resources(String, String),
     /// `/openapi/v3`
     OpenApi,
+    /// `/openapi/v2`
+    OpenApiV2,
     /// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`
     OpenApiOf(String, String),
     /// Objects.
@@ -58,6 +60,7 @@ pub fn parse(path: &str) -> Route {
         ["apis", group] => Route::Group((*group).into()),
         ["api", version] => Route::Resources(String::new(), (*version).into()),
         ["apis", group, version] => Route::Resources((*group).into(), (*version).into()),
+        ["openapi", "v2"] => Route::OpenApiV2,
         ["openapi", "v3"] => Route::OpenApi,
         ["openapi", "v3", "api", version] => Route::OpenApiOf(String::new(), (*version).into()),
         ["openapi", "v3", "apis", group, version] => Route::OpenApiOf((*group).into(), (*version).into()),

@@ -64,13 +64,19 @@ pub enum WriteError {
 
 /// A read that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the store could not be read: {0}")]
-pub struct ReadError(pub String);
+pub enum ReadError {
+    /// The server is stopping.
+    #[error("the store is closed")]
+    Closed,
+    /// A failure of the disk, or damage.
+    #[error("the store could not be read: {0}")]
+    Failed(String),
+}
 
 macro_rules! read_error_from {
     ($($source:ty),+) => { $(impl From<$source> for ReadError {
         fn from(error: $source) -> Self {
-            Self(error.to_string())
+            Self::Failed(error.to_string())
         }
     })+ };
 }

@@ -110,7 +110,7 @@ pub struct Store {
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     path: PathBuf,
     start: u64,
-    _lock: File,
+    lock: Mutex<Option<File>>,
 }
 
 impl Store {
@@ -142,7 +142,7 @@ impl Store {
             thread: Mutex::new(Some(thread)),
             path,
             start,
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         })
     }
 
@@ -176,7 +176,7 @@ impl Store {
     /// When the file can't be read.
     pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
         let db = self.db.read();
-        let db = db.as_ref().ok_or_else(|| ReadError("it is closed".into()))?;
+        let db = db.as_ref().ok_or(ReadError::Closed)?;
         let read = db.begin_read()?;
         let meta = read.open_table(META)?;
         let revision = meta.get(open::REVISION)?.map_or(self.start, |v| v.value());
@@ -190,7 +190,7 @@ impl Store {
     /// When the file can't be read.
     pub fn get(&self, key: &Key) -> Result<Option<Object>, ReadError> {
         let db = self.db.read();
-        let db = db.as_ref().ok_or_else(|| ReadError("it is closed".into()))?;
+        let db = db.as_ref().ok_or(ReadError::Closed)?;
         let table = db.begin_read()?.open_table(OBJECTS)?;
         let Some(value) = table.get(key.encode().as_slice())? else { return Ok(None) };
         decode(key.clone(), value.value()).map(Some)
@@ -204,12 +204,13 @@ impl Store {
         self.snapshot()?.list(resource, namespace, None, limit)
     }
 
-    /// Ends the writer: what waits is written and all is on disk when this returns.
+    /// Ends the writer: what waits is written, all is on disk and the directory is free when this returns.
     pub fn close(&self) {
         drop(self.queue.lock().take());
         if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
+        drop(self.lock.lock().take());
     }
 }
 
@@ -250,7 +251,7 @@ impl Snapshot {
                     more = true;
                     break;
                 }
-                let mut key = Key::decode(key.value()).ok_or_else(|| ReadError("a key is damaged".into()))?;
+                let mut key = Key::decode(key.value()).ok_or_else(|| ReadError::Failed("a key is damaged".into()))?;
                 key.resource = resource.clone();
                 items.push(decode(key, value.value())?);
             }
@@ -265,7 +266,7 @@ impl Snapshot {
     pub fn each(&self, mut visit: impl FnMut(Object)) -> Result<(), ReadError> {
         for entry in self.table.range::<&[u8]>(..)? {
             let (key, value) = entry?;
-            let key = Key::decode(key.value()).ok_or_else(|| ReadError("a key is damaged".into()))?;
+            let key = Key::decode(key.value()).ok_or_else(|| ReadError::Failed("a key is damaged".into()))?;
             visit(decode(key, value.value())?);
         }
         Ok(())
@@ -274,7 +275,7 @@ impl Snapshot {
 
 fn decode(key: Key, value: &[u8]) -> Result<Object, ReadError> {
     let Some((revision, json)) = value.split_first_chunk::<8>() else {
-        return Err(ReadError(format!("{} is damaged", key.name)));
+        return Err(ReadError::Failed(format!("{} is damaged", key.name)));
     };
     Ok(Object { key, revision: u64::from_be_bytes(*revision), bytes: Bytes::copy_from_slice(json) })
 }
