@@ -14,3 +14,4 @@ mod changes;
 mod observe;
 mod resilience;
 mod tls;
+mod xds;

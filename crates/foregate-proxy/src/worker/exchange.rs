@@ -1,14 +1,14 @@
 //! One request and its response: what is counted and logged when it is over, however it ends.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
 use http::{HeaderValue, StatusCode};
 
 use super::connection::{ConnectionState, Phase};
-use super::logging::Outcome;
+use super::host::Host;
+use super::logging::{Line, Outcome};
 
 /// Why a response is what it is, in Envoy's letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,19 +52,17 @@ const FLAGS: [(Flag, &str); 10] = [
 pub(super) struct Exchange {
     connection: Rc<ConnectionState>,
     start: Instant,
-    line: Option<String>,
+    line: Option<Line>,
     flags: u16,
     pub(super) status: u16,
     pub(super) bytes_in: Option<Rc<Cell<u64>>>,
     pub(super) bytes_out: u64,
-    pub(super) upstream: Option<SocketAddr>,
-    pub(super) route: String,
-    pub(super) request_id: Option<HeaderValue>,
+    pub(super) upstream: Option<Rc<Host>>,
     complete: bool,
 }
 
 impl Exchange {
-    pub(super) fn new(connection: &Rc<ConnectionState>, line: Option<String>) -> Box<Self> {
+    pub(super) fn new(connection: &Rc<ConnectionState>, line: Option<Line>) -> Box<Self> {
         connection.listener.stats.requests_active.inc();
         Box::new(Self {
             connection: Rc::clone(connection),
@@ -75,15 +73,22 @@ impl Exchange {
             bytes_in: None,
             bytes_out: 0,
             upstream: None,
-            route: String::new(),
-            request_id: None,
             complete: false,
         })
     }
 
-    /// Whether there is an access log: names that only it needs aren't copied otherwise.
-    pub(super) fn is_logged(&self) -> bool {
-        self.line.is_some()
+    /// Notes the route for the access log.
+    pub(super) fn note_route(&mut self, name: &str) {
+        if let Some(line) = &mut self.line {
+            line.set_route(name);
+        }
+    }
+
+    /// Notes the request's id for the access log.
+    pub(super) fn note_id(&mut self, id: Option<&HeaderValue>) {
+        if let (Some(line), Some(id)) = (&mut self.line, id) {
+            line.set_id(id.as_bytes());
+        }
     }
 
     pub(super) fn connection(&self) -> &Rc<ConnectionState> {
@@ -147,9 +152,7 @@ impl Drop for Exchange {
             bytes_in,
             bytes_out: self.bytes_out,
             micros,
-            upstream: self.upstream,
-            route: &self.route,
-            request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or(""),
+            upstream: self.upstream.as_ref().map_or("", |host| &host.text),
         });
     }
 }

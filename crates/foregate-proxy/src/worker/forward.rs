@@ -119,7 +119,17 @@ async fn send(
     edit_request(&mut headers, job, weighted);
     rewrite_host(&mut headers, job.forward, weighted);
     let path = job.forward.rewrite.apply(uri.path(), &job.route.matcher.path);
-    let uri = if let Cow::Owned(path) = &path { with_path(&uri, path)? } else { uri };
+    let uri = match &path {
+        Cow::Borrowed(_) => uri,
+        Cow::Owned(path) => {
+            note_original_path(&mut headers, job.options, &uri);
+            with_path(&uri, path)?
+        }
+    };
+    if let Some(timeout) = job.forward.timeout.filter(|_| !job.options.suppress_envoy_headers) {
+        let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        headers.insert(head::X_ENVOY_EXPECTED_RQ_TIMEOUT_MS.clone(), millis.into());
+    }
     let wants_upgrade = taken.upgrade.filter(|upgrade| is_websocket(job, upgrade));
     let mut prepared = Prepared { method: parts.method, uri, headers };
     if let Some(upgrade) = wants_upgrade {
@@ -139,6 +149,14 @@ async fn send(
             upstream.stats.timeouts.inc();
             Err(LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", Flag::Ut))
         }
+    }
+}
+
+fn note_original_path(headers: &mut HeaderMap, options: &HttpOptions, uri: &Uri) {
+    if !options.suppress_envoy_headers
+        && let Some(Ok(original)) = uri.path_and_query().map(|path| HeaderValue::from_str(path.as_str()))
+    {
+        headers.insert(head::X_ENVOY_ORIGINAL_PATH.clone(), original);
     }
 }
 
@@ -223,7 +241,7 @@ async fn tries(
         let within = upstream.retrying.get() < upstream.cluster().config.limits.retries;
         if again && left > 0 && within {
             left -= 1;
-            avoid = exchange.upstream;
+            avoid = exchange.upstream.as_ref().map(|host| host.address);
             drop(result);
             let _retrying = Retrying::new(upstream);
             tokio::time::sleep(policy.map_or(Duration::ZERO, |policy| policy.back_off(attempt))).await;
@@ -340,6 +358,10 @@ fn respond(
         return Response::from_parts(parts, ResponseBody::upstream(incoming, None, None, exchange));
     }
     head::clean_response(&mut parts.headers);
+    if !job.options.suppress_envoy_headers {
+        let millis = u64::try_from(exchange.start().elapsed().as_millis()).unwrap_or(u64::MAX);
+        parts.headers.insert(head::X_ENVOY_UPSTREAM_SERVICE_TIME.clone(), millis.into());
+    }
     parts.version = http::Version::HTTP_11;
     parts.extensions = http::Extensions::new();
     Response::from_parts(parts, ResponseBody::upstream(incoming, lease, deadline, exchange))

@@ -12,6 +12,8 @@ const MAX_IDLE: usize = 256;
 /// One endpoint.
 pub(super) struct Host {
     pub(super) address: SocketAddr,
+    /// The address, for the access log.
+    pub(super) text: Box<str>,
     /// The newest last: it is the one most likely to be alive, and in caches.
     idle: RefCell<Vec<Connection>>,
     /// Requests under way.
@@ -21,7 +23,13 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn new(address: SocketAddr) -> Rc<Self> {
-        Rc::new(Self { address, idle: RefCell::new(Vec::new()), active: Cell::new(0), gone: Cell::new(false) })
+        Rc::new(Self {
+            address,
+            text: address.to_string().into(),
+            idle: RefCell::new(Vec::new()),
+            active: Cell::new(0),
+            gone: Cell::new(false),
+        })
     }
 
     /// An idle connection that is open and ready.

@@ -17,6 +17,45 @@ pub(super) struct LogBuffer {
     stamp: RefCell<String>,
 }
 
+/// What is known of a request before its end; the text is used again for later requests.
+pub(super) struct Line {
+    text: String,
+    json: bool,
+    /// Where the route's name begins, and where the id does.
+    parts: (usize, usize),
+}
+
+impl Line {
+    pub(super) fn set_route(&mut self, name: &str) {
+        self.text.truncate(self.parts.1);
+        // The id was noted first: the route goes behind it.
+        push_field(&mut self.text, name.as_bytes(), self.json);
+    }
+
+    pub(super) fn set_id(&mut self, id: &[u8]) {
+        self.text.truncate(self.parts.0);
+        push_field(&mut self.text, id, self.json);
+        self.parts.1 = self.text.len();
+    }
+
+    fn request(&self) -> &str {
+        &self.text[..self.parts.0]
+    }
+
+    fn id(&self) -> &str {
+        &self.text[self.parts.0..self.parts.1]
+    }
+
+    fn route(&self) -> &str {
+        &self.text[self.parts.1..]
+    }
+}
+
+/// Text lines separate fields by spaces, so that an empty one needs a sign.
+fn push_field(out: &mut String, bytes: &[u8], json: bool) {
+    push_escaped(out, if bytes.is_empty() && !json { b"-" } else { bytes });
+}
+
 /// What is known at the end.
 pub(super) struct Outcome<'a> {
     pub(super) instance: &'a str,
@@ -26,9 +65,7 @@ pub(super) struct Outcome<'a> {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) micros: u64,
-    pub(super) upstream: Option<std::net::SocketAddr>,
-    pub(super) route: &'a str,
-    pub(super) request_id: &'a str,
+    pub(super) upstream: &'a str,
 }
 
 impl LogBuffer {
@@ -43,93 +80,103 @@ impl LogBuffer {
         }
     }
 
-    /// The request's part of a line. The text is used again for later requests.
-    pub(super) fn begin(&self, method: &str, host: &[u8], path: &str) -> Option<String> {
-        let format = self.format?;
-        let mut line = self.spare.borrow_mut().pop().unwrap_or_else(|| String::with_capacity(256));
-        line.clear();
-        match format {
-            LogFormat::Text => {
-                line.push_str(method);
-                line.push(' ');
-                push_escaped(&mut line, if host.is_empty() { b"-" } else { host });
-                line.push(' ');
-                push_escaped(&mut line, path.as_bytes());
-            }
-            LogFormat::Json => {
-                line.push_str("\"method\":\"");
-                push_escaped(&mut line, method.as_bytes());
-                line.push_str("\",\"host\":\"");
-                push_escaped(&mut line, host);
-                line.push_str("\",\"path\":\"");
-                push_escaped(&mut line, path.as_bytes());
-                line.push('"');
-            }
+    /// The request's part of a line.
+    pub(super) fn begin(&self, method: &str, host: &[u8], path: &str) -> Option<Line> {
+        let json = self.format? == LogFormat::Json;
+        let mut text = self.spare.borrow_mut().pop().unwrap_or_else(|| String::with_capacity(256));
+        text.clear();
+        if json {
+            text.push_str("\"method\":\"");
+            push_escaped(&mut text, method.as_bytes());
+            text.push_str("\",\"host\":\"");
+            push_escaped(&mut text, host);
+            text.push_str("\",\"path\":\"");
+            push_escaped(&mut text, path.as_bytes());
+            text.push('"');
+        } else {
+            text.push_str(method);
+            text.push(' ');
+            push_field(&mut text, host, json);
+            text.push(' ');
+            push_field(&mut text, path.as_bytes(), json);
         }
-        Some(line)
+        let end = text.len();
+        Some(Line { text, json, parts: (end, end) })
     }
 
     /// Writes a line.
-    pub(super) fn end(&self, begun: String, outcome: &Outcome<'_>) {
+    pub(super) fn end(&self, line: Line, outcome: &Outcome<'_>) {
         let mut buffer = self.buffer.borrow_mut();
-        self.write_line(&mut buffer, &begun, outcome);
+        if line.json {
+            self.write_json(&mut buffer, &line, outcome);
+        } else {
+            self.write_text(&mut buffer, &line, outcome);
+        }
         if buffer.len() >= FLUSH_AT {
             self.sink.send(&mut buffer);
         }
         drop(buffer);
         let mut spare = self.spare.borrow_mut();
-        if spare.len() < 64 && begun.capacity() <= 4096 {
-            spare.push(begun);
+        if spare.len() < 64 && line.text.capacity() <= 4096 {
+            spare.push(line.text);
         }
     }
 
-    fn write_line(&self, buffer: &mut Vec<u8>, begun: &str, outcome: &Outcome<'_>) {
-        let mut out = Appender(buffer);
-        let flags = if outcome.flags.is_empty() { "-" } else { outcome.flags };
-        let text = |text: &'_ str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
-        let result = match self.format {
-            None => Ok(()),
-            Some(LogFormat::Text) => {
-                self.push_time(&mut out);
-                let Outcome { instance, listener, status, bytes_in, bytes_out, micros, .. } = outcome;
-                write!(out, " {instance} {listener} {begun} {status} {flags} {bytes_in} {bytes_out} {micros} ")
-                    .and_then(|()| match outcome.upstream {
-                        Some(upstream) => write!(out, "{upstream}"),
-                        None => out.write_str("-"),
-                    })
-                    .and_then(|()| writeln!(out, " {} {}", text(outcome.route), text(outcome.request_id)))
-            }
-            Some(LogFormat::Json) => self.write_json(&mut out, begun, outcome),
-        };
-        debug_assert!(result.is_ok());
-    }
-
-    fn write_json(&self, out: &mut Appender<'_>, begun: &str, outcome: &Outcome<'_>) -> std::fmt::Result {
-        let mut route = String::new();
-        push_escaped(&mut route, outcome.route.as_bytes());
-        let mut id = String::new();
-        push_escaped(&mut id, outcome.request_id.as_bytes());
-        let Outcome { instance, listener, status, flags, bytes_in, bytes_out, micros, .. } = outcome;
-        out.write_str("{\"time\":\"")?;
+    fn write_text(&self, out: &mut Vec<u8>, line: &Line, outcome: &Outcome<'_>) {
         self.push_time(out);
-        write!(out, "\",\"instance\":\"{instance}\",\"listener\":\"{listener}\",{begun},\"status\":{status}")?;
-        write!(out, ",\"flags\":\"{flags}\",\"bytes_in\":{bytes_in},\"bytes_out\":{bytes_out}")?;
-        write!(out, ",\"duration_us\":{micros}")?;
-        if let Some(upstream) = outcome.upstream {
-            write!(out, ",\"upstream\":\"{upstream}\"")?;
+        push_words(out, &[outcome.instance, outcome.listener, line.request()]);
+        push_number(out, outcome.status.into());
+        push_words(out, &[outcome.flags]);
+        for number in [outcome.bytes_in, outcome.bytes_out, outcome.micros] {
+            push_number(out, number);
         }
-        writeln!(out, ",\"route\":\"{route}\",\"request_id\":\"{id}\"}}")
+        push_words(out, &[outcome.upstream, line.route(), line.id()]);
+        out.push(b'\n');
+    }
+
+    fn write_json(&self, out: &mut Vec<u8>, line: &Line, outcome: &Outcome<'_>) {
+        let texts = [("instance", outcome.instance), ("listener", outcome.listener)];
+        out.extend_from_slice(b"{\"time\":\"");
+        self.push_time(out);
+        out.push(b'"');
+        texts.iter().for_each(|(name, text)| push_member(out, name, text));
+        out.push(b',');
+        out.extend_from_slice(line.request().as_bytes());
+        for (name, number) in [
+            ("status", u64::from(outcome.status)),
+            ("bytes_in", outcome.bytes_in),
+            ("bytes_out", outcome.bytes_out),
+            ("duration_us", outcome.micros),
+        ] {
+            out.extend_from_slice(b",\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\":");
+            out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        }
+        let texts = [
+            ("flags", outcome.flags),
+            ("upstream", outcome.upstream),
+            ("route", line.route()),
+            ("request_id", line.id()),
+        ];
+        texts.iter().for_each(|(name, text)| push_member(out, name, text));
+        out.extend_from_slice(b"}\n");
     }
 
     /// RFC 3339 in UTC with milliseconds; date and time of day are formatted once a second.
-    fn push_time(&self, out: &mut Appender<'_>) {
+    fn push_time(&self, out: &mut Vec<u8>) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut stamp = self.stamp.borrow_mut();
         if self.second.replace(now.as_secs()) != now.as_secs() {
             stamp.clear();
             let _ = write_date(&mut stamp, now.as_secs());
         }
-        let _ = write!(out, "{stamp}.{:03}Z", now.subsec_millis());
+        let millis = now.subsec_millis();
+        let digits = [millis / 100, millis / 10 % 10, millis % 10].map(|digit| b'0' + digit as u8);
+        out.extend_from_slice(stamp.as_bytes());
+        out.push(b'.');
+        out.extend_from_slice(&digits);
+        out.push(b'Z');
     }
 
     /// Hands over what there is.
@@ -152,12 +199,22 @@ fn write_date(out: &mut String, seconds: u64) -> std::fmt::Result {
     write!(out, "{year:04}-{month:02}-{day_of_month:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
-struct Appender<'a>(&'a mut Vec<u8>);
+fn push_words(out: &mut Vec<u8>, words: &[&str]) {
+    for word in words {
+        out.push(b' ');
+        out.extend_from_slice(if word.is_empty() { b"-" } else { word.as_bytes() });
+    }
+}
 
-impl Write for Appender<'_> {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
-        Ok(())
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    out.push(b' ');
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// `,"name":"text"`; the text has been escaped before, or is the engine's own.
+fn push_member(out: &mut Vec<u8>, name: &str, text: &str) {
+    for part in [",\"", name, "\":\"", text, "\""] {
+        out.extend_from_slice(part.as_bytes());
     }
 }
 

@@ -21,6 +21,7 @@ mod normalize;
 mod pool;
 mod redirect;
 mod replay;
+mod saved;
 mod service;
 mod sweep;
 mod upgrade;
@@ -101,6 +102,8 @@ pub(crate) struct Worker {
     /// All open client connections.
     connections: RefCell<Vec<Weak<ConnectionState>>>,
     instances: RefCell<HashMap<u64, Rc<Instance>>>,
+    /// Buffers of heads, to be used again.
+    heads: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Worker {
@@ -112,6 +115,7 @@ impl Worker {
             tick: Cell::new(1),
             connections: RefCell::new(Vec::new()),
             instances: RefCell::new(HashMap::new()),
+            heads: RefCell::new(Vec::new()),
         })
     }
 
@@ -170,6 +174,19 @@ impl Worker {
                     let _ = done.send(());
                 });
             }
+        }
+    }
+
+    /// An empty buffer for a head.
+    fn head_buffer(&self) -> Vec<u8> {
+        self.heads.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(1024))
+    }
+
+    /// Takes a buffer back.
+    fn keep_head_buffer(&self, buffer: Vec<u8>) {
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() < 64 && buffer.capacity() <= 16 * 1024 {
+            heads.push(buffer);
         }
     }
 

@@ -18,6 +18,7 @@ use super::forward::{self, Job};
 use super::head::{self, Taken};
 use super::instance::Held;
 use super::local::LocalReply;
+use super::logging::Line;
 use super::normalize::{Normalized, normalize};
 use super::redirect;
 use super::sweep::ticks;
@@ -141,7 +142,7 @@ pub(super) async fn handle(
     Ok(response)
 }
 
-fn begin_line(connection: &ConnectionState, request: &Request<Incoming>) -> Option<String> {
+fn begin_line(connection: &ConnectionState, request: &Request<Incoming>) -> Option<Line> {
     let log = &connection.worker.log;
     log.format?;
     let host = request.uri().authority().map(|a| a.as_str().as_bytes());
@@ -161,10 +162,9 @@ async fn respond(
         Ok(taken) => taken,
         Err(reply) => return reply.into_response(exchange),
     };
-    if exchange.is_logged() || options.request_id_in_response {
-        exchange.request_id = request.headers().get(&head::X_REQUEST_ID).cloned();
-    }
-    let id = exchange.request_id.clone().filter(|_| options.request_id_in_response);
+    let id = request.headers().get(&head::X_REQUEST_ID);
+    exchange.note_id(id);
+    let id = id.filter(|_| options.request_id_in_response).cloned();
     let mut response = route(session, snapshot, options, request, taken, exchange).await;
     if let Some(id) = id {
         response.headers_mut().insert(head::X_REQUEST_ID.clone(), id);
@@ -283,9 +283,7 @@ async fn route(
     let Some((table, host, route)) = found else {
         return LocalReply::new(StatusCode::NOT_FOUND, "", Flag::Nr).into_response(exchange);
     };
-    if exchange.is_logged() {
-        exchange.route.push_str(&route.name);
-    }
+    exchange.note_route(&route.name);
     let mut response = match &route.action {
         Action::Direct(status, text) => {
             LocalReply::direct(*status, text.clone()).into_response(exchange)

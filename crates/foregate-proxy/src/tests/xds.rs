@@ -1,0 +1,129 @@
+//! The engine and Foregate's own xDS server over a unix socket: what the whole of Foregate runs on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use foregate_envoy::{Delta, Owner, Resource, ResourceId, ResourceKind};
+use foregate_xds::client::ClientResource;
+use foregate_xds::{Cache, Event, Instance, Options, serve_unix};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
+
+use super::backend::Backend;
+use super::client::{Client, LIMIT};
+use super::resources::{eds_cluster, endpoints, host, listener, rds, resource};
+use super::rig::until;
+use crate::{Engine, EngineOptions, InstanceOptions};
+
+const GROUP: &str = "tenant/gw";
+
+/// A resource as translation makes it.
+fn published(kind: ResourceKind, resource: &ClientResource, needs: &[(ResourceKind, &str)]) -> Resource {
+    let needs: Vec<ResourceId> = needs.iter().map(|(kind, name)| ResourceId::new(*kind, *name)).collect();
+    let version = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&resource.body));
+    let owner = Owner { uid: "u1".into(), generation: 1 };
+    Resource {
+        id: ResourceId::new(kind, resource.name.as_str()),
+        version: version.into(),
+        body: resource.body.clone(),
+        needs: needs.into(),
+        owners: [owner].into(),
+    }
+}
+
+fn to(cluster: &str) -> String {
+    format!("- {{ match: {{ prefix: / }}, route: {{ cluster: {cluster} }} }}")
+}
+
+fn host_of(domain: &str, cluster: &str) -> Resource {
+    let own = host("rc", domain, &to(cluster));
+    let needs = [(ResourceKind::Cluster, cluster), (ResourceKind::ClusterLoadAssignment, cluster)];
+    published(ResourceKind::VirtualHost, &own, &needs)
+}
+
+fn backend_of(name: &str, port: u16) -> [Resource; 2] {
+    [
+        published(ResourceKind::Cluster, &eds_cluster(name, ""), &[]),
+        published(ResourceKind::ClusterLoadAssignment, &endpoints(name, &[port]), &[]),
+    ]
+}
+
+/// Waits for everything up to a sequence to be answered; NACKs on the way are returned.
+async fn settled(events: &mut UnboundedReceiver<Event>, sequence: u64) -> Vec<String> {
+    let mut nacks = Vec::new();
+    let waiting = async {
+        loop {
+            match events.recv().await.expect("the server runs") {
+                Event::Progress { applied, .. } if applied >= sequence => return,
+                Event::Nacked { id, message, .. } => nacks.push(format!("{id:?}: {message}")),
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, waiting).await.expect("an answer in time");
+    nacks
+}
+
+#[tokio::test]
+async fn from_the_cache_to_traffic_and_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("xds.sock");
+    let (cache, mut events) = Cache::new(Options { drain: Duration::from_millis(50), ..Options::default() });
+    let stop = CancellationToken::new();
+    let serve = |stop: CancellationToken| {
+        let identity = Instance { group: GROUP.into(), node: "local".into() };
+        let (cache, socket) = (cache.clone(), socket.clone());
+        tokio::spawn(async move { serve_unix(cache, &socket, identity, stop).await })
+    };
+    let mut server = serve(stop.clone());
+    let (a, b) = (Backend::named("a").await, Backend::named("b").await);
+
+    let shell = resource(ResourceKind::RouteConfiguration, "rc", "name: rc\nignore_port_in_host_matching: true");
+    let mut set = vec![
+        published(ResourceKind::Listener, &listener("http-1", 0, &rds("rc"), ""), &[(ResourceKind::RouteConfiguration, "rc")]),
+        published(ResourceKind::RouteConfiguration, &shell, &[]),
+        host_of("a.example.com", "a"),
+    ];
+    set.extend(backend_of("a", a.port()));
+    let sequence = cache.apply(GROUP, Delta { set, remove: Vec::new() });
+
+    let engine = Engine::start(EngineOptions { workers: 2, ..EngineOptions::default() }).unwrap();
+    let options = InstanceOptions { name: GROUP.into(), xds_socket: socket.clone(), node_id: "local".into() };
+    engine.add(options.clone()).await.unwrap();
+    assert_eq!(engine.add(options).await.unwrap_err().to_string(), "gateway instance tenant/gw runs already");
+    assert!(settled(&mut events, sequence).await.is_empty());
+    let address = engine.addresses()[0].2;
+    let mut client = Client::to(address).await;
+    assert_eq!(client.get("a.example.com", "/").await.body, "a");
+
+    let mut set = vec![host_of("b.example.com", "b")];
+    set.extend(backend_of("b", b.port()));
+    let sequence = cache.apply(GROUP, Delta { set, remove: Vec::new() });
+    assert!(settled(&mut events, sequence).await.is_empty());
+    assert_eq!(client.get("b.example.com", "/").await.body, "b");
+
+    let bad = host("rc", "bad", "- { match: { prefix: / }, route: { cluster_header: x } }");
+    let set = vec![published(ResourceKind::VirtualHost, &bad, &[]), host_of("c.example.com", "a")];
+    let sequence = cache.apply(GROUP, Delta { set, remove: Vec::new() });
+    let nacks = settled(&mut events, sequence).await;
+    assert_eq!(nacks.len(), 1, "{nacks:?}");
+    assert!(nacks[0].contains("rc/bad: routes[0].route.cluster_header: not supported"), "{nacks:?}");
+    assert_eq!(client.get("c.example.com", "/").await.body, "a");
+
+    stop.cancel();
+    server.await.unwrap().unwrap();
+    until("the stream is down", || engine.metrics().contains("xds_connected{instance=\"tenant/gw\"} 0")).await;
+    assert_eq!(client.get("a.example.com", "/").await.body, "a", "traffic outlives the control plane");
+    let sequence = cache.apply(GROUP, Delta { set: vec![host_of("a.example.com", "b")], remove: Vec::new() });
+    let again = CancellationToken::new();
+    server = serve(again.clone());
+    settled(&mut events, sequence).await;
+    assert_eq!(client.get("a.example.com", "/").await.body, "b", "it catches up when the stream is back");
+
+    let gone = ResourceId::new(ResourceKind::Listener, Arc::<str>::from("http-1"));
+    cache.apply(GROUP, Delta { set: Vec::new(), remove: vec![gone] });
+    assert!(client.is_closed().await);
+    engine.shutdown(Duration::from_secs(5)).await;
+    again.cancel();
+    server.await.unwrap().unwrap();
+}
