@@ -156,7 +156,8 @@ fn openapi(cache: &Path) -> Outcome<String> {
         let path = cache.join(KUBERNETES).join(format!("{document}_openapi.json"));
         let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         let document: Value = serde_json::from_str(&text)?;
-        let schemas = document.pointer("/components/schemas").and_then(Value::as_object).ok_or("no components.schemas")?;
+        let schemas =
+            document.pointer("/components/schemas").and_then(Value::as_object).ok_or("no components.schemas")?;
         let mut wanted: Vec<String> = roots.iter().map(ToString::to_string).collect();
         while let Some(name) = wanted.pop() {
             if taken.contains_key(&name) {
@@ -294,7 +295,6 @@ fn proto_type(package: &str, written: &str) -> String {
     if let Some(full) = written.strip_prefix('.') {
         return full.to_string();
     }
-    const SCALARS: &[&str] =
-        &["string", "bytes", "bool", "int32", "int64", "uint32", "uint64", "double", "float"];
+    const SCALARS: &[&str] = &["string", "bytes", "bool", "int32", "int64", "uint32", "uint64", "double", "float"];
     if SCALARS.contains(&written) { written.to_string() } else { format!("{package}.{written}") }
 }

@@ -29,7 +29,10 @@ fn documents(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
     let parts = text.split("\n---").map(str::trim);
     let parsed = parts.map(|part| serde_saphyr::from_str::<Value>(part.trim_start_matches("---")));
-    parsed.map(|value| value.unwrap_or_else(|error| panic!("{}: {error}", path.display()))).filter(Value::is_object).collect()
+    parsed
+        .map(|value| value.unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+        .filter(Value::is_object)
+        .collect()
 }
 
 /// (apiVersion, kind) → schema.
@@ -37,7 +40,8 @@ fn schemas() -> BTreeMap<(String, String), Schema> {
     let mut out = BTreeMap::new();
     for path in files(&here("../foregate-api/crds/gateway-api")) {
         for crd in documents(&path).iter().filter(|crd| crd["kind"] == "CustomResourceDefinition") {
-            let (group, kind) = (crd["spec"]["group"].as_str().unwrap(), crd["spec"]["names"]["kind"].as_str().unwrap());
+            let (group, kind) =
+                (crd["spec"]["group"].as_str().unwrap(), crd["spec"]["names"]["kind"].as_str().unwrap());
             for version in crd["spec"]["versions"].as_array().unwrap() {
                 let schema = Schema::compile(&version["schema"]["openAPIV3Schema"]).unwrap();
                 let name = format!("{group}/{}", version["name"].as_str().unwrap());

@@ -46,11 +46,8 @@ pub(super) const SECRET: &[Column] = &[
     Column { kind: "integer", ..column("Data", 0, |object, _| entries(object, &["data"])) },
     AGE,
 ];
-pub(super) const CONFIG_MAP: &[Column] = &[
-    NAME,
-    Column { kind: "integer", ..column("Data", 0, |object, _| entries(object, &["data", "binaryData"])) },
-    AGE,
-];
+pub(super) const CONFIG_MAP: &[Column] =
+    &[NAME, Column { kind: "integer", ..column("Data", 0, |object, _| entries(object, &["data", "binaryData"])) }, AGE];
 pub(super) const SERVICE: &[Column] = &[
     NAME,
     column("Type", 0, |object, _| text(object, "/spec/type")),
@@ -229,8 +226,10 @@ fn event_object(object: &Value) -> Value {
 }
 
 fn event_source(object: &Value) -> Value {
-    let component =
-        first(object, &["/source/component", "/deprecatedSource/component", "/reportingComponent", "/reportingController"]);
+    let component = first(
+        object,
+        &["/source/component", "/deprecatedSource/component", "/reportingComponent", "/reportingController"],
+    );
     match first(object, &["/source/host", "/deprecatedSource/host", "/reportingInstance"]) {
         "" => component.into(),
         instance => format!("{component}, {instance}").into(),

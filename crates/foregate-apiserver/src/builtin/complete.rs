@@ -103,7 +103,9 @@ fn service(object: &mut Map<String, Value>) {
     }
     for port in each(spec, "ports") {
         default(port, "protocol", "TCP".into());
-        if kind != "ExternalName" && let Some(number) = port.get("port").cloned() {
+        if kind != "ExternalName"
+            && let Some(number) = port.get("port").cloned()
+        {
             let unset = port.get("targetPort").is_none_or(|target| target.is_null() || *target == 0 || *target == "");
             if unset {
                 port.insert("targetPort".into(), number);

@@ -39,8 +39,7 @@ pub struct Builtin {
     pub columns: &'static [Column],
 }
 
-const STORED: &[&str] =
-    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const STORED: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const ANSWERED: &[&str] = &["create"];
 
 /// A stored kind in a namespace, with no extras: the usual case.
@@ -246,8 +245,7 @@ pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Builtin
     KINDS.iter().find(|kind| kind.group == group && kind.version == version && kind.plural == plural)
 }
 
-static SCHEMAS: LazyLock<Vec<Result<Schema, SchemaError>>> =
-    LazyLock::new(|| KINDS.iter().map(compile).collect());
+static SCHEMAS: LazyLock<Vec<Result<Schema, SchemaError>>> = LazyLock::new(|| KINDS.iter().map(compile).collect());
 
 fn compile(kind: &Builtin) -> Result<Schema, SchemaError> {
     Schema::builtin(definitions(), kind.definition, kind.completion())

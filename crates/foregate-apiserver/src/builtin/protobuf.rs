@@ -260,7 +260,13 @@ impl Decoder {
         Ok(())
     }
 
-    fn value(&mut self, reader: &mut Reader<'_>, wire: WireType, kind: &Kind, depth: usize) -> Result<Value, ProtobufError> {
+    fn value(
+        &mut self,
+        reader: &mut Reader<'_>,
+        wire: WireType,
+        kind: &Kind,
+        depth: usize,
+    ) -> Result<Value, ProtobufError> {
         self.values += 1;
         if self.values > VALUES {
             return Err(ProtobufError::TooLarge);
@@ -278,7 +284,13 @@ impl Decoder {
         })
     }
 
-    fn entry(&mut self, reader: &mut Reader<'_>, wire: WireType, kind: &Kind, depth: usize) -> Result<(String, Value), ProtobufError> {
+    fn entry(
+        &mut self,
+        reader: &mut Reader<'_>,
+        wire: WireType,
+        kind: &Kind,
+        depth: usize,
+    ) -> Result<(String, Value), ProtobufError> {
         if wire != WireType::LengthDelimited {
             return Err(reader.wire("a map entry must be a message"));
         }
@@ -372,8 +384,6 @@ fn embedded(bytes: &[u8], name: &str) -> Result<Value, ProtobufError> {
     if bytes.is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(bytes).map_err(|error| ProtobufError::Wire {
-        path: name.to_string(),
-        message: format!("not JSON: {error}"),
-    })
+    serde_json::from_slice(bytes)
+        .map_err(|error| ProtobufError::Wire { path: name.to_string(), message: format!("not JSON: {error}") })
 }

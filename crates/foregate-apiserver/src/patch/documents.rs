@@ -48,7 +48,9 @@ pub fn json(live: &Value, patch: &Value) -> Result<Value, PatchError> {
     }
     if too_deep(&new, 0) {
         // Deeper objects could be stored, but never read again.
-        return Err(PatchError::Unprocessable(format!("the patched object would be nested more than {DEPTH} levels deep")));
+        return Err(PatchError::Unprocessable(format!(
+            "the patched object would be nested more than {DEPTH} levels deep"
+        )));
     }
     Ok(new)
 }

@@ -121,7 +121,8 @@ impl Set {
 
     /// Changes what is below a field; a node that becomes empty goes.
     pub(super) fn edit_field(&mut self, name: &str, edit: impl FnOnce(&mut Node)) {
-        let found = self.0.iter_mut().position(|(element, _)| matches!(element, Element::Field(known) if **known == *name));
+        let found =
+            self.0.iter_mut().position(|(element, _)| matches!(element, Element::Field(known) if **known == *name));
         if let Some(at) = found {
             edit(&mut self.0[at].1);
             if self.0[at].1.is_empty() {

@@ -28,7 +28,10 @@ pub fn strategic(schema: &Schema, live: &Value, patch: &Value) -> Result<Value, 
 }
 
 fn malformed(path: &str, message: &str) -> PatchError {
-    PatchError::Malformed(format!("strategic merge patch at {}: {message}", if path.is_empty() { "the root" } else { path }))
+    PatchError::Malformed(format!(
+        "strategic merge patch at {}: {message}",
+        if path.is_empty() { "the root" } else { path }
+    ))
 }
 
 fn child_path(path: &str, name: &str) -> String {

@@ -91,7 +91,11 @@ impl<'s> Typed<'s> {
 
     fn elements(self, list: &ListType, items: &[Value]) -> Result<Vec<Element>, TypeError> {
         let element = |item| self.element(list, item);
-        items.iter().map(element).collect::<Result<_, _>>().map_err(|message| TypeError { path: String::new(), message })
+        items
+            .iter()
+            .map(element)
+            .collect::<Result<_, _>>()
+            .map_err(|message| TypeError { path: String::new(), message })
     }
 }
 
@@ -118,7 +122,10 @@ pub(super) fn fields(typed: Typed<'_>, value: &Value) -> Result<Set, TypeError> 
         Shape::List(items, list) => {
             for (item, element) in items.iter().zip(typed.elements(list, items)?) {
                 if out.get(&element).is_some() {
-                    return Err(TypeError { path: String::new(), message: format!("the item {element} is there twice") });
+                    return Err(TypeError {
+                        path: String::new(),
+                        message: format!("the item {element} is there twice"),
+                    });
                 }
                 let children = match list {
                     ListType::Map(_) => fields(typed.item(), item)?,
@@ -174,8 +181,12 @@ fn differ(typed: Typed<'_>, old: Option<&Value>, new: Option<&Value>) -> (Node, 
         changed.member |= new.is_some();
         return (changed, removed);
     }
-    let map = |value: Option<&Value>| value.is_none_or(|value| matches!(typed.shape(value), Shape::Map(_)) || value.is_null());
-    let list = |value: Option<&Value>| value.is_none_or(|value| matches!(typed.shape(value), Shape::List(..)) || value.is_null());
+    let map = |value: Option<&Value>| {
+        value.is_none_or(|value| matches!(typed.shape(value), Shape::Map(_)) || value.is_null())
+    };
+    let list = |value: Option<&Value>| {
+        value.is_none_or(|value| matches!(typed.shape(value), Shape::List(..)) || value.is_null())
+    };
     if map(old) && map(new) {
         differ_maps(typed, old, new, &mut changed.children, &mut removed.children);
     } else if list(old) && list(new) {
@@ -223,7 +234,9 @@ fn differ_lists(typed: Typed<'_>, old: Option<&Value>, new: Option<&Value>, chan
         elements.filter_map(|(index, item)| Some((typed.element(list, item).ok()?, index))).collect()
     };
     let (old_elements, new_elements) = (indexed(&old), indexed(&new));
-    let find = |elements: &[(Element, usize)], wanted: &Element| elements.iter().find(|(known, _)| known == wanted).map(|(_, at)| *at);
+    let find = |elements: &[(Element, usize)], wanted: &Element| {
+        elements.iter().find(|(known, _)| known == wanted).map(|(_, at)| *at)
+    };
     let below = if matches!(list, ListType::Map(_)) { typed.item() } else { Typed { id: None, ..typed } };
     for (element, index) in &new_elements {
         let before = find(&old_elements, element).map(|at| &old[at]);
@@ -281,7 +294,9 @@ pub(super) fn prune(typed: Typed<'_>, value: &mut Value, last: &Set, owned: &Set
             }
         }
         Value::Array(items) => {
-            let Some(list) = typed.id.map(|id| &typed.schema.node(id).list_type).filter(|list| **list != ListType::Atomic) else {
+            let Some(list) =
+                typed.id.map(|id| &typed.schema.node(id).list_type).filter(|list| **list != ListType::Atomic)
+            else {
                 return;
             };
             items.retain_mut(|item| {

@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 
 use super::cel::Rule;
 use super::format::Format;
+use super::keywords::{bound, count, flag, kind, list_type, names, patch_rule, reference, text};
 use super::pattern;
-use super::tree::{Additional, Bound, Checks, Kind, ListType, Node, NodeId, PatchRule, Schema};
+use super::tree::{Additional, Checks, Kind, Node, NodeId, Schema};
 
 /// Why a schema can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,7 +69,8 @@ impl Schema {
         };
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("schema".into()).stack_size(STACK_BYTES);
-            let compiling = thread.spawn_scoped(scope, compile).map_err(|error| SchemaError::Thread(error.to_string()))?;
+            let compiling =
+                thread.spawn_scoped(scope, compile).map_err(|error| SchemaError::Thread(error.to_string()))?;
             compiling.join().map_err(|_| SchemaError::Thread("it panicked".into()))?
         })
     }
@@ -167,7 +169,11 @@ impl<'d> Compiler<'d> {
         };
         self.children(schema, path, depth, &mut node)?;
         node.checks = self.checks(schema, path, depth, node.kind)?;
-        if self.builtin && node.kind == Kind::Object && node.properties.is_empty() && node.additional == Additional::Unknown {
+        if self.builtin
+            && node.kind == Kind::Object
+            && node.properties.is_empty()
+            && node.additional == Additional::Unknown
+        {
             // RawExtension, FieldsV1: an object of which OpenAPI says nothing.
             node.preserve_unknown = true;
         }
@@ -218,7 +224,13 @@ impl<'d> Compiler<'d> {
         Ok(())
     }
 
-    fn checks(&mut self, schema: &Value, path: &str, depth: usize, kind: Kind) -> Result<Option<Box<Checks>>, SchemaError> {
+    fn checks(
+        &mut self,
+        schema: &Value,
+        path: &str,
+        depth: usize,
+        kind: Kind,
+    ) -> Result<Option<Box<Checks>>, SchemaError> {
         let mut checks = Checks {
             enums: schema.get("enum").and_then(Value::as_array).cloned().unwrap_or_default(),
             format: text(schema, "format").and_then(Format::parse),
@@ -247,7 +259,13 @@ impl<'d> Compiler<'d> {
         Ok(checks.is_some().then(|| Box::new(checks)))
     }
 
-    fn alternatives(&mut self, schema: &Value, keyword: &str, path: &str, depth: usize) -> Result<Vec<NodeId>, SchemaError> {
+    fn alternatives(
+        &mut self,
+        schema: &Value,
+        keyword: &str,
+        path: &str,
+        depth: usize,
+    ) -> Result<Vec<NodeId>, SchemaError> {
         let list = schema.get(keyword).and_then(Value::as_array);
         list.into_iter().flatten().map(|schema| self.node(schema, path, depth + 1)).collect()
     }
@@ -291,7 +309,8 @@ impl<'d> Compiler<'d> {
         let source = text(rule, "rule").unwrap_or_default();
         let message = text(rule, "messageExpression").unwrap_or_default();
         let whole = names_self_alone(source) || names_self_alone(message);
-        let below = node.properties.iter().filter(|(name, _)| whole || source.contains(&**name) || message.contains(&**name));
+        let below =
+            node.properties.iter().filter(|(name, _)| whole || source.contains(&**name) || message.contains(&**name));
         let others = match node.additional {
             Additional::Schema(id) => Some(id),
             _ => None,
@@ -346,69 +365,6 @@ fn mark_rules(nodes: &mut [Node], id: NodeId) -> (bool, bool) {
     let node = &mut nodes[id as usize];
     (node.rules_below, node.transitions_below) = (rules, transitions);
     (rules, transitions)
-}
-
-/// The definition that a schema stands for: `$ref`, or `allOf` with nothing but one.
-fn reference(schema: &Value) -> Option<&str> {
-    let direct = text(schema, "$ref").or_else(|| match schema.get("allOf")?.as_array()?.as_slice() {
-        [only] => text(only, "$ref"),
-        _ => None,
-    });
-    direct?.rsplit('/').next()
-}
-
-fn text<'a>(schema: &'a Value, keyword: &str) -> Option<&'a str> {
-    schema.get(keyword).and_then(Value::as_str)
-}
-
-fn flag(schema: &Value, keyword: &str) -> bool {
-    schema.get(keyword) == Some(&Value::Bool(true))
-}
-
-fn count(schema: &Value, keyword: &str) -> Option<u64> {
-    schema.get(keyword).and_then(Value::as_u64)
-}
-
-fn names(schema: &Value, keyword: &str) -> Vec<Box<str>> {
-    let list = schema.get(keyword).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Value::as_str).map(Into::into).collect()
-}
-
-fn kind(schema: &Value) -> Kind {
-    if flag(schema, "x-kubernetes-int-or-string") || text(schema, "format") == Some("int-or-string") {
-        return Kind::IntOrString;
-    }
-    match text(schema, "type") {
-        Some("object") => Kind::Object,
-        Some("array") => Kind::Array,
-        Some("string") => Kind::String,
-        Some("integer") => Kind::Integer,
-        Some("number") => Kind::Number,
-        Some("boolean") => Kind::Boolean,
-        _ => Kind::Any,
-    }
-}
-
-fn list_type(schema: &Value) -> ListType {
-    match text(schema, "x-kubernetes-list-type") {
-        Some("set") => ListType::Set,
-        Some("map") => ListType::Map(names(schema, "x-kubernetes-list-map-keys")),
-        _ => ListType::Atomic,
-    }
-}
-
-fn patch_rule(schema: &Value) -> Option<Box<PatchRule>> {
-    let strategy = text(schema, "x-kubernetes-patch-strategy")?;
-    Some(Box::new(PatchRule {
-        merge: strategy.split(',').any(|part| part == "merge"),
-        retain_keys: strategy.split(',').any(|part| part == "retainKeys"),
-        merge_key: text(schema, "x-kubernetes-patch-merge-key").map(Into::into),
-    }))
-}
-
-fn bound(schema: &Value, keyword: &str, exclusive: &str) -> Option<Bound> {
-    let value = schema.get(keyword).and_then(Value::as_f64)?;
-    Some(Bound { value, exclusive: flag(schema, exclusive) })
 }
 
 fn compile_pattern(schema: &Value, path: &str) -> Result<Option<Arc<Regex>>, SchemaError> {

@@ -59,7 +59,9 @@ impl Format {
     /// Whether `value` has this format. Values of other types are not this check's business.
     pub(crate) fn accepts(self, value: &Value) -> bool {
         match (self, value) {
-            (Self::Int32, Value::Number(n)) => n.as_i64().is_none_or(|n| i32::try_from(n).is_ok()) && n.as_u64().is_none_or(|n| n <= i32::MAX as u64),
+            (Self::Int32, Value::Number(n)) => {
+                n.as_i64().is_none_or(|n| i32::try_from(n).is_ok()) && n.as_u64().is_none_or(|n| n <= i32::MAX as u64)
+            }
             (Self::Int64, Value::Number(n)) => n.as_i64().is_some() || n.as_u64().is_none(),
             (Self::Int32 | Self::Int64, _) => true,
             (format, Value::String(text)) => format.accepts_text(text),
@@ -124,7 +126,8 @@ fn is_duration(text: &str) -> bool {
             return false;
         }
         rest = &rest[digits..];
-        let Some(unit) = ["ns", "us", "µs", "ms", "h", "m", "s"].into_iter().find(|unit| rest.starts_with(unit)) else {
+        let Some(unit) = ["ns", "us", "µs", "ms", "h", "m", "s"].into_iter().find(|unit| rest.starts_with(unit))
+        else {
             return false;
         };
         rest = &rest[unit.len()..];
@@ -147,7 +150,8 @@ fn is_hostname(text: &str) -> bool {
 fn is_mac(text: &str) -> bool {
     let separator = if text.contains(':') { ':' } else { '-' };
     let parts: Vec<&str> = text.split(separator).collect();
-    matches!(parts.len(), 6 | 8 | 20) && parts.iter().all(|part| part.len() == 2 && part.bytes().all(|c| c.is_ascii_hexdigit()))
+    matches!(parts.len(), 6 | 8 | 20)
+        && parts.iter().all(|part| part.len() == 2 && part.bytes().all(|c| c.is_ascii_hexdigit()))
 }
 
 /// An absolute URI, or a path, as Go's `url.ParseRequestURI` takes it.

@@ -14,6 +14,7 @@ mod cel;
 mod compile;
 mod error;
 mod format;
+mod keywords;
 mod metadata;
 mod path;
 mod pattern;
@@ -25,9 +26,9 @@ mod validate;
 pub use compile::SchemaError;
 pub use error::{FieldError, FieldErrorKind};
 pub use metadata::{NameRule, validate_metadata};
+pub(crate) use metadata::{is_dns_label, is_dns_subdomain};
 pub use prepare::{FieldValidation, StrictError};
 pub use tree::Schema;
-pub(crate) use metadata::{is_dns_label, is_dns_subdomain};
 pub(crate) use tree::{ListType, NodeId};
 
 #[cfg(test)]

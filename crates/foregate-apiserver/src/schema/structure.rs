@@ -154,7 +154,9 @@ impl Structure<'_> {
             let detail = format!("{path} in body should be less than{equal} {}", bound.value);
             self.push(FieldErrorKind::Invalid, path, value, detail);
         }
-        if let Some(factor) = checks.multiple_of.filter(|factor| ((number / factor) - (number / factor).round()).abs() > 1e-9) {
+        if let Some(factor) =
+            checks.multiple_of.filter(|factor| ((number / factor) - (number / factor).round()).abs() > 1e-9)
+        {
             self.push(FieldErrorKind::Invalid, path, value, format!("{path} in body should be a multiple of {factor}"));
         }
     }
@@ -254,4 +256,3 @@ fn type_name(value: &Value) -> &'static str {
         Value::Object(_) => "object",
     }
 }
-

@@ -157,7 +157,14 @@ impl Checks {
     /// Whether there is anything to check.
     pub(crate) fn is_some(&self) -> bool {
         let numbers = self.minimum.is_some() || self.maximum.is_some() || self.multiple_of.is_some();
-        let sizes = [self.min_length, self.max_length, self.min_items, self.max_items, self.min_properties, self.max_properties];
+        let sizes = [
+            self.min_length,
+            self.max_length,
+            self.min_items,
+            self.max_items,
+            self.min_properties,
+            self.max_properties,
+        ];
         let parts = !(self.all_of.is_empty() && self.any_of.is_empty() && self.one_of.is_empty());
         !self.enums.is_empty()
             || self.format.is_some()

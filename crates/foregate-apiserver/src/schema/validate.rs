@@ -18,7 +18,8 @@ impl Schema {
         let mut structure = Structure { schema: self, errors: Vec::new() };
         structure.value(new, old, self.root, &Path::ROOT);
         let mut errors = structure.errors;
-        let blocked = errors.iter().any(|error| !matches!(error.kind, FieldErrorKind::Invalid | FieldErrorKind::Duplicate));
+        let blocked =
+            errors.iter().any(|error| !matches!(error.kind, FieldErrorKind::Invalid | FieldErrorKind::Duplicate));
         if !blocked && self.node(self.root).rules_below {
             let mut rules = Rules { schema: self, budget: Budget::new(), errors };
             rules.value(new, old, old, self.root, &Path::ROOT);

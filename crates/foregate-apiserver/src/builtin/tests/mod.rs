@@ -13,7 +13,11 @@ fn every_kind_has_a_schema_and_a_definition_of_its_own() {
         let schema = kind.schema().unwrap();
         let definition = &definitions()[kind.definition];
         let named = definition["x-kubernetes-group-version-kind"].as_array().unwrap();
-        assert!(named.contains(&json!({"group": kind.group, "version": kind.version, "kind": kind.kind})), "{}", kind.kind);
+        assert!(
+            named.contains(&json!({"group": kind.group, "version": kind.version, "kind": kind.kind})),
+            "{}",
+            kind.kind
+        );
         assert_eq!(schema.has_field("status"), definition["properties"]["status"].is_object());
         assert!(std::ptr::eq(find(kind.group, kind.version, kind.plural).unwrap(), kind));
         assert!(kind.persisted == kind.verbs().contains(&"get"));

@@ -21,7 +21,8 @@ fn namespaces() {
 #[test]
 fn secrets() {
     let secrets = kind("", "secrets");
-    let (secret, errors) = created(secrets, json!({"metadata": meta("s"), "stringData": {"a": "x"}, "data": {"b": "eQ=="}}));
+    let (secret, errors) =
+        created(secrets, json!({"metadata": meta("s"), "stringData": {"a": "x"}, "data": {"b": "eQ=="}}));
     assert_eq!(errors, [""; 0]);
     assert_eq!(secret["data"], json!({"a": "eA==", "b": "eQ=="}));
     assert_eq!((secret["type"].as_str(), secret.get("stringData")), (Some("Opaque"), None));
@@ -33,7 +34,10 @@ fn secrets() {
     assert!(plain.iter().all(|error| !error.contains("not base64!")), "a secret's value shows: {plain:?}");
     assert!(!plain.is_empty());
     assert_eq!(refused(json!({"metadata": meta("s"), "data": {"a/b": ""}})).len(), 1);
-    assert_eq!(refused(json!({"metadata": meta("s"), "data": {"a": "QUFB".repeat(400_000)}}))[0], "data: Too long: may not be more than 1048576 bytes");
+    assert_eq!(
+        refused(json!({"metadata": meta("s"), "data": {"a": "QUFB".repeat(400_000)}}))[0],
+        "data: Too long: may not be more than 1048576 bytes"
+    );
 }
 
 #[test]
@@ -78,10 +82,18 @@ fn services() {
     assert_eq!(row(services, &balancer)[3], "192.0.2.1");
     let bad = json!({"metadata": meta("s"), "spec": {"type": "Odd", "sessionAffinity": "Odd", "clusterIP": "odd",
         "ports": [{"port": 0, "protocol": "ICMP", "targetPort": 70000}]}});
-    let fields: Vec<String> = created(services, bad).1.iter().map(|error| error.split(':').next().unwrap().to_string()).collect();
+    let fields: Vec<String> =
+        created(services, bad).1.iter().map(|error| error.split(':').next().unwrap().to_string()).collect();
     assert_eq!(
         fields,
-        ["spec.type", "spec.sessionAffinity", "spec.clusterIP", "spec.ports[0].port", "spec.ports[0].protocol", "spec.ports[0].targetPort"]
+        [
+            "spec.type",
+            "spec.sessionAffinity",
+            "spec.clusterIP",
+            "spec.ports[0].port",
+            "spec.ports[0].protocol",
+            "spec.ports[0].targetPort"
+        ]
     );
 }
 
@@ -100,7 +112,9 @@ fn endpoint_slices() {
     assert_eq!(row(slices, &slice), ["s", "IPv4", "8080", "127.0.0.1,10.0.0.1", "5m"]);
     let refused = |object: Value| created(slices, object).1;
     assert_eq!(
-        refused(json!({"metadata": meta("s"), "addressType": "IPv4", "endpoints": [{"addresses": ["::1"]}, {"addresses": []}]})),
+        refused(
+            json!({"metadata": meta("s"), "addressType": "IPv4", "endpoints": [{"addresses": ["::1"]}, {"addresses": []}]})
+        ),
         [
             "endpoints[0].addresses[0]: Invalid value: \"::1\": must be a valid IPv4 address",
             "endpoints[1].addresses: Required value: must contain at least 1 address",
@@ -123,8 +137,12 @@ fn access_control() {
     assert_eq!(row(bindings, &binding), ["b", "Role/r", "5m", "u", "", "s"]);
     let mut other = binding.clone();
     other["roleRef"]["name"] = "x".into();
-    assert_eq!(bindings.validate(&other, Some(&binding))[0].to_string(), "roleRef: Invalid value: \"object\": cannot change roleRef");
-    let (_, errors) = created(kind(group, "clusterroles"), json!({"metadata": {"name": "r"}, "rules": [{"resources": ["x"]}]}));
+    assert_eq!(
+        bindings.validate(&other, Some(&binding))[0].to_string(),
+        "roleRef: Invalid value: \"object\": cannot change roleRef"
+    );
+    let (_, errors) =
+        created(kind(group, "clusterroles"), json!({"metadata": {"name": "r"}, "rules": [{"resources": ["x"]}]}));
     assert!(errors.iter().any(|error| error.starts_with("rules[0].verbs: Required value")), "{errors:?}");
 }
 
@@ -139,9 +157,13 @@ fn definitions_and_events() {
     }});
     let (crd, errors) = created(definitions, crd);
     assert_eq!(errors, [""; 0]);
-    assert_eq!(crd["spec"]["names"], json!({"plural": "things", "kind": "Thing", "singular": "thing", "listKind": "ThingList"}));
+    assert_eq!(
+        crd["spec"]["names"],
+        json!({"plural": "things", "kind": "Thing", "singular": "thing", "listKind": "ThingList"})
+    );
     let mut typo = crd.clone();
-    typo["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["list"] = json!({"type": "array", "items": {"tpye": "string"}});
+    typo["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["list"] =
+        json!({"type": "array", "items": {"tpye": "string"}});
     let (_, errors) = created(definitions, typo);
     assert_eq!(errors, ["unknown field \"spec.versions[0].schema.openAPIV3Schema.properties.list.items.tpye\""]);
     let event = json!({"metadata": meta("e"), "type": "Normal", "reason": "R", "message": " m\n", "count": 3,

@@ -1,5 +1,5 @@
-use prost::encoding::{WireType, encode_key, encode_varint};
 use proptest::prelude::*;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use serde_json::json;
 
 use super::super::{MAGIC, ProtobufError, decode_protobuf};
@@ -106,13 +106,19 @@ fn special_types() {
 #[test]
 fn reviews() {
     let attributes = text(1, "default").bytes(2, "get").bytes(5, "pods");
-    let review = Message::default().message(1, Message::default()).message(2, Message::default().message(1, attributes));
+    let review =
+        Message::default().message(1, Message::default()).message(2, Message::default().message(1, attributes));
     let review = decode_protobuf(&body("authorization.k8s.io/v1", "SelfSubjectAccessReview", review)).unwrap();
-    assert_eq!(review["spec"]["resourceAttributes"], json!({"namespace": "default", "verb": "get", "resource": "pods"}));
+    assert_eq!(
+        review["spec"]["resourceAttributes"],
+        json!({"namespace": "default", "verb": "get", "resource": "pods"})
+    );
     let who = body("authentication.k8s.io/v1", "SelfSubjectReview", Message::default().message(1, Message::default()));
     assert_eq!(decode_protobuf(&who).unwrap()["kind"], "SelfSubjectReview");
-    let extra = Message::default().message(1, text(1, "u")).message(2, Message::default().message(3, Message::default()));
-    let subject = Message::default().message(2, text(3, "u").message(5, text(1, "k").message(2, text(1, "a").bytes(1, "b"))));
+    let extra =
+        Message::default().message(1, text(1, "u")).message(2, Message::default().message(3, Message::default()));
+    let subject =
+        Message::default().message(2, text(3, "u").message(5, text(1, "k").message(2, text(1, "a").bytes(1, "b"))));
     drop(extra);
     let subject = decode_protobuf(&body("authorization.k8s.io/v1", "SubjectAccessReview", subject)).unwrap();
     assert_eq!(subject["spec"], json!({"user": "u", "extra": {"k": ["a", "b"]}}));

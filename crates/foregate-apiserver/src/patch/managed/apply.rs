@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::super::conflict::{Conflict, Conflicts};
 use super::super::fields::Set;
 use super::super::typed::{self, Difference, TypeError, Typed};
-use super::entries::{Entries, Entry, strip};
 use super::Writer;
+use super::entries::{Entries, Entry, strip};
 
 /// Why a configuration can't be applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

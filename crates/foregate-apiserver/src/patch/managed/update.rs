@@ -16,7 +16,8 @@ use super::entries::{Entries, Entry};
 /// one empty entry resets them, as in Kubernetes.
 pub fn update(writer: &Writer<'_>, live: Option<&Value>, new: &mut Value) {
     let sent = new.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let reset = matches!(sent.map(Vec::as_slice), Some([only]) if only.as_object().is_some_and(serde_json::Map::is_empty));
+    let reset =
+        matches!(sent.map(Vec::as_slice), Some([only]) if only.as_object().is_some_and(serde_json::Map::is_empty));
     let mut entries = if reset {
         Entries::default()
     } else {

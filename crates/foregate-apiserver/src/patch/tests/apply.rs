@@ -6,7 +6,13 @@ use super::{apply, conflicts, object, owners, schema, writer};
 #[test]
 fn apply_creates_and_owns_what_it_says() {
     let schema = schema();
-    let new = apply(&schema, "one", None, json!({"replicas": 1, "listeners": [{"name": "a", "port": 80}], "hosts": ["x"], "nested": {}})).unwrap();
+    let new = apply(
+        &schema,
+        "one",
+        None,
+        json!({"replicas": 1, "listeners": [{"name": "a", "port": 80}], "hosts": ["x"], "nested": {}}),
+    )
+    .unwrap();
     assert_eq!(
         new["metadata"]["managedFields"],
         json!([{
@@ -36,10 +42,16 @@ fn two_managers_share_an_object() {
     let table = [
         (json!({"replicas": 1}), json!({"class": "c"}), json!({"replicas": 1, "class": "c"})),
         (json!({"hosts": ["a", "b"]}), json!({"hosts": ["c", "b"]}), json!({"hosts": ["a", "c", "b"]})),
-        (json!({"listeners": [{"name": "a", "port": 1}]}), json!({"listeners": [{"name": "b", "port": 2}]}),
-            json!({"listeners": [{"name": "a", "port": 1}, {"name": "b", "port": 2}]})),
-        (json!({"listeners": [{"name": "a", "port": 1}]}), json!({"listeners": [{"name": "a", "tls": {"mode": "T"}}]}),
-            json!({"listeners": [{"name": "a", "port": 1, "tls": {"mode": "T"}}]})),
+        (
+            json!({"listeners": [{"name": "a", "port": 1}]}),
+            json!({"listeners": [{"name": "b", "port": 2}]}),
+            json!({"listeners": [{"name": "a", "port": 1}, {"name": "b", "port": 2}]}),
+        ),
+        (
+            json!({"listeners": [{"name": "a", "port": 1}]}),
+            json!({"listeners": [{"name": "a", "tls": {"mode": "T"}}]}),
+            json!({"listeners": [{"name": "a", "port": 1, "tls": {"mode": "T"}}]}),
+        ),
         (json!({"selector": {"a": "1"}}), json!({"selector": {"b": "2"}}), json!({"selector": {"a": "1", "b": "2"}})),
         (json!({"free": {"a": {"x": 1}}}), json!({"free": {"a": {"y": 1}}}), json!({"free": {"a": {"x": 1, "y": 1}}})),
         (json!({"rules": [1]}), json!({"rules": [1]}), json!({"rules": [1]})),
@@ -56,13 +68,31 @@ fn two_managers_share_an_object() {
 fn conflicts_name_field_and_holder() {
     let schema = schema();
     let table = [
-        (json!({"replicas": 1}), json!({"replicas": 2}), "Apply failed with 1 conflict: conflict with \"one\": .spec.replicas"),
-        (json!({"rules": [1]}), json!({"rules": [2]}), "Apply failed with 1 conflict: conflict with \"one\": .spec.rules"),
-        (json!({"whole": {"a": "1"}}), json!({"whole": {"b": "1"}}), "Apply failed with 1 conflict: conflict with \"one\": .spec.whole"),
-        (json!({"listeners": [{"name": "a", "port": 1}]}), json!({"listeners": [{"name": "a", "port": 2}]}),
-            "Apply failed with 1 conflict: conflict with \"one\": .spec.listeners[name=\"a\"].port"),
-        (json!({"replicas": 1, "selector": {"a": "1"}}), json!({"replicas": 2, "selector": {"a": "2"}}),
-            "Apply failed with 2 conflicts: conflicts with \"one\":\n- .spec.replicas\n- .spec.selector.a"),
+        (
+            json!({"replicas": 1}),
+            json!({"replicas": 2}),
+            "Apply failed with 1 conflict: conflict with \"one\": .spec.replicas",
+        ),
+        (
+            json!({"rules": [1]}),
+            json!({"rules": [2]}),
+            "Apply failed with 1 conflict: conflict with \"one\": .spec.rules",
+        ),
+        (
+            json!({"whole": {"a": "1"}}),
+            json!({"whole": {"b": "1"}}),
+            "Apply failed with 1 conflict: conflict with \"one\": .spec.whole",
+        ),
+        (
+            json!({"listeners": [{"name": "a", "port": 1}]}),
+            json!({"listeners": [{"name": "a", "port": 2}]}),
+            "Apply failed with 1 conflict: conflict with \"one\": .spec.listeners[name=\"a\"].port",
+        ),
+        (
+            json!({"replicas": 1, "selector": {"a": "1"}}),
+            json!({"replicas": 2, "selector": {"a": "2"}}),
+            "Apply failed with 2 conflicts: conflicts with \"one\":\n- .spec.replicas\n- .spec.selector.a",
+        ),
     ];
     for (first, second, message) in table {
         let live = apply(&schema, "one", None, first).unwrap();
@@ -87,14 +117,38 @@ fn fields_that_are_applied_no_more_go() {
     let schema = schema();
     let table = [
         (json!({"replicas": 1, "class": "c"}), json!({}), json!({"class": "c"}), json!({"class": "c"})),
-        (json!({"nested": {"a": "1", "b": "2"}}), json!({}), json!({"nested": {"a": "1"}}), json!({"nested": {"a": "1"}})),
+        (
+            json!({"nested": {"a": "1", "b": "2"}}),
+            json!({}),
+            json!({"nested": {"a": "1"}}),
+            json!({"nested": {"a": "1"}}),
+        ),
         (json!({"class": "c", "nested": {"a": "1"}}), json!({}), json!({"class": "c"}), json!({"class": "c"})),
-        (json!({"class": "c", "nested": {"a": "1"}}), json!({"nested": {"a": "1", "b": "default"}}), json!({"class": "c"}),
-            json!({"class": "c", "nested": {"b": "default"}})),
-        (json!({"listeners": [{"name": "a", "port": 1}, {"name": "b"}]}), json!({}), json!({"listeners": [{"name": "b"}]}), json!({"listeners": [{"name": "b"}]})),
-        (json!({"class": "c", "listeners": [{"name": "a"}]}), json!({"listeners": [{"name": "a", "port": 9}]}), json!({"class": "c"}), json!({"class": "c"})),
+        (
+            json!({"class": "c", "nested": {"a": "1"}}),
+            json!({"nested": {"a": "1", "b": "default"}}),
+            json!({"class": "c"}),
+            json!({"class": "c", "nested": {"b": "default"}}),
+        ),
+        (
+            json!({"listeners": [{"name": "a", "port": 1}, {"name": "b"}]}),
+            json!({}),
+            json!({"listeners": [{"name": "b"}]}),
+            json!({"listeners": [{"name": "b"}]}),
+        ),
+        (
+            json!({"class": "c", "listeners": [{"name": "a"}]}),
+            json!({"listeners": [{"name": "a", "port": 9}]}),
+            json!({"class": "c"}),
+            json!({"class": "c"}),
+        ),
         (json!({"hosts": ["a", "b"]}), json!({}), json!({"hosts": ["b"]}), json!({"hosts": ["b"]})),
-        (json!({"selector": {"a": "1", "b": "2"}}), json!({}), json!({"selector": {"b": "2"}}), json!({"selector": {"b": "2"}})),
+        (
+            json!({"selector": {"a": "1", "b": "2"}}),
+            json!({}),
+            json!({"selector": {"b": "2"}}),
+            json!({"selector": {"b": "2"}}),
+        ),
         (json!({"class": "c", "rules": [1]}), json!({}), json!({"class": "c"}), json!({"class": "c"})),
         (json!({"free": {"a": {"b": 1}, "c": 1}}), json!({}), json!({"free": {"c": 1}}), json!({"free": {"c": 1}})),
     ];
@@ -144,7 +198,10 @@ fn bad_configurations_are_refused() {
     let result = managed::apply(&writer(&schema, "one"), None, &managed_fields, false);
     assert_eq!(result.unwrap_err(), ApplyError::ManagedFields);
     let twice = apply(&schema, "one", None, json!({"listeners": [{"name": "a"}, {"name": "a"}]})).unwrap_err();
-    assert_eq!(twice.to_string(), "failed to create typed patch object: .spec.listeners: the item [name=\"a\"] is there twice");
+    assert_eq!(
+        twice.to_string(),
+        "failed to create typed patch object: .spec.listeners: the item [name=\"a\"] is there twice"
+    );
     let keyless = apply(&schema, "one", None, json!({"listeners": [{"port": 1}]})).unwrap_err();
     assert!(matches!(keyless, ApplyError::Type(_)));
     assert_eq!(managed::apply(&writer(&schema, "one"), None, &json!([]), false).unwrap_err(), ApplyError::NotAnObject);
@@ -173,5 +230,8 @@ fn kubectl_can_go_server_side() {
     own.as_object_mut().unwrap().remove("spec");
     own["metadata"]["annotations"] = new["metadata"]["annotations"].clone();
     let last = managed::apply(&writer(&schema, "kubectl-last-applied"), Some(&new), &own, true).unwrap();
-    assert_eq!(owners(&last)["kubectl-last-applied"], json!({"f:metadata": {"f:annotations": {format!("f:{LAST}"): {}}}}));
+    assert_eq!(
+        owners(&last)["kubectl-last-applied"],
+        json!({"f:metadata": {"f:annotations": {format!("f:{LAST}"): {}}}})
+    );
 }

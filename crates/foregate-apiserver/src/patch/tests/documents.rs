@@ -7,7 +7,11 @@ use crate::schema::Schema;
 #[test]
 fn json_patches() {
     let live = json!({"a": {"b": [1, 2]}});
-    let new = json_patch(&live, &json!([{"op": "replace", "path": "/a/b/0", "value": 9}, {"op": "add", "path": "/a/c", "value": 1}])).unwrap();
+    let new = json_patch(
+        &live,
+        &json!([{"op": "replace", "path": "/a/b/0", "value": 9}, {"op": "add", "path": "/a/c", "value": 1}]),
+    )
+    .unwrap();
     assert_eq!(new, json!({"a": {"b": [9, 2], "c": 1}}));
     let failed = json_patch(&live, &json!([{"op": "test", "path": "/a/b/0", "value": 5}]));
     assert!(matches!(failed, Err(PatchError::Unprocessable(_))), "{failed:?}");
@@ -45,19 +49,39 @@ fn strategic_merge() {
     let schema = Schema::builtin(definitions(), "io.k8s.api.core.v1.Service", None).unwrap();
     let two = json!({"ports": [{"port": 80, "name": "a"}, {"port": 81, "name": "b"}], "type": "ClusterIP"});
     let table = [
-        (two.clone(), json!({"ports": [{"port": 81, "name": "c"}]}),
-            json!({"ports": [{"port": 80, "name": "a"}, {"port": 81, "name": "c"}], "type": "ClusterIP"})),
-        (two.clone(), json!({"ports": [{"port": 82}], "type": null}),
-            json!({"ports": [{"port": 80, "name": "a"}, {"port": 81, "name": "b"}, {"port": 82}]})),
-        (two.clone(), json!({"ports": [{"port": 80, "$patch": "delete"}]}),
-            json!({"ports": [{"port": 81, "name": "b"}], "type": "ClusterIP"})),
-        (two.clone(), json!({"ports": [{"$patch": "replace"}, {"port": 1}]}), json!({"ports": [{"port": 1}], "type": "ClusterIP"})),
-        (two.clone(), json!({"$setElementOrder/ports": [{"port": 81}, {"port": 80}], "ports": [{"port": 80, "name": "z"}]}),
-            json!({"ports": [{"port": 81, "name": "b"}, {"port": 80, "name": "z"}], "type": "ClusterIP"})),
+        (
+            two.clone(),
+            json!({"ports": [{"port": 81, "name": "c"}]}),
+            json!({"ports": [{"port": 80, "name": "a"}, {"port": 81, "name": "c"}], "type": "ClusterIP"}),
+        ),
+        (
+            two.clone(),
+            json!({"ports": [{"port": 82}], "type": null}),
+            json!({"ports": [{"port": 80, "name": "a"}, {"port": 81, "name": "b"}, {"port": 82}]}),
+        ),
+        (
+            two.clone(),
+            json!({"ports": [{"port": 80, "$patch": "delete"}]}),
+            json!({"ports": [{"port": 81, "name": "b"}], "type": "ClusterIP"}),
+        ),
+        (
+            two.clone(),
+            json!({"ports": [{"$patch": "replace"}, {"port": 1}]}),
+            json!({"ports": [{"port": 1}], "type": "ClusterIP"}),
+        ),
+        (
+            two.clone(),
+            json!({"$setElementOrder/ports": [{"port": 81}, {"port": 80}], "ports": [{"port": 80, "name": "z"}]}),
+            json!({"ports": [{"port": 81, "name": "b"}, {"port": 80, "name": "z"}], "type": "ClusterIP"}),
+        ),
         (two.clone(), json!({"$patch": "replace", "type": "X"}), json!({"type": "X"})),
         (two.clone(), json!({"$retainKeys": ["type"], "type": "NodePort"}), json!({"type": "NodePort"})),
         (json!({"externalIPs": ["a", "b"]}), json!({"externalIPs": ["c"]}), json!({"externalIPs": ["c"]})),
-        (json!({"selector": {"a": "1", "b": "2"}}), json!({"selector": {"a": null, "c": "3"}}), json!({"selector": {"b": "2", "c": "3"}})),
+        (
+            json!({"selector": {"a": "1", "b": "2"}}),
+            json!({"selector": {"a": null, "c": "3"}}),
+            json!({"selector": {"b": "2", "c": "3"}}),
+        ),
         (json!({}), json!({"selector": {"$patch": "replace", "a": "1", "b": null}}), json!({"selector": {"a": "1"}})),
     ];
     for (live, patch, expected) in table {

@@ -4,6 +4,7 @@ mod apply;
 mod documents;
 mod fields;
 mod properties;
+mod robustness;
 mod update;
 
 use serde_json::{Value, json};

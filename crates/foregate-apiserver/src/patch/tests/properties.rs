@@ -27,13 +27,16 @@ fn specs() -> impl Strategy<Value = Value> {
     let field = prop_oneof![
         (1..3u8).prop_map(|n| ("replicas", json!(n))),
         word.prop_map(|w| ("class", json!(w))),
-        prop::collection::vec(listener, 0..4).prop_map(move |l| ("listeners", unique(l, |item| item["name"].to_string()))),
-        prop::collection::vec(word.prop_map(Value::from), 0..4).prop_map(move |l| ("hosts", unique(l, ToString::to_string))),
+        prop::collection::vec(listener, 0..4)
+            .prop_map(move |l| ("listeners", unique(l, |item| item["name"].to_string()))),
+        prop::collection::vec(word.prop_map(Value::from), 0..4)
+            .prop_map(move |l| ("hosts", unique(l, ToString::to_string))),
         prop::collection::vec((0..3u8).prop_map(|n| json!({"x": n})), 0..3).prop_map(|l| ("rules", Value::Array(l))),
         prop::collection::btree_map(word, word, 0..3).prop_map(|m| ("selector", json!(m))),
         prop::collection::btree_map(word, word, 0..3).prop_map(|m| ("whole", json!(m))),
         prop::collection::btree_map("[ab]", word, 0..3).prop_map(|m| ("nested", json!(m))),
-        prop::collection::btree_map(word, prop::collection::btree_map(word, 0..3u8, 0..3), 0..3).prop_map(|m| ("free", json!(m))),
+        prop::collection::btree_map(word, prop::collection::btree_map(word, 0..3u8, 0..3), 0..3)
+            .prop_map(|m| ("free", json!(m))),
     ];
     prop::collection::vec(field, 0..6).prop_map(|fields| {
         let map: Map<String, Value> = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();

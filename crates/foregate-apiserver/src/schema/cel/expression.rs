@@ -67,7 +67,7 @@ pub(super) enum Macro {
     Collect,
 }
 
-/// Functions of one to two values.
+/// Functions and methods; a method's target is its first value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Function {
     Size,
@@ -79,6 +79,10 @@ pub(super) enum Function {
     String,
     Int,
     Duration,
+    UpperAscii,
+    Split,
+    Substring,
+    IsIp,
 }
 
 const BINARY: &[(&str, Operator)] = &[
@@ -108,6 +112,11 @@ const FUNCTIONS: &[(&str, Function, usize)] = &[
     ("string", Function::String, 1),
     ("int", Function::Int, 1),
     ("duration", Function::Duration, 1),
+    ("upperAscii", Function::UpperAscii, 1),
+    ("split", Function::Split, 2),
+    ("substring", Function::Substring, 2),
+    ("substring", Function::Substring, 3),
+    ("isIP", Function::IsIp, 1),
 ];
 
 impl Expression {
@@ -196,7 +205,9 @@ fn translate_macro(comprehension: &ComprehensionExpr, names: &mut Vec<String>) -
         (Expr::Literal(LiteralValue::Boolean(_)), operators::LOGICAL_AND, [_, body]) => (Macro::All, None, body),
         (Expr::Literal(LiteralValue::Boolean(_)), operators::LOGICAL_OR, [_, body]) => (Macro::Exists, None, body),
         (Expr::Literal(LiteralValue::Int(_)), operators::CONDITIONAL, [body, _, _]) => (Macro::ExistsOne, None, body),
-        (Expr::List(_), operators::CONDITIONAL, [filter, add, _]) => (Macro::Collect, Some(filter), appended(&add.expr)?),
+        (Expr::List(_), operators::CONDITIONAL, [filter, add, _]) => {
+            (Macro::Collect, Some(filter), appended(&add.expr)?)
+        }
         (Expr::List(_), operators::ADD, _) => (Macro::Collect, None, appended(&comprehension.loop_step.expr)?),
         _ => return None,
     };
@@ -237,8 +248,27 @@ impl Field {
 
 /// CEL's words that can't be field names unless escaped as `__word__`.
 pub(super) const RESERVED: &[&str] = &[
-    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import",
-    "let", "loop", "package", "namespace", "return", "var", "void", "while",
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// Kubernetes' escapes for characters that CEL's identifiers lack.

@@ -51,7 +51,9 @@ fn convert(value: &Value, id: Option<NodeId>, schema: &Schema) -> Cel {
             .map(Cel::Int)
             .or_else(|| number.as_u64().map(Cel::UInt))
             .unwrap_or_else(|| Cel::Float(number.as_f64().unwrap_or(f64::NAN))),
-        Value::String(text) => convert_text(text, node.and_then(|node| node.checks.as_ref()).and_then(|checks| checks.format)),
+        Value::String(text) => {
+            convert_text(text, node.and_then(|node| node.checks.as_ref()).and_then(|checks| checks.format))
+        }
         Value::Array(items) => {
             let below = node.and_then(|node| node.items);
             Cel::List(Arc::new(items.iter().map(|item| convert(item, below, schema)).collect()))

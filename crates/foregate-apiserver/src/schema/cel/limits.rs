@@ -28,7 +28,9 @@ pub(super) fn text(source: &str) -> Result<(), String> {
         operators += usize::from(b".+-*/%<>=!&|?:([{".contains(&byte));
     }
     if deepest > BRACKETS || operators > OPERATORS {
-        return Err(format!("the rule is too complex: at most {BRACKETS} nested brackets and {OPERATORS} operators are allowed"));
+        return Err(format!(
+            "the rule is too complex: at most {BRACKETS} nested brackets and {OPERATORS} operators are allowed"
+        ));
     }
     Ok(())
 }

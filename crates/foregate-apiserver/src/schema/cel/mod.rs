@@ -9,6 +9,7 @@ mod evaluate;
 mod expression;
 mod foreign;
 mod limits;
+mod operations;
 
 use std::fmt;
 

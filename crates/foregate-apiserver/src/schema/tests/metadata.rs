@@ -49,7 +49,10 @@ fn labels_annotations_finalizers_owners() {
     assert_eq!(with("annotations", json!({"a": "x".repeat(256 * 1024)})), ["metadata.annotations"]);
     assert!(with("finalizers", json!(["example.com/x", "foregroundDeletion"])).is_empty());
     assert_eq!(with("finalizers", json!(["mine"])), ["metadata.finalizers"]);
-    assert_eq!(with("ownerReferences", json!([{"apiVersion": "v1", "kind": "X", "name": "n"}])), ["metadata.ownerReferences[0].uid"]);
+    assert_eq!(
+        with("ownerReferences", json!([{"apiVersion": "v1", "kind": "X", "name": "n"}])),
+        ["metadata.ownerReferences[0].uid"]
+    );
 }
 
 proptest! {

@@ -8,39 +8,129 @@ use super::{errors, object, spec};
 fn values() {
     let table: &[(Value, Value, &str)] = &[
         (json!({"type": "string"}), json!("a"), ""),
-        (json!({"type": "string"}), json!(1), "Invalid value: \"integer\": spec.x in body must be of type string: \"integer\""),
+        (
+            json!({"type": "string"}),
+            json!(1),
+            "Invalid value: \"integer\": spec.x in body must be of type string: \"integer\"",
+        ),
         (json!({"type": "integer"}), json!(1.0), ""),
-        (json!({"type": "integer"}), json!(1.5), "Invalid value: \"number\": spec.x in body must be of type integer: \"number\""),
-        (json!({"type": "boolean"}), json!("true"), "Invalid value: \"string\": spec.x in body must be of type boolean: \"string\""),
-        (json!({"type": "object"}), json!([]), "Invalid value: \"array\": spec.x in body must be of type object: \"array\""),
-        (json!({"type": "string"}), json!(null), "Invalid value: \"null\": spec.x in body must be of type string: \"null\""),
+        (
+            json!({"type": "integer"}),
+            json!(1.5),
+            "Invalid value: \"number\": spec.x in body must be of type integer: \"number\"",
+        ),
+        (
+            json!({"type": "boolean"}),
+            json!("true"),
+            "Invalid value: \"string\": spec.x in body must be of type boolean: \"string\"",
+        ),
+        (
+            json!({"type": "object"}),
+            json!([]),
+            "Invalid value: \"array\": spec.x in body must be of type object: \"array\"",
+        ),
+        (
+            json!({"type": "string"}),
+            json!(null),
+            "Invalid value: \"null\": spec.x in body must be of type string: \"null\"",
+        ),
         (json!({"type": "string", "nullable": true}), json!(null), ""),
-        (json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}), json!("80%"), ""),
+        (
+            json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}),
+            json!("80%"),
+            "",
+        ),
         (json!({"x-kubernetes-int-or-string": true}), json!(8), ""),
-        (json!({"x-kubernetes-int-or-string": true}), json!(true), "Invalid value: \"boolean\": spec.x in body must be of type integer or string: \"boolean\""),
-        (json!({"type": "string", "enum": ["A", "B"]}), json!("C"), "Unsupported value: \"C\": supported values: \"A\", \"B\""),
-        (json!({"type": "string", "minLength": 2}), json!("ä"), "Invalid value: \"ä\": spec.x in body should be at least 2 chars long"),
+        (
+            json!({"x-kubernetes-int-or-string": true}),
+            json!(true),
+            "Invalid value: \"boolean\": spec.x in body must be of type integer or string: \"boolean\"",
+        ),
+        (
+            json!({"type": "string", "enum": ["A", "B"]}),
+            json!("C"),
+            "Unsupported value: \"C\": supported values: \"A\", \"B\"",
+        ),
+        (
+            json!({"type": "string", "minLength": 2}),
+            json!("ä"),
+            "Invalid value: \"ä\": spec.x in body should be at least 2 chars long",
+        ),
         (json!({"type": "string", "maxLength": 2}), json!("abc"), "Too long: may not be more than 2 bytes"),
-        (json!({"type": "string", "pattern": "^a+$"}), json!("b"), "Invalid value: \"b\": spec.x in body should match '^a+$'"),
-        (json!({"type": "integer", "minimum": 1}), json!(0), "Invalid value: 0: spec.x in body should be greater than or equal to 1"),
-        (json!({"type": "integer", "maximum": 9, "exclusiveMaximum": true}), json!(9), "Invalid value: 9: spec.x in body should be less than 9"),
-        (json!({"type": "integer", "multipleOf": 5}), json!(7), "Invalid value: 7: spec.x in body should be a multiple of 5"),
-        (json!({"type": "integer", "format": "int32"}), json!(1_u64 << 31), "Invalid value: 2147483648: spec.x in body must be of type int32: 2147483648"),
+        (
+            json!({"type": "string", "pattern": "^a+$"}),
+            json!("b"),
+            "Invalid value: \"b\": spec.x in body should match '^a+$'",
+        ),
+        (
+            json!({"type": "integer", "minimum": 1}),
+            json!(0),
+            "Invalid value: 0: spec.x in body should be greater than or equal to 1",
+        ),
+        (
+            json!({"type": "integer", "maximum": 9, "exclusiveMaximum": true}),
+            json!(9),
+            "Invalid value: 9: spec.x in body should be less than 9",
+        ),
+        (
+            json!({"type": "integer", "multipleOf": 5}),
+            json!(7),
+            "Invalid value: 7: spec.x in body should be a multiple of 5",
+        ),
+        (
+            json!({"type": "integer", "format": "int32"}),
+            json!(1_u64 << 31),
+            "Invalid value: 2147483648: spec.x in body must be of type int32: 2147483648",
+        ),
         (json!({"type": "string", "format": "date-time"}), json!("2026-01-02T03:04:05Z"), ""),
-        (json!({"type": "string", "format": "date-time"}), json!("yesterday"), "Invalid value: \"yesterday\": spec.x in body must be of type date-time: \"yesterday\""),
+        (
+            json!({"type": "string", "format": "date-time"}),
+            json!("yesterday"),
+            "Invalid value: \"yesterday\": spec.x in body must be of type date-time: \"yesterday\"",
+        ),
         (json!({"type": "string", "format": "duration"}), json!("1h30m"), ""),
-        (json!({"type": "string", "format": "byte"}), json!("?"), "Invalid value: \"<hidden>\": spec.x in body must be of type byte: \"<hidden>\""),
-        (json!({"type": "string", "format": "cidr"}), json!("10.0.0.0/33"), "Invalid value: \"10.0.0.0/33\": spec.x in body must be of type cidr: \"10.0.0.0/33\""),
+        (
+            json!({"type": "string", "format": "byte"}),
+            json!("?"),
+            "Invalid value: \"<hidden>\": spec.x in body must be of type byte: \"<hidden>\"",
+        ),
+        (
+            json!({"type": "string", "format": "cidr"}),
+            json!("10.0.0.0/33"),
+            "Invalid value: \"10.0.0.0/33\": spec.x in body must be of type cidr: \"10.0.0.0/33\"",
+        ),
         (json!({"type": "string", "format": "of-no-meaning"}), json!("?"), ""),
-        (json!({"type": "array", "minItems": 1}), json!([]), "Invalid value: \"array\": spec.x in body should have at least 1 items"),
+        (
+            json!({"type": "array", "minItems": 1}),
+            json!([]),
+            "Invalid value: \"array\": spec.x in body should have at least 1 items",
+        ),
         (json!({"type": "array", "maxItems": 1}), json!([1, 2]), "Too many: 2: must have at most 1 items"),
-        (json!({"type": "object", "maxProperties": 1, "additionalProperties": true}), json!({"a": 1, "b": 1}), "Too many: 2: must have at most 1 items"),
-        (json!({"oneOf": [{"required": ["a"]}, {"required": ["b"]}], "x-kubernetes-preserve-unknown-fields": true}), json!({"a": 1, "b": 1}),
-            "Invalid value: \"object\": \"spec.x\" must validate one and only one schema (oneOf). Found more than one valid"),
-        (json!({"anyOf": [{"required": ["a"]}, {"required": ["b"]}], "x-kubernetes-preserve-unknown-fields": true}), json!({}),
-            "Invalid value: \"object\": \"spec.x\" must validate at least one schema (anyOf)"),
-        (json!({"type": "string", "not": {"enum": ["no"]}}), json!("no"), "Invalid value: \"no\": \"spec.x\" must not validate the schema (not)"),
-        (json!({"type": "string", "allOf": [{"maxLength": 3}, {"pattern": "a"}]}), json!("bcd"), "Invalid value: \"bcd\": spec.x in body should match 'a'"),
+        (
+            json!({"type": "object", "maxProperties": 1, "additionalProperties": true}),
+            json!({"a": 1, "b": 1}),
+            "Too many: 2: must have at most 1 items",
+        ),
+        (
+            json!({"oneOf": [{"required": ["a"]}, {"required": ["b"]}], "x-kubernetes-preserve-unknown-fields": true}),
+            json!({"a": 1, "b": 1}),
+            "Invalid value: \"object\": \"spec.x\" must validate one and only one schema (oneOf). Found more than one valid",
+        ),
+        (
+            json!({"anyOf": [{"required": ["a"]}, {"required": ["b"]}], "x-kubernetes-preserve-unknown-fields": true}),
+            json!({}),
+            "Invalid value: \"object\": \"spec.x\" must validate at least one schema (anyOf)",
+        ),
+        (
+            json!({"type": "string", "not": {"enum": ["no"]}}),
+            json!("no"),
+            "Invalid value: \"no\": \"spec.x\" must not validate the schema (not)",
+        ),
+        (
+            json!({"type": "string", "allOf": [{"maxLength": 3}, {"pattern": "a"}]}),
+            json!("bcd"),
+            "Invalid value: \"bcd\": spec.x in body should match 'a'",
+        ),
     ];
     for (schema, value, expected) in table {
         let found = errors(&spec(json!({"x": schema})), &object(json!({"x": value})), None);
@@ -86,7 +176,12 @@ fn bad_schemas_are_refused_with_their_path() {
     assert!(error.to_string().starts_with("spec.x: pattern \"(\" is not a regular expression"), "{error}");
     let error = compile(json!({"properties": {"spec": {"x-kubernetes-validations": [{"rule": "self.("}]}}}));
     assert!(matches!(&error, SchemaError::Rule { path, .. } if path == "spec"), "{error}");
-    for rule in ["Thing{a: 1} == self", &"(".repeat(60), &format!("true{}", " || true".repeat(2000)), &format!("{}true", "!(".repeat(50))] {
+    for rule in [
+        "Thing{a: 1} == self",
+        &"(".repeat(60),
+        &format!("true{}", " || true".repeat(2000)),
+        &format!("{}true", "!(".repeat(50)),
+    ] {
         let error = compile(json!({"properties": {"spec": {"x-kubernetes-validations": [{"rule": rule}]}}}));
         assert!(matches!(&error, SchemaError::Rule { .. }), "{error}");
     }
@@ -101,7 +196,14 @@ fn bad_schemas_are_refused_with_their_path() {
 #[test]
 fn rules_at_the_limits_are_harmless() {
     let chain = |part: &str, times: usize| format!("true{}", part.repeat(times));
-    for rule in [chain(" && self.a", 60), chain(" ? true : false", 100), format!("self{} == 1", ".a".repeat(100)), chain(" == true", 100), format!("{}true{}", "(".repeat(48), ")".repeat(48)), format!("{}true", "!".repeat(1000))] {
+    for rule in [
+        chain(" && self.a", 60),
+        chain(" ? true : false", 100),
+        format!("self{} == 1", ".a".repeat(100)),
+        chain(" == true", 100),
+        format!("{}true{}", "(".repeat(48), ")".repeat(48)),
+        format!("{}true", "!".repeat(1000)),
+    ] {
         let schema = Schema::compile(&json!({"properties": {"spec": {"x-kubernetes-preserve-unknown-fields": true,
             "x-kubernetes-validations": [{"rule": rule}]}}}));
         if let Ok(schema) = schema {
