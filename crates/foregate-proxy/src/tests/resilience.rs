@@ -14,17 +14,30 @@ use super::rig::Rig;
 
 /// Accepts connections, reads something, and does as it is told.
 async fn raw(behave: impl Fn(usize) -> Option<&'static str> + Send + Sync + 'static) -> (u16, Arc<AtomicUsize>) {
+    let (port, requests, _) = raw_seen(behave).await;
+    (port, requests)
+}
+
+type Seen = Arc<parking_lot::Mutex<Vec<String>>>;
+
+/// The same; and what came.
+async fn raw_seen(
+    behave: impl Fn(usize) -> Option<&'static str> + Send + Sync + 'static,
+) -> (u16, Arc<AtomicUsize>, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let requests = Arc::new(AtomicUsize::new(0));
     let (counter, behave) = (requests.clone(), Arc::new(behave));
+    let seen = Seen::default();
+    let note = seen.clone();
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let (counter, behave) = (counter.clone(), behave.clone());
+            let (counter, behave, note) = (counter.clone(), behave.clone(), note.clone());
             tokio::spawn(async move {
                 let mut buffer = [0; 65536];
-                while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {
+                while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+                    note.lock().push(String::from_utf8_lossy(&buffer[..n]).into_owned());
                     let Some(text) = behave(counter.fetch_add(1, Ordering::SeqCst)) else { return };
                     if text.is_empty() {
                         std::future::pending::<()>().await;
@@ -34,7 +47,7 @@ async fn raw(behave: impl Fn(usize) -> Option<&'static str> + Send + Sync + 'sta
             });
         }
     });
-    (port, requests)
+    (port, requests, seen)
 }
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -73,7 +86,7 @@ async fn retries_until_it_works_or_no_more() {
     })
     .await;
     let (broken, tries) = raw(|_| None).await;
-    let (silent, silent_tries) = raw(|_| Some("")).await;
+    let (silent, silent_tries, silent_seen) = raw_seen(|_| Some("")).await;
     let mut rig = Rig::new().await;
     rig.cluster("a", &[backend.port()]).await;
     rig.cluster("broken", &[broken]).await;
@@ -101,6 +114,8 @@ async fn retries_until_it_works_or_no_more() {
     assert_eq!(tries.load(Ordering::SeqCst), 4);
     assert_eq!(client.get("a", "/silent").await.status, 504);
     assert_eq!(silent_tries.load(Ordering::SeqCst), 4);
+    let seen = silent_seen.lock().clone();
+    assert!(seen.iter().all(|text| text.contains("host: a") && *text == seen[0]), "all tries are the same: {seen:?}");
     counter.store(0, Ordering::SeqCst);
     assert_eq!(client.get("a", "/never").await.status, 503, "this policy doesn't name the status");
     assert_eq!(rig.metric("foregate_proxy_upstream_retries_total{instance=\"gw/local\",cluster=\"broken\"}"), 3.0);

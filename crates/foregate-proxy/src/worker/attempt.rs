@@ -7,14 +7,14 @@ use std::rc::Rc;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::Worker;
 use super::body::RequestBody;
 use super::exchange::{Exchange, Flag};
-use super::forward::{Payload, Prepared, is_idempotent};
+use super::forward::{Payload, is_idempotent};
 use super::host::Host;
 use super::local::LocalReply;
 use super::pool::{self, Lease};
-use super::saved::SavedHead;
+use super::prepared::Prepared;
+
 use super::upstream::Upstream;
 use crate::config::cluster::ClusterConfig;
 use crate::config::retry::RetryPolicy;
@@ -71,8 +71,7 @@ pub(super) async fn attempt(
         return Err(Failure::Overflow);
     }
     exchange.upstream = Some(Rc::clone(&host));
-    let worker = &*exchange.connection().worker;
-    let sending = exchange_with(upstream, &host, &cluster.config, prepared, payload, keep, policy, worker);
+    let sending = exchange_with(upstream, &host, &cluster.config, prepared, payload, keep);
     let result = match policy.and_then(|policy| policy.per_try_timeout) {
         Some(limit) => tokio::time::timeout(limit, sending).await.unwrap_or(Err(Failure::TryTimeout)),
         None => sending.await,
@@ -94,12 +93,8 @@ async fn exchange_with(
     prepared: &mut Prepared,
     payload: &mut Payload,
     keep: bool,
-    policy: Option<&RetryPolicy>,
-    worker: &Worker,
 ) -> Result<(Response<Incoming>, Lease), Failure> {
     let mut unsent = None;
-    // Copied once, before the head is given away for the first time.
-    let mut saved = Saved { worker, head: None };
     // Every idle connection may be stale; a fresh one never is.
     loop {
         let idle = host.checkout();
@@ -113,23 +108,11 @@ async fn exchange_with(
         let again = reused && is_idempotent(&prepared.method);
         let request = match unsent.take() {
             Some(request) => request,
-            None => {
-                if (keep || again) && saved.head.is_none() && !prepared.headers.is_empty() {
-                    let Prepared { method, uri, headers } = &*prepared;
-                    saved.head = Some(SavedHead::save(worker.head_buffer(), method, uri, headers));
-                }
-                saved.build(prepared, payload)
-            }
+            None => prepared.request(payload.body(), keep || again),
         };
         let Some(connection) = lease.connection() else { return Err(Failure::Reset) };
         let error = match connection.sender.try_send_request(request).await {
-            Ok(response) => {
-                // Only a status can ask for another try now.
-                if keep && policy.is_some_and(|policy| policy.on_status(response.status())) {
-                    saved.give_back(prepared);
-                }
-                return Ok((response, lease));
-            }
+            Ok(response) => return Ok((response, lease)),
             Err(error) => error,
         };
         drop(lease);
@@ -139,9 +122,8 @@ async fn exchange_with(
         tracing::trace!(host = %host.address, error = %broken, reused, "a request got no response");
         let stale = reused && (unsent.is_some() || (again && payload.can_restart() && is_disconnect(&broken)));
         if !stale {
-            match unsent {
-                Some(request) => take_back(request, prepared, payload),
-                None => saved.give_back(prepared),
+            if let Some(request) = unsent {
+                take_back(request, prepared, payload);
             }
             return Err(Failure::Reset);
         }
@@ -153,51 +135,10 @@ fn is_disconnect(error: &hyper::Error) -> bool {
     error.is_incomplete_message() || error.is_canceled() || error.is_closed() || !error.is_user() && !error.is_parse()
 }
 
-/// A copy of the head, as long as it may be needed.
-struct Saved<'a> {
-    worker: &'a Worker,
-    head: Option<SavedHead>,
-}
-
-impl Saved<'_> {
-    /// The request for one try: the head itself the first time, its copy after that.
-    fn build(&self, prepared: &mut Prepared, payload: &mut Payload) -> Request<RequestBody> {
-        let mut request = Request::new(payload.body());
-        match &self.head {
-            Some(head) if prepared.headers.is_empty() => head.restore(&mut request),
-            _ => {
-                *request.method_mut() = prepared.method.clone();
-                *request.uri_mut() = std::mem::take(&mut prepared.uri);
-                *request.headers_mut() = std::mem::take(&mut prepared.headers);
-            }
-        }
-        request
-    }
-
-    /// The head is needed for another try.
-    fn give_back(&self, prepared: &mut Prepared) {
-        let Some(head) = self.head.as_ref().filter(|_| prepared.headers.is_empty()) else { return };
-        let mut request = Request::new(());
-        head.restore(&mut request);
-        let (parts, ()) = request.into_parts();
-        prepared.uri = parts.uri;
-        prepared.headers = parts.headers;
-    }
-}
-
-impl Drop for Saved<'_> {
-    fn drop(&mut self) {
-        if let Some(head) = self.head.take() {
-            self.worker.keep_head_buffer(head.into_buffer());
-        }
-    }
-}
-
 /// What was never sent can be sent another time.
 fn take_back(request: Request<RequestBody>, prepared: &mut Prepared, payload: &mut Payload) {
     let (parts, body) = request.into_parts();
-    prepared.uri = parts.uri;
-    prepared.headers = parts.headers;
+    prepared.unsent(parts.uri, parts.headers);
     if let (RequestBody::Stream(received), Payload::Once(slot)) = (body, payload) {
         *slot = Some(received);
     }

@@ -19,6 +19,7 @@ use super::instance::Held;
 use super::local::LocalReply;
 use super::mirror;
 use super::pool::Lease;
+use super::prepared::Prepared;
 use super::replay::{DEFAULT_LIMIT, Replay};
 use super::service::{Session, with_path};
 use super::upgrade;
@@ -97,13 +98,6 @@ fn target(target: &Target) -> (&Arc<Slot>, Option<&WeightedCluster>) {
     }
 }
 
-/// The head of the upstream request, as every try sends it.
-pub(super) struct Prepared {
-    pub(super) method: Method,
-    pub(super) uri: Uri,
-    pub(super) headers: HeaderMap,
-}
-
 type Sent = (Response<Incoming>, Option<Lease>, Option<Instant>);
 
 async fn send(
@@ -131,9 +125,9 @@ async fn send(
         headers.insert(head::X_ENVOY_EXPECTED_RQ_TIMEOUT_MS.clone(), millis.into());
     }
     let wants_upgrade = taken.upgrade.filter(|upgrade| is_websocket(job, upgrade));
-    let mut prepared = Prepared { method: parts.method, uri, headers };
+    let mut prepared = Prepared::new(parts.method, uri, headers, &job.session.connection.worker);
     if let Some(upgrade) = wants_upgrade {
-        upgrade::ask(&mut prepared.headers, upgrade);
+        upgrade::ask(prepared.headers_mut(), upgrade);
     }
     let body = body(job, &prepared, incoming, exchange);
     let deadline = job.forward.timeout.map(|timeout| Instant::from_std(exchange.start()) + timeout);
@@ -233,7 +227,7 @@ async fn tries(
     let mut attempt: u32 = 1;
     loop {
         if job.host.attempt_count {
-            prepared.headers.insert(head::X_ENVOY_ATTEMPT_COUNT.clone(), attempt.into());
+            prepared.headers_mut().insert(head::X_ENVOY_ATTEMPT_COUNT.clone(), attempt.into());
         }
         let keep = left > 0;
         let result = attempt::attempt(upstream, &mut prepared, &mut payload, keep, policy, avoid, exchange).await;

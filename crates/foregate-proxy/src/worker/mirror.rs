@@ -10,8 +10,9 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc::Receiver;
 
 use super::body::{CopiedBody, RequestBody};
-use super::forward::{Job, Prepared};
+use super::forward::Job;
 use super::pool::{self, Lease};
+use super::prepared::Prepared;
 use super::replay::Replay;
 use super::upstream::Upstream;
 use crate::config::action::Mirror;

@@ -19,6 +19,7 @@ mod logging;
 mod mirror;
 mod normalize;
 mod pool;
+mod prepared;
 mod redirect;
 mod replay;
 mod saved;
