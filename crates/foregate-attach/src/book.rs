@@ -57,6 +57,12 @@ impl Book {
             return;
         }
         match entry.on_the_way.iter().position(|sent| same(sent.as_ref(), seen.as_ref())) {
+            // Whoever deleted it, what is wanted is written again: our own deletion may have been overtaken by the
+            // write after it, and then this is somebody else's.
+            _ if seen.is_none() => {
+                entry.on_the_way.clear();
+                entry.seen = None;
+            }
             Some(at) => {
                 // Keeps our own object: the platform's equals it.
                 entry.seen = entry.on_the_way.drain(..=at).next_back().flatten();
