@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -33,7 +34,17 @@ type Owner = (Arc<str>, Arc<str>);
 
 /// Who listens where, in one engine: SO_REUSEPORT would let two listeners share an address and never tell.
 #[derive(Clone, Default)]
-pub(crate) struct Addresses(Arc<Mutex<HashMap<SocketAddr, Owner>>>);
+pub(crate) struct Addresses(Arc<Mutex<Table>>);
+
+#[derive(Default)]
+struct Table {
+    owners: HashMap<SocketAddr, Owner>,
+    /// Given up, but workers may not have closed their sockets yet.
+    closing: HashMap<SocketAddr, Instant>,
+}
+
+/// By then, workers have closed sockets that were given up.
+const CLOSING: Duration = Duration::from_secs(10);
 
 /// An address that is listened on, until it is dropped.
 pub(crate) struct Claim {
@@ -44,7 +55,10 @@ pub(crate) struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.addresses.0.lock().remove(&self.address);
+        let mut table = self.addresses.0.lock();
+        table.owners.remove(&self.address);
+        table.closing.retain(|_, since| since.elapsed() < CLOSING);
+        table.closing.insert(self.address, Instant::now());
     }
 }
 
@@ -66,9 +80,10 @@ impl Addresses {
                 instance: owner,
             });
         }
-        let (address, sockets) = bind_all(address, backlog, workers)
+        let closing = self.0.lock().closing.get(&address).is_some_and(|since| since.elapsed() < CLOSING);
+        let (address, sockets) = bind_all(address, backlog, workers, !closing)
             .map_err(|source| BindError::Io { listener: listener.to_string(), address, source })?;
-        self.0.lock().insert(address, (Arc::clone(instance), Arc::clone(listener)));
+        self.0.lock().owners.insert(address, (Arc::clone(instance), Arc::clone(listener)));
         Ok((Claim { address, addresses: self.clone() }, sockets))
     }
 
@@ -82,18 +97,23 @@ impl Addresses {
                 && other.is_ipv4() == address.is_ipv4()
                 && (other.ip() == address.ip() || other.ip().is_unspecified() || address.ip().is_unspecified())
         };
-        self.0.lock().iter().find(|(other, _)| overlap(other)).map(|(_, owner)| owner.clone())
+        self.0.lock().owners.iter().find(|(other, _)| overlap(other)).map(|(_, owner)| owner.clone())
     }
 
     /// All addresses: instance, listener, address.
     pub(crate) fn all(&self) -> Vec<(Arc<str>, Arc<str>, SocketAddr)> {
-        self.0.lock().iter().map(|(address, (instance, name))| (instance.clone(), name.clone(), *address)).collect()
+        self.0.lock().owners.iter().map(|(address, (instance, name))| (instance.clone(), name.clone(), *address)).collect()
     }
 }
 
-fn bind_all(mut address: SocketAddr, backlog: i32, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+fn bind_all(
+    mut address: SocketAddr,
+    backlog: i32,
+    workers: usize,
+    exclusive: bool,
+) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
     // Without SO_REUSEPORT first: another process of the same user could have the address and would share it.
-    if address.port() != 0 {
+    if exclusive && address.port() != 0 {
         listening(address, 1, false)?;
     }
     let mut sockets = Vec::with_capacity(workers);
@@ -133,8 +153,10 @@ mod tests {
         let error = addresses.bind(&instance, &b, claim.address, 16, 2).err().unwrap().to_string();
         assert!(error.contains("listener a of gateway instance gw has it already"), "{error}");
         let address = claim.address;
-        drop((claim, sockets));
-        assert!(addresses.bind(&instance, &b, address, 16, 2).is_ok());
+        drop(claim);
+        let again = addresses.bind(&instance, &b, address, 16, 2);
+        assert!(again.is_ok(), "given up, though the old sockets are still open");
+        drop(sockets);
     }
 
     #[test]

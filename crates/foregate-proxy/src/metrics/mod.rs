@@ -75,26 +75,53 @@ struct Entry<S> {
     stats: Arc<S>,
 }
 
+/// Shards of one sort.
+struct Shards<S> {
+    entries: Vec<Entry<S>>,
+    /// Above this length, entries that nobody else holds are looked for.
+    clean_at: usize,
+}
+
+impl<S> Default for Shards<S> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), clean_at: 64 }
+    }
+}
+
 /// All numbers of an engine.
 #[derive(Default)]
 pub(crate) struct Registry {
-    listeners: Mutex<Vec<Entry<ListenerStats>>>,
-    clusters: Mutex<Vec<Entry<ClusterStats>>>,
-    instances: Mutex<Vec<Entry<ControlStats>>>,
+    listeners: Mutex<Shards<ListenerStats>>,
+    clusters: Mutex<Shards<ClusterStats>>,
+    instances: Mutex<Shards<ControlStats>>,
     /// Access log lines that found no room.
     pub(crate) log_dropped: Counter,
 }
 
 /// Entries that nobody else holds are gone; their numbers go with them.
-fn register<S: Default>(list: &Mutex<Vec<Entry<S>>>, instance: &Arc<str>, name: &Arc<str>) -> Arc<S> {
+fn clean<S>(shards: &mut Shards<S>) {
+    shards.entries.retain(|entry| Arc::strong_count(&entry.stats) > 1);
+    shards.clean_at = (shards.entries.len() * 2).max(64);
+}
+
+fn register<S: Default>(shards: &Mutex<Shards<S>>, instance: &Arc<str>, name: &Arc<str>) -> Arc<S> {
     let stats = Arc::new(S::default());
-    let mut list = list.lock();
-    list.retain(|entry| Arc::strong_count(&entry.stats) > 1);
-    list.push(Entry { instance: Arc::clone(instance), name: Arc::clone(name), stats: Arc::clone(&stats) });
+    let mut shards = shards.lock();
+    if shards.entries.len() >= shards.clean_at {
+        clean(&mut shards);
+    }
+    shards.entries.push(Entry { instance: Arc::clone(instance), name: Arc::clone(name), stats: Arc::clone(&stats) });
     stats
 }
 
 impl Registry {
+    /// Lets go of what is gone, before the numbers are read.
+    fn clean(&self) {
+        clean(&mut self.listeners.lock());
+        clean(&mut self.clusters.lock());
+        clean(&mut self.instances.lock());
+    }
+
     /// A worker's shard of a listener.
     pub(crate) fn listener(&self, instance: &Arc<str>, name: &Arc<str>) -> Arc<ListenerStats> {
         register(&self.listeners, instance, name)

@@ -11,10 +11,11 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Everything, as text.
 pub(crate) fn render(registry: &Registry) -> String {
+    registry.clean();
     let mut out = String::with_capacity(16 * 1024);
-    listeners(&mut out, &registry.listeners.lock());
-    clusters(&mut out, &registry.clusters.lock());
-    instances(&mut out, &registry.instances.lock());
+    listeners(&mut out, &registry.listeners.lock().entries);
+    clusters(&mut out, &registry.clusters.lock().entries);
+    instances(&mut out, &registry.instances.lock().entries);
     head(&mut out, "access_log_dropped_total", "counter", "Access log lines that found no room.");
     let _ = writeln!(out, "foregate_proxy_access_log_dropped_total {}", registry.log_dropped.get());
     out

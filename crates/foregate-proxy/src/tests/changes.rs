@@ -126,6 +126,30 @@ async fn a_listener_that_goes_away_finishes_what_it_began() {
 }
 
 #[tokio::test]
+async fn an_address_goes_from_one_listener_to_another_in_one_step() {
+    let mut rig = Rig::new().await;
+    let address = rig.serve("- { match: { prefix: / }, direct_response: { status: 200 } }").await;
+    for round in 0..10 {
+        let (old, new) = (format!("http-{}", round + 1), format!("http-{}", round + 2));
+        let set = vec![listener(&new, address.port(), &rds("rc"), "")];
+        rig.send(response(ResourceKind::Listener, set, &[&old])).await.unwrap();
+        let reply = Client::to(address).await.get("a", "/").await;
+        assert_eq!(reply.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_does_not_hold_up_a_drain() {
+    let options = crate::EngineOptions { workers: 1, drain: Duration::from_secs(60), ..Default::default() };
+    let mut rig = Rig::with(options).await;
+    let address = rig.serve("- { match: { prefix: / }, direct_response: { status: 200 } }").await;
+    let mut silent = Client::to(address).await;
+    until("it is accepted", || rig.metric("foregate_proxy_connections_active") == 1.0).await;
+    rig.remove(ResourceKind::Listener, &["http-1"]).await;
+    assert!(silent.is_closed().await);
+}
+
+#[tokio::test]
 async fn a_drain_ends_some_time() {
     let gate = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let options = crate::EngineOptions { workers: 1, drain: Duration::from_millis(300), ..Default::default() };

@@ -110,6 +110,20 @@ async fn from_the_cache_to_traffic_and_back() {
     assert!(nacks[0].contains("rc/bad: routes[0].route.cluster_header: not supported"), "{nacks:?}");
     assert_eq!(client.get("c.example.com", "/").await.body, "a");
 
+    // A gateway without any route is there at once: it answers 404, it doesn't wait for routes.
+    let shell = resource(ResourceKind::RouteConfiguration, "rc2", "name: rc2");
+    let needs = [(ResourceKind::RouteConfiguration, "rc2")];
+    let bare = published(ResourceKind::Listener, &listener("http-2", 0, &rds("rc2"), ""), &needs);
+    let set = vec![published(ResourceKind::RouteConfiguration, &shell, &[]), bare];
+    let begin = std::time::Instant::now();
+    let sequence = cache.apply(GROUP, Delta { set, remove: Vec::new() });
+    assert!(settled(&mut events, sequence).await.is_empty());
+    let bare = engine.addresses().into_iter().find(|(_, name, _)| &**name == "http-2").unwrap().2;
+    assert_eq!(Client::to(bare).await.get("a", "/").await.status, 404);
+    assert!(begin.elapsed() < Duration::from_secs(3));
+    cache.apply(GROUP, Delta { set: Vec::new(), remove: vec![ResourceId::new(ResourceKind::Listener, "http-2")] });
+    until("it is gone", || engine.addresses().len() == 1).await;
+
     stop.cancel();
     server.await.unwrap().unwrap();
     until("the stream is down", || engine.metrics().contains("xds_connected{instance=\"tenant/gw\"} 0")).await;

@@ -174,7 +174,10 @@ async fn serve(state: Rc<ConnectionState>, config: Arc<Listener>, chain: Arc<Fil
     let mut verdict = None;
     let ended = std::future::poll_fn(|cx| {
         match state.take_order(cx) {
-            Some(Order::Drain) => Pin::new(&mut connection).graceful_shutdown(),
+            Some(Order::Drain) => {
+                state.hurry();
+                Pin::new(&mut connection).graceful_shutdown();
+            }
             Some(order) => {
                 verdict = Some(order);
                 return Poll::Ready(Ok(()));

@@ -154,6 +154,15 @@ impl ConnectionState {
         self.last.set(self.worker.tick.get());
     }
 
+    /// A connection that has said nothing yet must soon, or nothing is lost by closing it.
+    pub(super) fn hurry(&self) {
+        if !self.heard.get() {
+            let limits = self.limits.get();
+            self.since.set(self.worker.tick.get());
+            self.limits.set(Limits { head: 2, ..limits });
+        }
+    }
+
     /// Asks something of the connection's task.
     pub(super) fn order(&self, order: Order) {
         self.order.set(Some(order));
