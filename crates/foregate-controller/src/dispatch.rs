@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{SetOnce, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// How an attempt ended.
@@ -34,12 +35,27 @@ pub struct Job<K, J> {
     pub job: J,
 }
 
+/// What is to be written at one time.
+#[derive(Clone, Debug)]
+pub struct Batch<K, J> {
+    /// In any order; see [`Job::rank`].
+    pub jobs: Vec<Job<K, J>>,
+    /// Set once every job of this batch and of those before has been tried, whatever came of it.
+    pub tried: Option<Arc<SetOnce<()>>>,
+}
+
+impl<K, J> From<Vec<Job<K, J>>> for Batch<K, J> {
+    fn from(jobs: Vec<Job<K, J>>) -> Self {
+        Self { jobs, tried: None }
+    }
+}
+
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 
 /// Takes batches until shutdown. `execute` makes one attempt; at most `limit` run at once.
 pub async fn run<K, J, F>(
-    mut batches: mpsc::UnboundedReceiver<Vec<Job<K, J>>>,
+    mut batches: mpsc::UnboundedReceiver<Batch<K, J>>,
     limit: usize,
     shutdown: CancellationToken,
     execute: F,
@@ -89,6 +105,8 @@ struct Queue<K, J> {
     busy: HashSet<K>,
     untried: BTreeMap<Turn, usize>,
     batches: u64,
+    /// Who wants to know that everything up to a batch was tried, by batch.
+    marks: VecDeque<(u64, Arc<SetOnce<()>>)>,
     pauses: FuturesUnordered<BoxFuture<'static, (K, Waiting<J>)>>,
 }
 
@@ -100,15 +118,17 @@ impl<K, J> Default for Queue<K, J> {
             busy: HashSet::new(),
             untried: BTreeMap::new(),
             batches: 0,
+            marks: VecDeque::new(),
             pauses: FuturesUnordered::new(),
         }
     }
 }
 
 impl<K: Clone + Eq + Hash + Send + 'static, J: Send + 'static> Queue<K, J> {
-    fn push(&mut self, batch: Vec<Job<K, J>>) {
+    fn push(&mut self, batch: Batch<K, J>) {
         self.batches += 1;
-        for Job { key, rank, job } in batch {
+        self.marks.extend(batch.tried.map(|tried| (self.batches, tried)));
+        for Job { key, rank, job } in batch.jobs {
             let turn = Turn { batch: self.batches, rank };
             *self.untried.entry(turn).or_default() += 1;
             let waiting = Waiting { job, turn: Some(turn), backoff: FIRST_BACKOFF };
@@ -118,6 +138,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, J: Send + 'static> Queue<K, J> {
                 self.order.push_back(key);
             }
         }
+        self.say_tried();
     }
 
     /// The first in order that nothing of a lower rank holds up.
@@ -169,7 +190,16 @@ impl<K: Clone + Eq + Hash + Send + 'static, J: Send + 'static> Queue<K, J> {
             *count -= 1;
             if *count == 0 {
                 self.untried.remove(&turn);
+                self.say_tried();
             }
+        }
+    }
+
+    fn say_tried(&mut self) {
+        let first_untried = self.untried.first_key_value().map_or(u64::MAX, |(turn, _)| turn.batch);
+        while let Some((_, tried)) = self.marks.pop_front_if(|(batch, _)| *batch < first_untried) {
+            // Somebody else may have set it: nothing else can be said by it.
+            let _ = tried.set(());
         }
     }
 }
@@ -190,7 +220,7 @@ mod tests {
         let (sender, receiver) = mpsc::unbounded_channel();
         let noted = Arc::new(Mutex::new(Vec::new()));
         let shutdown = CancellationToken::new();
-        sender.send(batch).unwrap();
+        sender.send(batch.into()).unwrap();
         let (log, stop) = (noted.clone(), shutdown.clone());
         run(receiver, 4, shutdown, move |_, job| {
             let mut log = log.lock().unwrap();
@@ -224,14 +254,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_batch_is_tried_once_each_of_its_jobs_was() {
+        let (mut queue, first, second, empty) = (Queue::default(), Arc::default(), Arc::default(), Arc::default());
+        let batch = |jobs, tried: &Arc<SetOnce<()>>| Batch { jobs, tried: Some(tried.clone()) };
+        queue.push(batch(vec![job(1, 0, 10), job(2, 1, 20)], &first));
+        queue.push(batch(vec![job(2, 0, 21)], &second));
+        queue.push(batch(vec![], &empty));
+        let said = |queue: &mut Queue<u8, u32>, outcome| {
+            let (key, waiting) = queue.next().unwrap();
+            queue.tried(key, waiting, outcome);
+            [&first, &second, &empty].map(|tried| tried.initialized())
+        };
+        // The second batch's job took the place of one of the first's, so that one had its turn.
+        assert_eq!(said(&mut queue, Outcome::Retry), [true, false, false], "a failure counts as well");
+        assert_eq!(said(&mut queue, Outcome::Done), [true, true, true]);
+        queue.push(batch(vec![], &Arc::default()));
+        assert!(queue.marks.is_empty(), "nothing is waited for");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_newest_of_what_waits_wins() {
         let mut queue = Queue::default();
-        queue.push(vec![job(1, 0, 10)]);
-        queue.push(vec![job(1, 0, 11)]);
+        queue.push(vec![job(1, 0, 10)].into());
+        queue.push(vec![job(1, 0, 11)].into());
         let (key, waiting) = queue.next().unwrap();
         assert_eq!((key, waiting.job), (1, 11));
         assert!(queue.next().is_none());
-        queue.push(vec![job(1, 0, 12)]);
+        queue.push(vec![job(1, 0, 12)].into());
         assert!(queue.next().is_none(), "one at a time per object");
         queue.tried(key, waiting, Outcome::Done);
         assert_eq!(queue.next().map(|(_, waiting)| waiting.job), Some(12));

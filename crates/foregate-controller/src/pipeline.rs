@@ -1,5 +1,7 @@
 //! Watches in, decisions, writes out.
 
+use std::sync::Arc;
+
 use foregate_api::gateway::{Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
 use foregate_attach::{Attach, Input, Output, Settings};
@@ -7,11 +9,12 @@ use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Client};
-use tokio::sync::mpsc;
+use tokio::sync::{SetOnce, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::source::{Fed, follow};
+use crate::dispatch::Batch;
 use crate::{ControllerError, dispatch, write};
 
 /// Inputs that are decided on together at most; more wait their turn, so that a flood doesn't starve the writes.
@@ -24,12 +27,17 @@ const WRITES: usize = 32;
 /// Runs a controller until shutdown. `workload` is the API that users write to, `platform` the one that takes derived
 /// objects; in `foregate up` they are the same.
 ///
+/// `caught_up` is set once `platform` has all that follows from what `workload` had at the start: everything was
+/// listed and decided on, and every derived object that was missing, different or too many was written or deleted.
+/// What can't be written doesn't hold it up: one attempt counts.
+///
 /// # Errors
 /// When a watch ends for good.
 pub async fn run(
     workload: Client,
     platform: Client,
     settings: Settings,
+    caught_up: Arc<SetOnce<()>>,
     shutdown: CancellationToken,
 ) -> Result<(), ControllerError> {
     let (feed, inputs) = mpsc::channel(BACKLOG);
@@ -45,10 +53,12 @@ pub async fn run(
     let target = write::Workload::new(workload);
     writers.spawn(dispatch::run(status_jobs, WRITES, shutdown.clone(), move |_, change| target.write(change)));
 
+    let mut caught_up = Some(caught_up);
     let decide = decide(Attach::new(settings), kinds, inputs, |output: Output| {
         // The writers end at shutdown only; what would have been written is derived again by the next start.
-        let _ = derived.send(output.derived.into_iter().map(write::derived_job).collect());
-        let _ = statuses.send(output.statuses.into_iter().map(write::status_job).collect());
+        let jobs = output.derived.into_iter().map(write::derived_job).collect();
+        let _ = derived.send(Batch { jobs, tried: caught_up.take() });
+        let _ = statuses.send(output.statuses.into_iter().map(write::status_job).collect::<Vec<_>>().into());
     });
     tokio::select! {
         () = shutdown.cancelled() => Ok(()),
@@ -58,8 +68,9 @@ pub async fn run(
 }
 
 /// The one task that owns the decision. Nothing is decided before every kind has been listed, so that nothing is
-/// taken for missing that just hasn't been read.
-async fn decide(mut attach: Attach, kinds: usize, mut inputs: mpsc::Receiver<Fed>, emit: impl Fn(Output)) {
+/// taken for missing that just hasn't been read. The first decision is emitted even if nothing follows from it.
+async fn decide(mut attach: Attach, kinds: usize, mut inputs: mpsc::Receiver<Fed>, mut emit: impl FnMut(Output)) {
+    let mut first = true;
     let (mut unlisted, mut waiting, mut batch) = (kinds, Vec::new(), Vec::with_capacity(BATCH));
     while inputs.recv_many(&mut batch, BATCH).await > 0 {
         for fed in batch.drain(..) {
@@ -70,7 +81,7 @@ async fn decide(mut attach: Attach, kinds: usize, mut inputs: mpsc::Receiver<Fed
         }
         if unlisted == 0 {
             let output = attach.apply(waiting.drain(..), &Time(jiff::Timestamp::now()));
-            if !output.is_empty() {
+            if std::mem::take(&mut first) || !output.is_empty() {
                 tracing::debug!(derived = output.derived.len(), statuses = output.statuses.len(), "decided");
                 emit(output);
             }

@@ -33,7 +33,10 @@ mod testing;
 mod watch;
 mod write;
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::SetOnce;
 
 pub use bind::instance_name;
 pub use pool::{Pool, RangeError};
@@ -59,6 +62,10 @@ pub struct PlatformOptions {
     pub resync: Duration,
     /// Renders an encoded resource for a ConfigRevision; none: revisions hold versions only.
     pub revision_text: Option<TextOf>,
+    /// Set once all that was there when the platform started serves: gateways, addresses and instances that were
+    /// missing are made, everything is published, and each instance has connected and applied it. What can't be served
+    /// doesn't hold it up. An instance on a node that is away does.
+    pub serving: Arc<SetOnce<()>>,
 }
 
 impl Default for PlatformOptions {
@@ -72,6 +79,7 @@ impl Default for PlatformOptions {
             reconnect_grace: Duration::from_secs(2),
             resync: Duration::from_secs(600),
             revision_text: None,
+            serving: Arc::default(),
         }
     }
 }

@@ -100,6 +100,14 @@ impl Outbox {
         self.entries.get(target).is_some_and(|entry| entry.wanted.is_some() || entry.flying.is_some())
     }
 
+    /// Whether something is to be created, or is being, that hasn't failed yet.
+    pub(crate) fn is_creating(&self) -> bool {
+        let creates = |write: &Option<Write>| {
+            matches!(write, Some(Write::CreateProxy(_) | Write::CreateAddress(_) | Write::CreateInstance(_)))
+        };
+        self.entries.values().any(|entry| entry.failures == 0 && (creates(&entry.wanted) || creates(&entry.flying)))
+    }
+
     /// Whether nothing is wanted or under way at all.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
@@ -199,6 +207,26 @@ mod tests {
         assert!(outbox.take_due(start).is_empty());
         assert!(outbox.is_idle());
         assert!(outbox.entries.is_empty(), "nothing is kept of it");
+    }
+
+    #[test]
+    fn a_creation_is_under_way_until_it_is_done_or_has_failed() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        let spec = foregate_api::address::AddressSpec { address: "127.0.0.1".into(), pool: "p".into(), proxy: None };
+        let create = Write::CreateAddress(Box::new(Address::new("a", spec)));
+        let address = Target { kind: Kind::Address, key: Key::cluster("a") };
+        outbox.want(target("a"), Some(status(1)), now);
+        assert!(!outbox.is_creating());
+        for failed in [false, true] {
+            outbox.want(address.clone(), Some(create.clone()), now);
+            assert!(outbox.is_creating());
+            outbox.take_due(now);
+            assert!(outbox.is_creating());
+            outbox.done(&address, failed, now);
+            assert!(!outbox.is_creating());
+        }
+        outbox.want(address.clone(), Some(create), now);
+        assert!(!outbox.is_creating(), "it was tried");
     }
 
     #[test]

@@ -165,6 +165,12 @@ impl Presences {
         nodes.values().filter_map(|presence| presence.stream.map(|stream| stream.applied)).min()
     }
 
+    /// Whether an instance is connected and has applied a sequence of its gateway.
+    pub(crate) fn has_applied(&self, proxy: &ProxyRef, node: &str, sequence: u64) -> bool {
+        let presence = self.gateways.get(proxy).and_then(|nodes| nodes.get(node));
+        presence.and_then(|presence| presence.stream).is_some_and(|stream| stream.applied >= sequence)
+    }
+
     /// When an uncertainty ends by time, or a little before.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.earliest

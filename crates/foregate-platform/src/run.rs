@@ -1,5 +1,6 @@
 //! The shell around the pipeline: channels in, tasks out.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foregate_xds::{Cache, Event};
@@ -7,7 +8,7 @@ use jiff::Timestamp;
 use kube::api::Api;
 use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource};
-use tokio::sync::mpsc;
+use tokio::sync::{SetOnce, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -48,12 +49,14 @@ pub async fn run(
     let _stopped = stop.clone().drop_guard();
     let observations = watch_all(&client, &options, &stop);
     let (records, taken) = mpsc::unbounded_channel();
+    let serving = Arc::clone(&options.serving);
     let text = options.revision_text.unwrap_or(|_, _| None);
     let keeper = tokio::spawn(keep(client.clone(), options.namespace.clone(), text, taken, stop));
     let mut resync = tokio::time::interval(options.resync);
     resync.reset();
     let pipeline = Pipeline::new(options, cache, Instant::now());
-    let shell = Shell { client, pipeline, observations, events, records, writes: JoinSet::new(), waiting: Vec::new() };
+    let (writes, waiting) = (JoinSet::new(), Vec::new());
+    let shell = Shell { client, pipeline, observations, events, records, writes, waiting, serving };
     let ended = shell.run(resync, shutdown).await;
     // The shell's end of the channel is closed now: what was published is written down, if the API is still there.
     let _ = tokio::time::timeout(LAST_WORDS, keeper).await;
@@ -69,6 +72,8 @@ struct Shell {
     writes: JoinSet<(Target, Write, Outcome)>,
     /// Writes beyond what may be under way; the next is the last.
     waiting: Vec<(Target, Write)>,
+    /// [`PlatformOptions::serving`].
+    serving: Arc<SetOnce<()>>,
 }
 
 impl Shell {
@@ -108,6 +113,10 @@ impl Shell {
         for record in effects.records {
             // The other side ends only with us.
             let _ = self.records.send(record);
+        }
+        if effects.serving {
+            // Set by us alone, unless the options are used twice.
+            let _ = self.serving.set(());
         }
         self.waiting.extend(effects.writes.into_iter().rev());
         while self.writes.len() < WRITES

@@ -12,6 +12,7 @@ mod address;
 mod gateway;
 mod observe;
 mod publish;
+mod readiness;
 mod refusal;
 mod report;
 mod shape;
@@ -36,6 +37,7 @@ use crate::store::{Key, Seen, Store};
 use crate::PlatformOptions;
 use address::Pools;
 use gateway::Gateway;
+use readiness::Readiness;
 
 /// A change in the API.
 #[derive(Debug)]
@@ -99,6 +101,7 @@ pub(crate) struct Pipeline {
     /// Kinds whose first list is here.
     listed: usize,
     started: bool,
+    readiness: Readiness,
     gateways: HashMap<ProxyRef, Gateway>,
     pools: Pools,
     presences: Presences,
@@ -141,6 +144,8 @@ pub(crate) struct Stores {
 pub(crate) struct Effects {
     pub writes: Vec<(Target, Write)>,
     pub records: Vec<Record>,
+    /// All that was there at the start serves from now on; said once.
+    pub serving: bool,
 }
 
 impl Pipeline {
@@ -154,6 +159,7 @@ impl Pipeline {
             stores: Stores::default(),
             listed: 0,
             started: false,
+            readiness: Readiness::default(),
             gateways: HashMap::new(),
             pools: Pools::default(),
             presences,
@@ -202,7 +208,8 @@ impl Pipeline {
             self.started = true;
         }
         self.report(now, clock);
-        Effects { writes: self.outbox.take_due(now), records: std::mem::take(&mut self.records) }
+        let serving = self.begins_to_serve();
+        Effects { writes: self.outbox.take_due(now), records: std::mem::take(&mut self.records), serving }
     }
 
     /// When [`Pipeline::step`] has something to do even if nothing happens.

@@ -4,6 +4,7 @@
 mod addresses;
 mod claims;
 mod engines;
+mod readiness;
 mod restart;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,8 @@ struct World {
     /// Creates of these names meet an object that nobody has seen.
     hidden: Vec<String>,
     records: Vec<Record>,
+    /// How often it was said that all serves.
+    serving: usize,
 }
 
 impl World {
@@ -55,6 +58,7 @@ impl World {
             writes: Vec::new(),
             hidden: Vec::new(),
             records: Vec::new(),
+            serving: 0,
         }
     }
 
@@ -117,6 +121,7 @@ impl World {
         for _ in 0..1_000 {
             let effects = self.pipeline.step(self.now, clock());
             self.records.extend(effects.records);
+            self.serving += usize::from(effects.serving);
             if effects.writes.is_empty() {
                 match self.pipeline.outbox.next_due() {
                     Some(at) if !self.pipeline.outbox.is_idle() => self.now = self.now.max(at),

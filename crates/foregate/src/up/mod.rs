@@ -81,15 +81,13 @@ struct Process {
     client: kube::Client,
     api: SocketAddr,
     kubeconfig: PathBuf,
-    observer: serving::Observer,
-    cache: foregate_xds::Cache,
+    start: serving::Start,
 }
 
 impl Process {
     /// Waits until all that is stored serves, and the demo too. Returns the demo gateway's address.
     async fn ready(self: &Process, config: &Config, demo: bool) -> Result<Option<IpAddr>, UpError> {
-        let served = self.observer.all_serve(&self.client, &self.cache).await;
-        served.map_err(|source| UpError::Part { part: "API", source: source.into() })?;
+        self.start.over().await;
         if !demo {
             return Ok(None);
         }
@@ -122,22 +120,32 @@ async fn start(
         started: false,
         ..foregate_xds::Options::default()
     });
-    let (observer, events) = serving::observe(events);
+    let start = serving::Start::default();
     let options = PlatformOptions {
         nodes: vec![node::NODE.to_owned()],
         namespace: Some(foregate_api::DEFAULT_TENANT_NAMESPACE.to_owned()),
         port_offset: config.port_offset,
+        serving: start.serving.clone(),
         ..PlatformOptions::default()
     };
     let sockets = node::socket_dir(&config.data_dir).map_err(|source| UpError::Runtime { source })?;
     let engine = start_engine(config)?;
     let node = node::Node::new(client.clone(), cache.clone(), engine, config.drain(), sockets);
     parts.start(parts::NODE, node.run(drain.clone()));
-    let platform = foregate_platform::run(reconcilers.clone(), options, cache.clone(), events, shutdown.clone());
-    parts.start("platform", platform);
-    let settings = foregate_controller::Settings::local();
-    parts.start("controller", foregate_controller::run(reconcilers.clone(), reconcilers, settings, shutdown.clone()));
-    Ok(Process { client, api, kubeconfig, observer, cache })
+    let platform = foregate_platform::run(reconcilers.clone(), options, cache, events, shutdown.clone());
+    let (stop, derived) = (shutdown.clone(), start.derived.clone());
+    parts.start("platform", async move {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = derived.wait() => {}
+        }
+        platform.await
+    });
+    let (settings, derived) = (foregate_controller::Settings::local(), start.derived.clone());
+    let controller =
+        foregate_controller::run(reconcilers.clone(), reconcilers, settings, derived, shutdown.clone());
+    parts.start("controller", controller);
+    Ok(Process { client, api, kubeconfig, start })
 }
 
 fn open(config: &Config) -> Result<Server, UpError> {

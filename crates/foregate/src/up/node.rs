@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use foregate_api::GatewayInstance;
 use foregate_proxy::{Engine, InstanceOptions};
-use foregate_xds::{Cache, Instance};
+use foregate_xds::{Cache, Instance, UnixSocket};
 use futures::TryStreamExt;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
@@ -82,11 +82,15 @@ impl Node {
         let proxy = &instance.spec.proxy;
         let identity =
             Instance { group: format!("{}/{}", proxy.namespace, proxy.name).into(), node: NODE.into() };
-        let socket = self.sockets.join(socket_name(instance));
+        let xds_socket = self.sockets.join(socket_name(instance));
         let stop = shutdown.child_token();
-        tokio::spawn(serve_xds(self.cache.clone(), socket.clone(), identity, stop.clone()));
+        // Bound before the engine hears of it, so that it connects at once.
+        match UnixSocket::bind(&xds_socket).await {
+            Ok(socket) => _ = tokio::spawn(serve_xds(self.cache.clone(), socket, identity, stop.clone())),
+            Err(error) => tracing::error!(instance = %name, %error, "it gets no configuration until the next start"),
+        }
         self.engine
-            .add(InstanceOptions { name: name.clone(), xds_socket: socket, node_id: name.clone() })
+            .add(InstanceOptions { name: name.clone(), xds_socket, node_id: name.clone() })
             .await
             .map_err(|source| UpError::Engine { source: Box::new(source) })?;
         tracing::info!(instance = %name, "started");
@@ -113,9 +117,10 @@ impl Node {
 }
 
 /// Serves one instance's socket until it is stopped.
-async fn serve_xds(cache: Cache, socket: PathBuf, identity: Instance, stop: CancellationToken) {
-    if let Err(error) = foregate_xds::serve_unix(cache, &socket, identity, stop).await {
-        tracing::error!(%error, "the instance gets no configuration until the next start");
+async fn serve_xds(cache: Cache, socket: UnixSocket, identity: Instance, stop: CancellationToken) {
+    let name = identity.group.clone();
+    if let Err(error) = foregate_xds::serve(cache, socket, identity, stop).await {
+        tracing::error!(gateway = %name, %error, "it gets no configuration until the next start");
     }
 }
 

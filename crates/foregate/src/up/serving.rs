@@ -1,68 +1,41 @@
 //! When `foregate up` may say that it is ready: once everything that is stored serves.
+//!
+//! Each stage says when it is through with what it found at the start, and the next one begins then: the controller has
+//! derived what a crash may have lost; so the platform's first lists are complete, and nothing half-made is ever
+//! published; and the platform says when the engine has applied what it published. See
+//! [`foregate_controller::run`] and [`foregate_platform::PlatformOptions::serving`].
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use foregate_api::GatewayInstance;
 use foregate_api::gateway::Gateway;
-use foregate_xds::{Cache, Event, Instance};
 use http_body_util::Empty;
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
-use kube::api::ListParams;
 use kube::{Api, Client};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::SetOnce;
 
-use super::node::NODE;
+/// When a start that isn't over says so.
+const LONG: Duration = Duration::from_secs(10);
 
-/// What each instance has applied.
-type Applied = HashMap<Instance, u64>;
-
-/// Looks at xDS events on their way to the platform.
-pub struct Observer {
-    applied: watch::Receiver<Applied>,
+/// How far the start has come.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// The API has all that the controller derives.
+    pub derived: Arc<SetOnce<()>>,
+    /// The engine has all that the platform publishes.
+    pub serving: Arc<SetOnce<()>>,
 }
 
-/// Passes events on, and notes what each instance has applied.
-pub fn observe(mut events: mpsc::UnboundedReceiver<Event>) -> (Observer, mpsc::UnboundedReceiver<Event>) {
-    let (forward, forwarded) = mpsc::unbounded_channel();
-    let (note, applied) = watch::channel(Applied::new());
-    tokio::spawn(async move {
-        while let Some(event) = events.recv().await {
-            match &event {
-                Event::Progress { instance, applied } => {
-                    note.send_modify(|noted| _ = noted.insert(instance.clone(), *applied));
-                }
-                Event::Disconnected(instance) => note.send_modify(|noted| _ = noted.remove(instance)),
-                Event::Connected(_) | Event::Nacked { .. } => {}
-            }
-            if forward.send(event).is_err() {
-                return;
-            }
+impl Start {
+    /// Waits until everything that was stored serves.
+    pub async fn over(&self) {
+        while tokio::time::timeout(LONG, self.serving.wait()).await.is_err() {
+            let derived = self.derived.initialized();
+            tracing::warn!(derived, "not everything that is stored serves yet; `kubectl get gatewayinstances` shows what does");
         }
-    });
-    (Observer { applied }, forwarded)
-}
-
-impl Observer {
-    /// Waits until every instance of this node that the API knows has applied what was published for it.
-    pub async fn all_serve(&self, client: &Client, cache: &Cache) -> kube::Result<()> {
-        cache.until_started().await;
-        let api: Api<GatewayInstance> = Api::all(client.clone());
-        let instances = api.list(&ListParams::default()).await?;
-        let ours = instances.items.iter().filter(|instance| instance.spec.node == NODE);
-        let wanted: Vec<Instance> = ours
-            .map(|instance| {
-                let proxy = &instance.spec.proxy;
-                Instance { group: format!("{}/{}", proxy.namespace, proxy.name).into(), node: NODE.into() }
-            })
-            .collect();
-        let serve = |applied: &Applied| wanted.iter().all(|instance| applied.get(instance).is_some_and(|seen| *seen > 0));
-        // The sender lives as long as the process's event task; if that ended, whoever watches the parts says so.
-        let _ = self.applied.clone().wait_for(serve).await;
-        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::testing;
 
 /// Another platform process, on the same objects.
-fn restarted(before: &World) -> World {
+pub(super) fn restarted(before: &World) -> World {
     let mut world = World::empty();
     world.objects = before.objects.clone();
     world.version = before.version;
@@ -29,7 +29,7 @@ fn restarted(before: &World) -> World {
     world
 }
 
-fn running() -> World {
+pub(super) fn running() -> World {
     let mut world = World::new("127.100.0.1-127.100.0.2");
     for (name, day) in [("web", 1), ("other", 2), ("hungry", 3)] {
         world.claim(&testing::claim(name, &format!("2026-01-{day:02}T00:00:00Z")));
