@@ -11,6 +11,9 @@ use crate::registry::{Kind, Registry};
 use crate::store::{Draft, Durability, Key, Meta, Object, ReadError, Store, Write, WriteError};
 use crate::watch::Hub;
 
+/// The largest object that is stored, in bytes: a request's largest body, and its managed fields.
+const LIMIT: usize = 2 << 20;
+
 /// What all parts of the server share.
 pub(crate) struct Core {
     pub store: Store,
@@ -69,6 +72,9 @@ impl Core {
     ) -> Result<Object, WriteError> {
         let meta = Arc::new(Meta::of(value));
         let draft = Draft::new(value).map_err(|e| WriteError::Failed(e.to_string()))?;
+        if draft.len() > LIMIT && !delete {
+            return Err(WriteError::TooLarge { size: draft.len(), limit: LIMIT });
+        }
         let write = Write {
             key,
             expect: live.map(|l| l.object.revision),
@@ -94,6 +100,9 @@ pub(crate) fn refuse(kind: &Kind, name: &str, error: &WriteError) -> ApiError {
         WriteError::Exists => ApiError::already_exists(&kind.group, &kind.plural, name),
         WriteError::Missing => ApiError::not_found(&kind.group, &kind.plural, name),
         WriteError::Changed { .. } => ApiError::modified(&kind.group, &kind.plural, name),
+        WriteError::TooLarge { .. } => {
+            ApiError::new(http::StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", error.to_string())
+        }
         WriteError::Full { .. } => ApiError::new(
             http::StatusCode::INSUFFICIENT_STORAGE,
             "InsufficientStorage",

@@ -56,7 +56,7 @@ impl Server {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let acceptor = acceptor(&self.authority, address)?;
+        let acceptor = acceptor(&self.authority, &self.names, address)?;
         let graceful = GracefulShutdown::new();
         let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
         let stopped = self.stopped();
@@ -184,7 +184,7 @@ fn certified(authority: &Authority, names: &[String]) -> Result<Arc<CertifiedKey
     Ok(Arc::new(CertifiedKey::new(vec![certificate], key)))
 }
 
-fn acceptor(authority: &Arc<Authority>, address: SocketAddr) -> Result<TlsAcceptor, ServeError> {
+fn acceptor(authority: &Arc<Authority>, more: &[String], address: SocketAddr) -> Result<TlsAcceptor, ServeError> {
     let tls = |e: &dyn std::fmt::Display| ServeError::Tls(e.to_string());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = rustls::RootCertStore::empty();
@@ -194,7 +194,8 @@ fn acceptor(authority: &Arc<Authority>, address: SocketAddr) -> Result<TlsAccept
         .allow_unauthenticated()
         .build()
         .map_err(|e| tls(&e))?;
-    let names = ca::names(&[address.ip()]);
+    let mut names = ca::names(&[address.ip()]);
+    names.extend_from_slice(more);
     let first = certified(authority, &names)?;
     let certificates = Certificates {
         authority: authority.clone(),

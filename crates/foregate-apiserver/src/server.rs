@@ -17,11 +17,11 @@ use tokio_util::task::TaskTracker;
 use crate::auth::ca::{Authority, CaError, Credential};
 use crate::auth::token::Tokens;
 use crate::auth::{Auth, Caller, MASTERS};
-use crate::core::{Core, now, parse};
+use crate::core::{Core, now};
 use crate::gc;
 use crate::registry::{DEFINITIONS, Registry};
 use crate::rest;
-use crate::store::{self, Durability, Event, Key, Store};
+use crate::store::{self, Durability, Event, Key, Meta, Store};
 use crate::watch::Hub;
 
 /// How long a kubeconfig's certificate is valid.
@@ -36,12 +36,15 @@ pub struct ServerOptions {
     pub data_dir: PathBuf,
     /// Namespaces that exist from the first start, besides `default` and `kube-system`.
     pub namespaces: Vec<String>,
+    /// Names and addresses by which clients reach the server, besides `localhost`, this machine's name and the
+    /// address that is served on. They are put into its certificate.
+    pub names: Vec<String>,
 }
 
 impl ServerOptions {
     /// Everything but the directory at its default.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), namespaces: Vec::new() }
+        Self { data_dir: data_dir.into(), namespaces: Vec::new(), names: Vec::new() }
     }
 }
 
@@ -65,6 +68,7 @@ pub struct Server {
     pub(crate) core: Arc<Core>,
     pub(crate) authority: Arc<Authority>,
     pub(crate) tokens: Arc<Tokens>,
+    pub(crate) names: Arc<[String]>,
     tasks: TaskTracker,
     clients: Arc<Mutex<[Option<kube::Client>; 2]>>,
     _end: Arc<tokio_util::sync::DropGuard>,
@@ -83,7 +87,10 @@ impl Wiring {
         for event in events {
             let resource = &*event.object.key.resource;
             if resource == DEFINITIONS {
-                self.registry.apply(event);
+                // Watches of a kind that is gone end.
+                for storage in self.registry.apply(event) {
+                    self.hub.log(&storage).wake();
+                }
             } else if resource.starts_with("rbac.authorization.k8s.io/")
                 && let Some(core) = self.core.upgrade()
             {
@@ -103,8 +110,7 @@ impl Server {
     /// [`OpenError`]: the directory is in use, damaged or not accessible.
     pub fn open(options: ServerOptions) -> Result<Self, OpenError> {
         let dir = &options.data_dir;
-        std::fs::create_dir_all(dir)
-            .map_err(|source| store::OpenError::Io { path: dir.clone(), source })?;
+        private_dir(dir).map_err(|source| store::OpenError::Io { path: dir.clone(), source })?;
         let wiring: Arc<OnceLock<Wiring>> = Arc::default();
         let observer = wiring.clone();
         let store = Store::open(
@@ -129,7 +135,8 @@ impl Server {
         tasks.spawn(gc::run(core.clone(), notes, receiver));
         tasks.spawn(trim(core.clone()));
         let end = Arc::new(core.stop.clone().drop_guard());
-        let server = Self { core, authority, tokens, tasks, clients: Arc::default(), _end: end };
+        let names = options.names.clone().into();
+        let server = Self { core, authority, tokens, names, tasks, clients: Arc::default(), _end: end };
         server.first_objects(&options)?;
         Ok(server)
     }
@@ -234,6 +241,18 @@ impl Server {
     }
 }
 
+/// Makes the directory, for its owner alone.
+fn private_dir(dir: &std::path::Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    builder.create(dir)
+}
+
 fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace",
         "metadata": {"name": name, "uid": uuid::Uuid::new_v4().to_string(), "creationTimestamp": now(),
@@ -249,20 +268,18 @@ fn load(store: Store) -> Result<(Arc<Core>, Vec<gc::Note>), OpenError> {
     let mut damaged = None;
     let snapshot = store.snapshot().map_err(|e| OpenError::Read(e.to_string()))?;
     let visited = snapshot.each(|object| {
-        let value = match parse(&object) {
-            Ok(value) => value,
-            Err(error) => {
-                damaged.get_or_insert(error.to_string());
-                return;
+        let mut read = || {
+            notes.push(gc::Note::stored(&object.key, Meta::read(&object.bytes)?));
+            let resource = &*object.key.resource;
+            if resource == DEFINITIONS {
+                definitions.push(serde_json::from_slice(&object.bytes)?);
+            } else if resource.starts_with("rbac.authorization.k8s.io/") {
+                auth.policy.load(&object.key, &serde_json::from_slice(&object.bytes)?);
             }
+            Ok::<_, serde_json::Error>(())
         };
-        let resource = &*object.key.resource;
-        if resource.starts_with("rbac.authorization.k8s.io/") {
-            auth.policy.load(&object.key, &value);
-        }
-        notes.push(gc::Note::stored(&object.key, &value));
-        if resource == DEFINITIONS {
-            definitions.push(value);
+        if let Err(error) = read() {
+            damaged.get_or_insert(format!("the stored object {} is damaged: {error}", object.key.name));
         }
     });
     visited.map_err(|e| OpenError::Read(e.to_string()))?;

@@ -7,13 +7,19 @@ mod graph;
 mod work;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde_json::Value;
+use indexmap::IndexSet;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::core::Core;
 use crate::store::{Event, EventKind, Key, Meta};
-use graph::Graph;
+use graph::{Graph, Task};
+
+/// Commits whose events are taken in at once.
+const BATCH: usize = 256;
+/// When what failed is tried again, e.g. because the disk is full.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What the collector is told of an object.
 #[derive(Clone, Debug)]
@@ -34,8 +40,8 @@ impl Note {
     }
 
     /// Of an object that was there at the start.
-    pub fn stored(key: &Key, value: &Value) -> Self {
-        Self { key: key.clone(), meta: Arc::new(Meta::of(value)), gone: false }
+    pub fn stored(key: &Key, meta: Meta) -> Self {
+        Self { key: key.clone(), meta: Arc::new(meta), gone: false }
     }
 }
 
@@ -46,23 +52,28 @@ pub(crate) async fn run(core: Arc<Core>, stored: Vec<Note>, mut notes: Unbounded
         graph.note(note);
     }
     // What was interrupted by the last stop is taken up again.
-    let mut due: Vec<graph::Task> = stored.iter().flat_map(|n| graph.tasks(n)).collect();
+    let mut due: IndexSet<Task> = stored.iter().flat_map(|n| graph.tasks(n)).collect();
     drop(stored);
     loop {
+        let mut failed = IndexSet::new();
         for task in std::mem::take(&mut due) {
             if core.stop.is_cancelled() {
                 return;
             }
-            work::run(&core, &graph, &task).await;
+            if !work::run(&core, &graph, &task).await {
+                failed.insert(task);
+            }
         }
-        let batch = tokio::select! {
-            batch = notes.recv() => batch,
+        let mut batch = Vec::new();
+        tokio::select! {
+            received = notes.recv_many(&mut batch, BATCH) => if received == 0 { return },
+            () = tokio::time::sleep(RETRY), if !failed.is_empty() => {}
             () = core.stop.cancelled() => return,
-        };
-        let Some(batch) = batch else { return };
-        for note in &batch {
+        }
+        for note in batch.iter().flatten() {
             graph.note(note);
         }
-        due.extend(batch.iter().flat_map(|n| graph.tasks(n)));
+        due.extend(batch.iter().flatten().flat_map(|n| graph.tasks(n)));
+        due.extend(failed);
     }
 }

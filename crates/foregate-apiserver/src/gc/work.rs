@@ -15,8 +15,8 @@ use crate::store::{Durability, Key, WriteError};
 /// How often a change is tried again when someone else was faster.
 const RETRIES: usize = 20;
 
-/// Does what is to be done; what fails is tried again with the next event that concerns it.
-pub(super) async fn run(core: &Arc<Core>, graph: &Graph, task: &Task) {
+/// Does what is to be done; false when that failed.
+pub(super) async fn run(core: &Arc<Core>, graph: &Graph, task: &Task) -> bool {
     let done = match task {
         Task::Dependent(uid) => dependent(core, graph, uid).await,
         Task::Foreground(uid) => foreground(core, graph, uid).await,
@@ -24,9 +24,10 @@ pub(super) async fn run(core: &Arc<Core>, graph: &Graph, task: &Task) {
         Task::Namespace(name) => namespace(core, name).await,
         Task::Definition(name) => definition(core, name).await,
     };
-    if let Err(error) = done {
+    if let Err(error) = &done {
         tracing::warn!(%error, ?task, "garbage collection failed; it will be tried again");
     }
+    done.is_ok()
 }
 
 /// Deletes an object none of whose owners is left; otherwise removes references to owners that are gone.

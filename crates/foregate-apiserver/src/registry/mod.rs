@@ -109,17 +109,18 @@ impl Registry {
         self.kinds.load_full()
     }
 
-    /// Takes a change of a definition.
-    pub fn apply(&self, event: &Event) {
+    /// Takes a change of a definition. Returns under what the kinds that it concerns are stored.
+    pub fn apply(&self, event: &Event) -> Vec<Arc<str>> {
         let mut dynamic = self.dynamic.lock();
         let name = event.object.key.name.to_string();
-        if event.kind == EventKind::Deleted {
-            dynamic.remove(&name);
+        let before = if event.kind == EventKind::Deleted {
+            dynamic.remove(&name)
         } else {
-            let Ok(definition) = serde_json::from_slice::<Value>(&event.object.bytes) else { return };
-            dynamic.insert(name, crd::kinds(&definition).into_iter().map(Arc::new).collect());
-        }
+            let Ok(definition) = serde_json::from_slice::<Value>(&event.object.bytes) else { return Vec::new() };
+            dynamic.insert(name, crd::kinds(&definition).into_iter().map(Arc::new).collect())
+        };
         self.rebuild(&dynamic);
+        before.into_iter().flatten().map(|k| k.storage.clone()).collect()
     }
 
     fn rebuild(&self, dynamic: &BTreeMap<String, Vec<Arc<Kind>>>) {

@@ -1,5 +1,7 @@
 //! Bodies of requests and answers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
@@ -15,6 +17,9 @@ pub type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
 /// The largest body of a request, in bytes.
 pub const LIMIT: usize = 3 << 19;
+
+/// How long a client may take to send a body.
+const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// A whole body.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
@@ -60,7 +65,11 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    match Limited::new(body, LIMIT).collect().await {
+    let Ok(collected) = tokio::time::timeout(BODY_TIME, Limited::new(body, LIMIT).collect()).await else {
+        let message = format!("the request's body did not arrive within {} seconds", BODY_TIME.as_secs());
+        return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message));
+    };
+    match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(ApiError::too_large(LIMIT)),
         Err(error) => Err(ApiError::bad_request(format!("the request's body could not be read: {error}"))),
@@ -95,8 +104,12 @@ pub fn decode(media: &str, bytes: &[u8]) -> Result<Value, ApiError> {
 /// # Errors
 /// 400 with line and column.
 pub fn from_json(bytes: &[u8]) -> Result<Value, ApiError> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| ApiError::bad_request(format!("the body is not valid JSON: {e}")))
+    serde_json::from_slice(bytes).map_err(|e| not_json(&e))
+}
+
+/// 400 with line and column.
+pub(crate) fn not_json(error: &serde_json::Error) -> ApiError {
+    ApiError::bad_request(format!("the body is not valid JSON: {error}"))
 }
 
 /// Reads YAML.

@@ -12,11 +12,11 @@ use crate::schema::FieldValidation;
 use crate::store::{Key, WriteError};
 
 /// Creates the object in a body.
-pub(crate) async fn create(op: &Op, object: Value, unknown: Vec<String>) -> Result<Response<Body>, ApiError> {
+pub(crate) async fn create(op: &Op, object: Value, warnings: Vec<String>) -> Result<Response<Body>, ApiError> {
     if op.target.name.is_some() || op.target.subresource.is_some() {
         return Err(ApiError::method_not_allowed());
     }
-    born(op, object, unknown, op.validation, None).await
+    born(op, object, warnings, op.validation, None).await
 }
 
 /// Stores a new object. Its managed fields are those of `applied` if it comes from a server-side apply.

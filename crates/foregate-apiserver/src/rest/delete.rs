@@ -19,6 +19,9 @@ pub(crate) const ORPHAN: &str = "orphan";
 /// Finalizer of a definition whose objects go first.
 pub(crate) const DEFINITION: &str = "customresourcecleanup.apiextensions.k8s.io";
 
+/// Namespaces that can't be deleted.
+const PERMANENT: [&str; 2] = ["default", "kube-system"];
+
 /// `DeleteOptions`
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
@@ -94,6 +97,9 @@ async fn remove(op: &Op, key: crate::store::Key, options: &Options) -> Result<Op
         let missing = || ApiError::not_found(&op.kind.group, &op.kind.plural, &name);
         let live = op.core.read(&key)?.ok_or_else(missing)?;
         precondition(op, &live, options)?;
+        if op.kind.is_namespace() && PERMANENT.contains(&&*name) {
+            return Err(ApiError::forbidden("", "namespaces", &name, "this namespace may not be deleted"));
+        }
         let mut new = live.value.clone();
         mark(op, &mut new, options);
         let gone = is_gone(&new);

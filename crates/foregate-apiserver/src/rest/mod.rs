@@ -14,6 +14,7 @@ pub(crate) mod query;
 mod read;
 mod selector;
 mod stream;
+mod strict;
 mod table;
 mod update;
 
@@ -27,6 +28,7 @@ use crate::core::Core;
 use crate::discovery;
 use crate::error::ApiError;
 use crate::patch::managed;
+use crate::schema::{FieldValidation, StrictError};
 use body::Body;
 use op::Op;
 use path::{Route, Target};
@@ -161,12 +163,12 @@ async fn dispatch(op: Op, method: &Method, media: &str, bytes: Bytes) -> Result<
         (&Method::GET, true) => read::get(&op),
         (&Method::GET, false) => read::list(&op).await,
         (&Method::POST, _) => {
-            let object = body::decode(media, &bytes)?;
-            create::create(&op, object, Vec::new()).await
+            let (object, warnings) = decode(&op, media, &bytes)?;
+            create::create(&op, object, warnings).await
         }
         (&Method::PUT, _) => {
-            let object = body::decode(media, &bytes)?;
-            update::replace(&op, object, Vec::new()).await
+            let (object, warnings) = decode(&op, media, &bytes)?;
+            update::replace(&op, object, warnings).await
         }
         (&Method::PATCH, _) => patch::patch(&op, media, bytes).await,
         (&Method::DELETE, named) => {
@@ -174,5 +176,18 @@ async fn dispatch(op: Op, method: &Method, media: &str, bytes: Bytes) -> Result<
             if named { delete::delete(&op, &options).await } else { delete::collection(&op, &options).await }
         }
         _ => Err(ApiError::method_not_allowed()),
+    }
+}
+
+/// Reads the object of a request; fields that are there twice are refused or warned of, as the client wants it.
+fn decode(op: &Op, media: &str, bytes: &Bytes) -> Result<(serde_json::Value, Vec<String>), ApiError> {
+    if !matches!(media, "" | "application/json") {
+        return Ok((body::decode(media, bytes)?, Vec::new()));
+    }
+    let (value, found) = strict::read(bytes).map_err(|e| body::not_json(&e))?;
+    match op.validation {
+        FieldValidation::Strict if !found.is_empty() => Err(prepare::strict(op, &StrictError(found))),
+        FieldValidation::Ignore => Ok((value, Vec::new())),
+        _ => Ok((value, found)),
     }
 }

@@ -81,8 +81,13 @@ impl Selection {
         if self.labels.is_empty() && !self.fields.needs_object() {
             return Ok(true);
         }
-        let value = parse(object)?;
-        Ok(self.labels.matches(&Meta::of(&value).labels) && self.fields.matches(&value))
+        if !self.labels.is_empty() {
+            let meta = Meta::read(&object.bytes).map_err(|e| ApiError::internal(e.to_string()))?;
+            if !self.labels.matches(&meta.labels) {
+                return Ok(false);
+            }
+        }
+        Ok(!self.fields.needs_object() || self.fields.matches(&parse(object)?))
     }
 }
 

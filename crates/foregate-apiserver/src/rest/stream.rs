@@ -141,6 +141,9 @@ impl Watch {
             if !out.is_empty() {
                 return Some(out.freeze());
             }
+            if self.undefined() {
+                return None;
+            }
             let until = if self.bookmarks { self.next_bookmark.min(self.deadline) } else { self.deadline };
             let stop = self.op.core.stop.clone();
             tokio::select! {
@@ -153,6 +156,13 @@ impl Watch {
                 () = stop.cancelled() => return None,
             }
         }
+    }
+
+    /// Whether the definition of this kind, or its version, is gone.
+    fn undefined(&self) -> bool {
+        let kind = &self.op.kind;
+        kind.definition.is_some()
+            && self.op.core.registry.kinds().get(&kind.group, &kind.version, &kind.plural).is_none()
     }
 
     /// Writes whatever there is to say now.

@@ -16,14 +16,9 @@ use crate::store::WriteError;
 /// How often a change without a resourceVersion is tried again when someone else was faster.
 const RETRIES: usize = 20;
 
-/// PUT of an object.
-pub(crate) async fn replace(op: &Op, object: Value, unknown: Vec<String>) -> Result<Response<Body>, ApiError> {
-    let make = |_: &Value| Ok((object.clone(), unknown.clone()));
-    match change(op, op.validation, make).await {
-        // PUT may create, where a name is given: only kinds that say so in Kubernetes, which none here does.
-        Err(error) => Err(error),
-        Ok(response) => Ok(response),
-    }
+/// PUT of an object. It creates none: no kind here lets a PUT do that.
+pub(crate) async fn replace(op: &Op, object: Value, warnings: Vec<String>) -> Result<Response<Body>, ApiError> {
+    change(op, op.validation, |_| Ok((object.clone(), warnings.clone()))).await
 }
 
 /// Changes the object in the path to what `make` returns of it.

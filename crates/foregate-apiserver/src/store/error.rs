@@ -48,6 +48,14 @@ pub enum WriteError {
         /// Its revision now.
         current: u64,
     },
+    /// The object has grown too large.
+    #[error("the object would be {size} bytes: at most {limit} are stored")]
+    TooLarge {
+        /// Its size.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The disk is full; nothing was written.
     #[error("the disk that holds {path} is full: nothing was written; free some space and try again")]
     Full {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::Key;
@@ -44,6 +45,23 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// Reads it from an object's JSON, and nothing else of it.
+    ///
+    /// # Errors
+    /// When that isn't the JSON of an object.
+    pub fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
+        let head: Head = serde_json::from_slice(json)?;
+        let meta = head.metadata;
+        let owner = |o: HeadOwner| OwnerRef { uid: o.uid.into(), blocks: o.block_owner_deletion.unwrap_or(false) };
+        Ok(Self {
+            uid: meta.uid.into(),
+            labels: meta.labels.unwrap_or_default(),
+            owners: meta.owner_references.unwrap_or_default().into_iter().map(owner).collect(),
+            finalizers: meta.finalizers.unwrap_or_default(),
+            deleting: meta.deletion_timestamp.is_some(),
+        })
+    }
+
     /// Reads it from an object.
     pub fn of(object: &Value) -> Self {
         let meta = &object["metadata"];
@@ -72,6 +90,29 @@ fn owner(value: &Value) -> Option<OwnerRef> {
         uid: value["uid"].as_str()?.into(),
         blocks: value["blockOwnerDeletion"].as_bool().unwrap_or(false),
     })
+}
+
+#[derive(Deserialize)]
+struct Head {
+    metadata: HeadMeta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HeadMeta {
+    #[serde(default)]
+    uid: String,
+    labels: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<HeadOwner>>,
+    finalizers: Option<Vec<String>>,
+    deletion_timestamp: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HeadOwner {
+    uid: String,
+    block_owner_deletion: Option<bool>,
 }
 
 /// What happened to an object.
@@ -186,8 +227,10 @@ mod tests {
 
     #[test]
     fn meta_reads_what_is_there() {
-        let meta = Meta::of(&json!({"metadata": {"uid": "u", "labels": {"a": "b"}, "finalizers": ["f"],
-            "ownerReferences": [{"uid": "o", "blockOwnerDeletion": true}], "deletionTimestamp": "2026-01-01T00:00:00Z"}}));
+        let object = json!({"metadata": {"uid": "u", "labels": {"a": "b"}, "finalizers": ["f"],
+            "ownerReferences": [{"uid": "o", "blockOwnerDeletion": true}], "deletionTimestamp": "2026-01-01T00:00:00Z"}});
+        let meta = Meta::of(&object);
+        assert_eq!(Meta::read(object.to_string().as_bytes()).unwrap(), meta);
         assert_eq!(meta.owners, vec![OwnerRef { uid: "o".into(), blocks: true }]);
         assert!(meta.deleting);
         assert_eq!(meta.labels["a"], "b");

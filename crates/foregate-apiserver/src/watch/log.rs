@@ -56,7 +56,8 @@ impl Log {
         }
     }
 
-    pub(super) fn wake(&self) {
+    /// Makes watchers look.
+    pub fn wake(&self) {
         let last = {
             let state = self.state.read();
             state.events.back().map_or(state.floor, |(_, e)| e.object.revision)

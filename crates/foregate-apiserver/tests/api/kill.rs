@@ -15,6 +15,8 @@ use crate::bench::{MAPS, config_map, send};
 
 /// Set in the child: the data directory.
 const DIR: &str = "FOREGATE_TEST_KILL_DIR";
+/// Set in the child: where its values start, so that they rise from round to round.
+const BASE: &str = "FOREGATE_TEST_KILL_BASE";
 /// How often the child is killed.
 const ROUNDS: &str = "FOREGATE_TEST_KILLS";
 const WRITERS: usize = 6;
@@ -36,7 +38,8 @@ async fn write_on(server: Arc<Server>, n: usize) {
     let durability = if n % 2 == 0 { Durability::Immediate } else { Durability::Derived };
     let client = server.client_for(durability);
     let headers = [("content-type", "application/json")];
-    for i in 0_u64.. {
+    let base: u64 = std::env::var(BASE).ok().and_then(|b| b.parse().ok()).unwrap_or(0);
+    for i in base.. {
         let name = format!("w{n}-{}", i % 3);
         let path = format!("{MAPS}/{name}");
         let (code, answer) = match i % 7 {
@@ -87,10 +90,12 @@ impl Known {
     }
 }
 
-fn run_and_kill(dir: &Path, known: &mut Known, lines: usize) {
+fn run_and_kill(dir: &Path, known: &mut Known, round: usize, lines: usize) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["kill::child", "--exact", "--nocapture"])
         .env(DIR, dir)
+        // A multiple of both periods of the child's work.
+        .env(BASE, (round * 21_000).to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -165,7 +170,7 @@ fn nothing_acknowledged_is_lost() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     for round in 0..rounds {
         // From right after the start to deep in the work.
-        run_and_kill(dir.path(), &mut known, 1 + (round * 37) % 300);
+        run_and_kill(dir.path(), &mut known, round, 1 + (round * 37) % 300);
         runtime.block_on(async {
             tokio::time::timeout(Duration::from_secs(60), check(dir.path(), &mut known)).await.unwrap();
         });

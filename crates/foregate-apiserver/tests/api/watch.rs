@@ -168,6 +168,18 @@ async fn a_watch_ends_when_it_was_asked_to() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_definition_ends_its_watches() {
+    let bench = bench();
+    bench.define(things()).await;
+    let mut events = Events::open(&bench, &format!("{THINGS}?watch=true"), "application/json").await;
+    bench.post(THINGS, &thing("a", json!({}))).await;
+    bench.delete(&format!("{}/things.test.dev", crate::bench::DEFINITIONS), json!({})).await;
+    assert_eq!(events.next().await, is("ADDED", "a"));
+    assert_eq!(events.next().await, is("DELETED", "a"));
+    assert!(events.raw().await.is_none());
+}
+
+#[tokio::test]
 async fn a_shutdown_ends_watches() {
     let bench = bench();
     let mut events = Events::of(&bench, "").await;
