@@ -41,6 +41,16 @@ pub(crate) struct Feedback {
     pub claim_gateways: HashMap<Arc<str>, Key>,
     pub routes: HashMap<Arc<str>, GatewayRouteStatus>,
     pub route_keys: HashMap<Arc<str>, Key>,
+    /// Backends that an engine refused.
+    pub backends: HashMap<Arc<str>, BackendFeedback>,
+}
+
+/// What an engine has against a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BackendFeedback {
+    /// The Service and its port.
+    pub backend: (Key, u16),
+    pub message: String,
 }
 
 /// A claim's status, and the generation of the claim that has it.

@@ -96,6 +96,10 @@ impl Book {
                 }
                 entry.on_the_way.push_back(entry.wanted.clone());
             }
+            if entry.seen.is_some() && same(entry.seen.as_ref(), entry.wanted.as_ref()) {
+                // One of two equal objects is enough.
+                entry.seen.clone_from(&entry.wanted);
+            }
             if entry.wanted.is_none() && entry.seen.is_none() && entry.on_the_way.is_empty() {
                 self.entries.remove(&key);
             }

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use foregate_api::condition::find;
 use foregate_api::gateway::ReferenceGrant;
+use foregate_api::gateway::conditions::ACCEPTED;
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
 use k8s_openapi::api::core::v1::Namespace;
 
-use crate::attach::ClaimFeedback;
+use crate::attach::{BackendFeedback, ClaimFeedback};
 use crate::output::{Derived, DerivedKind};
 use crate::refs::Dependent;
-use crate::{Attach, Change};
+use crate::world::slim;
+use crate::{Attach, Change, Key};
 
 impl Attach {
     pub(crate) fn take_claim_back(&mut self, change: Change<GatewayClaim>) {
@@ -29,7 +32,7 @@ impl Attach {
             }
         }
         self.dirty.gateway_statuses.extend(self.feedback.claim_gateways.get(&name).cloned());
-        self.book.seen((DerivedKind::Claim, name), object.map(Derived::Claim));
+        self.book.seen((DerivedKind::Claim, name), object.map(|o| Derived::Claim(slim(o))));
     }
 
     pub(crate) fn take_route_back(&mut self, change: Change<GatewayRoute>) {
@@ -46,7 +49,7 @@ impl Attach {
             };
             self.dirty.routes.extend(self.feedback.route_keys.get(&name).cloned());
         }
-        self.book.seen((DerivedKind::Route, name), object.map(Derived::Route));
+        self.book.seen((DerivedKind::Route, name), object.map(|o| Derived::Route(slim(o))));
     }
 
     pub(crate) fn take_backend_back(&mut self, change: Change<GatewayBackend>) {
@@ -55,7 +58,22 @@ impl Attach {
             Change::Set(object) => (Arc::from(object.metadata.name.as_deref().unwrap_or_default()), Some(object)),
             Change::Gone(key) => (key.name, None),
         };
-        self.book.seen((DerivedKind::Backend, name), object.map(Derived::Backend));
+        let refused = object.as_deref().and_then(|backend| {
+            let refusal = find(&backend.status.as_ref()?.conditions, ACCEPTED).filter(|c| c.status == "False")?;
+            let origin = &backend.spec.origin;
+            let service = Key::new(origin.namespace.as_str(), origin.name.as_str());
+            Some(BackendFeedback { backend: (service, backend.spec.port), message: refusal.message.clone() })
+        });
+        if self.feedback.backends.get(&name) != refused.as_ref() {
+            let old = match refused.clone() {
+                Some(refused) => self.feedback.backends.insert(name.clone(), refused),
+                None => self.feedback.backends.remove(&name),
+            };
+            for concerned in old.iter().chain(&refused) {
+                self.dirty.routes.extend(self.index.backend_routes.of(&concerned.backend).cloned());
+            }
+        }
+        self.book.seen((DerivedKind::Backend, name), object.map(|o| Derived::Backend(slim(o))));
     }
 
     pub(crate) fn take_slice_back(&mut self, change: Change<GatewayEndpointSlice>) {
@@ -64,12 +82,12 @@ impl Attach {
             Change::Set(object) => (Arc::from(object.metadata.name.as_deref().unwrap_or_default()), Some(object)),
             Change::Gone(key) => (key.name, None),
         };
-        self.book.seen((DerivedKind::Slice, name), object.map(Derived::Slice));
+        self.book.seen((DerivedKind::Slice, name), object.map(|o| Derived::Slice(slim(o))));
     }
 
     pub(crate) fn take_grant(&mut self, change: Change<ReferenceGrant>) {
         let (key, new) = match change {
-            Change::Set(object) => (crate::Key::of(&object.metadata), Some(object)),
+            Change::Set(object) => (Key::of(&object.metadata), Some(object)),
             Change::Gone(key) => (key, None),
         };
         let old = self.world.grants.set(&key, new.clone());

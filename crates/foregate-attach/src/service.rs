@@ -14,7 +14,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use crate::book::metadata;
 use crate::output::{Derived, DerivedKind};
 use crate::problem::Problem;
-use crate::world::{origin, uid};
+use crate::world::{origin, slim, uid};
 use crate::{Attach, Change, Key};
 
 /// Label of an EndpointSlice: its Service.
@@ -23,7 +23,7 @@ const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 impl Attach {
     pub(crate) fn take_service(&mut self, change: Change<Service>) {
         let (key, new) = match change {
-            Change::Set(object) => (Key::of(&object.metadata), Some(object)),
+            Change::Set(object) => (Key::of(&object.metadata), Some(slim(object))),
             Change::Gone(key) => (key, None),
         };
         let old = match &new {
@@ -40,7 +40,7 @@ impl Attach {
 
     pub(crate) fn take_slice(&mut self, change: Change<EndpointSlice>) {
         let (key, new) = match change {
-            Change::Set(object) => (Key::of(&object.metadata), Some(object)),
+            Change::Set(object) => (Key::of(&object.metadata), Some(slim(object))),
             Change::Gone(key) => (key, None),
         };
         let listed = |slice: &EndpointSlice| (service_of(slice), has_addresses(slice), uid(&slice.metadata));
@@ -129,14 +129,21 @@ impl Attach {
 }
 
 /// What of a Service routes depend on.
-fn relevant(service: Option<&Service>) -> Option<(Option<&str>, Option<&str>, Option<&[ServicePort]>)> {
+#[derive(PartialEq)]
+struct Relevant<'a> {
+    uid: Option<&'a str>,
+    kind: Option<&'a str>,
+    ports: Option<&'a [ServicePort]>,
+}
+
+fn relevant(service: Option<&Service>) -> Option<Relevant<'_>> {
     let service = service?;
     let spec = service.spec.as_ref();
-    Some((
-        service.metadata.uid.as_deref(),
-        spec.and_then(|s| s.type_.as_deref()),
-        spec.and_then(|s| s.ports.as_deref()),
-    ))
+    Some(Relevant {
+        uid: service.metadata.uid.as_deref(),
+        kind: spec.and_then(|s| s.type_.as_deref()),
+        ports: spec.and_then(|s| s.ports.as_deref()),
+    })
 }
 
 /// Names instead of addresses are for others to look up.

@@ -8,6 +8,7 @@ use foregate_api::Origin;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 
 use crate::grants::Grants;
 use crate::{Key, certificate};
@@ -66,9 +67,20 @@ impl SecretState {
                 None => Err("it has no data tls.crt and tls.key; make one with `kubectl create secret tls`".to_owned()),
             })
             .as_ref()
-            .map(|()| ())
+            .copied()
             .map_err(String::as_str)
     }
+}
+
+/// The object without the parts of its metadata that nothing here reads and that are often the largest.
+pub(crate) fn slim<K: Resource + Clone>(object: Arc<K>) -> Arc<K> {
+    if object.meta().managed_fields.is_none() && object.meta().annotations.is_none() {
+        return object;
+    }
+    let mut object = Arc::unwrap_or_clone(object);
+    object.meta_mut().managed_fields = None;
+    object.meta_mut().annotations = None;
+    Arc::new(object)
 }
 
 /// The UID of an object. A source that has none gets one that is as unique, from the name.

@@ -37,7 +37,7 @@ enum Step {
     Write(usize),
     /// The platform answers all claims.
     Answer(bool),
-    /// An engine refuses, or no longer refuses, the routes.
+    /// An engine refuses, or no longer refuses, the routes and backends.
     Refuse(bool),
     /// Somebody edits (or deletes) a derived object.
     Tamper(usize, bool),
@@ -232,6 +232,14 @@ impl Sim {
             let conditions = if refused { vec![condition] } else { vec![] };
             let generation = self.objects[&id]["spec"]["origin"]["generation"].clone();
             self.write_status(&id, None, json!({ "originGeneration": generation, "conditions": conditions }));
+        }
+        for id in self.derived_ids("GatewayBackend") {
+            let condition = json!({
+                "type": "Accepted", "status": "False", "reason": "Invalid", "message": "refused",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            });
+            let conditions = if refused { vec![condition] } else { vec![] };
+            self.write_status(&id, None, json!({ "conditions": conditions }));
         }
     }
 

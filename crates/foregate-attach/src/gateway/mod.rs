@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use crate::problem::Problem;
 use crate::refs::Dependent;
 use crate::status::Pending;
-use crate::world::uid;
+use crate::world::{slim, uid};
 use crate::{Attach, Change, Key};
 
 pub(crate) use listener::ListenerVerdict;
@@ -81,7 +81,7 @@ pub(crate) enum Namespaces {
 impl Attach {
     pub(crate) fn take_gateway(&mut self, change: Change<Gateway>) {
         let object = match change {
-            Change::Set(object) => object,
+            Change::Set(object) => slim(object),
             Change::Gone(key) => return self.remove_gateway(&key),
         };
         let key = Key::of(&object.metadata);

@@ -68,6 +68,10 @@ impl Attach {
         match self.resolve_target(key, target) {
             Ok((name, port)) => {
                 resolved.used.push((target.service.clone(), port));
+                if let Some(refused) = self.feedback.backends.get(name.as_str()) {
+                    let message = format!("port {port} of Service {}: {}", target.service, refused.message);
+                    resolved.problems.push(Problem::new(reason::UNSUPPORTED_PROTOCOL, message).at(&target.path));
+                }
                 Some(name)
             }
             Err(problem) => {

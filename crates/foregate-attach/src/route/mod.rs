@@ -22,7 +22,7 @@ use crate::output::{Derived, DerivedKind};
 use crate::problem::Problem;
 use crate::refs::Dependent;
 use crate::status::Pending;
-use crate::world::{origin, uid};
+use crate::world::{origin, slim, uid};
 use crate::{Attach, Change, Key};
 
 use parent::ParentOutcome;
@@ -61,7 +61,7 @@ impl RouteState {
 impl Attach {
     pub(crate) fn take_route(&mut self, change: Change<HTTPRoute>) {
         let object = match change {
-            Change::Set(object) => object,
+            Change::Set(object) => slim(object),
             Change::Gone(key) => return self.remove_route(&key),
         };
         let key = Key::of(&object.metadata);
