@@ -11,7 +11,7 @@
 //! One task owns all state (`pipeline`): it takes what has happened, draws the consequences in pure code, publishes,
 //! and hands writes to short-lived tasks (`write`), at most one per object (`outbox`). Watches (`watch`) and engines'
 //! events come in by channels. Nothing polls, and no lock is held anywhere. Decisions that can be looked at alone are
-//! pure functions in files of their own: `bind`, `merge`, `pool`, `presence`, `status`.
+//! pure code in files of their own: `bind`, `merge`, `pool`, `presence`, `search`, `status`.
 //!
 //! # Restart
 //! State is in the API only. Nothing is published or removed before the first list of every kind is here; then
@@ -26,6 +26,7 @@ mod pool;
 mod presence;
 mod revision;
 mod run;
+mod search;
 mod status;
 mod store;
 #[cfg(test)]

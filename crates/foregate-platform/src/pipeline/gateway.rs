@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use foregate_api::claim::ClaimListener;
 use foregate_api::proxy::ProxyListener;
+use foregate_api::template::GatewayTemplateSpec;
 
 use crate::merge::Merge;
 use crate::pipeline::refusal::History;
+use crate::search::Search;
 use crate::status::Unmet;
 
 /// One gateway: its inventory and what was derived from it.
@@ -32,6 +34,8 @@ pub(crate) struct Gateway {
     pub unmet: Option<Unmet>,
     /// The template that is missing to make its proxy.
     pub template_missing: Option<String>,
+    /// The ConfigRevision that it is held at.
+    pub pinned: Option<String>,
     /// What the translator was told of it last.
     pub fed: Option<Fed>,
     /// Sequence of what was published for it last; 0: nothing yet.
@@ -42,6 +46,8 @@ pub(crate) struct Gateway {
     pub unpublished: BTreeSet<String>,
     /// Whose the published resources are, and were.
     pub history: History,
+    /// Searches for culprits, by resource.
+    pub searches: HashMap<ResourceKey, Search<OwnerKey>>,
     /// Listeners that an engine refused, by resource name, with its words.
     pub refused_listeners: BTreeMap<String, String>,
 }
@@ -51,6 +57,7 @@ pub(crate) struct Gateway {
 pub(crate) struct Fed {
     pub uid: Option<String>,
     pub generation: Option<i64>,
+    pub template: GatewayTemplateSpec,
     pub listeners: Vec<ProxyListener>,
     pub addresses: Vec<String>,
 }
@@ -64,7 +71,7 @@ impl Fed {
     /// Whether a claim is served the same by both.
     pub(crate) fn same_for(&self, other: &Self, claim: &str) -> bool {
         self.uid == other.uid
-            && self.generation == other.generation
+            && self.template == other.template
             && self.addresses == other.addresses
             && self.of(claim).eq(other.of(claim))
     }
@@ -90,3 +97,6 @@ impl Gateway {
 
 /// An owner of a resource: UID and generation.
 pub(crate) type OwnerKey = (Arc<str>, i64);
+
+/// A resource: type URL and name.
+pub(crate) type ResourceKey = (&'static str, Arc<str>);

@@ -6,7 +6,7 @@
 //! already is neither published nor written again.
 //!
 //! One file per step: `observe` (what a change touches), `shape` (claims to gateway, addresses, instances), `address`,
-//! `publish` (translation, sequences, refusals), `report` (statuses).
+//! `publish` (translation, sequences, refusals), `trial` (who is to blame among several), `report` (statuses).
 
 mod address;
 mod gateway;
@@ -16,8 +16,9 @@ mod readiness;
 mod refusal;
 mod report;
 mod shape;
+mod trial;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -118,6 +119,12 @@ pub(crate) struct Pipeline {
     reconsider: BTreeSet<Target>,
     /// Gateways that lack an address.
     unmet: BTreeSet<ProxyRef>,
+    /// Who is under suspicion: nothing is said of them before the search is over.
+    suspects: HashSet<Arc<str>>,
+    /// Gateways whose searches have let somebody go in this step.
+    on_trial: BTreeSet<ProxyRef>,
+    /// Gateways that aren't held at a revision any more.
+    unpinned: BTreeSet<ProxyRef>,
     /// Gateways of which nothing is left.
     gone: Vec<ProxyRef>,
     /// What this step has published, for ConfigRevisions.
@@ -170,6 +177,9 @@ impl Pipeline {
             restate: BTreeSet::new(),
             reconsider: BTreeSet::new(),
             unmet: BTreeSet::new(),
+            suspects: HashSet::new(),
+            on_trial: BTreeSet::new(),
+            unpinned: BTreeSet::new(),
             gone: Vec::new(),
             steps: BTreeMap::new(),
             records: Vec::new(),

@@ -123,14 +123,18 @@ impl Pipeline {
 
     fn proxy_changed(&mut self, changed: Changed<GatewayProxy>) {
         let proxy = proxy_ref(&changed.key);
-        let gateway = self.gateway(&proxy);
         let replaced = changed.old.as_ref().is_some_and(|old| changed.new.as_ref().map(|new| new.uid()) != Some(old.uid()));
+        if replaced {
+            self.abandon(&proxy);
+        }
+        let gateway = self.gateway(&proxy);
         if replaced {
             gateway.fed = None;
             gateway.published.clear();
             gateway.refused_listeners.clear();
         }
         if changed.new.is_none() {
+            gateway.pinned = None;
             self.problems.remove(&ObjectRef { kind: "GatewayProxy", key: translator_key(&changed.key) });
             self.changes.push(Translate::Proxy(Change::Gone(translator_key(&changed.key))));
         }

@@ -1,13 +1,13 @@
 //! Translation, publication, and what engines say to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
 use foregate_api::address::ProxyRef;
 use foregate_api::instance::Nack;
 use foregate_api::revision::Refusal;
-use foregate_translate::{Input as Translate, Output, Report};
+use foregate_translate::{Output, Report, ResourceChange};
 use foregate_xds::{Event, Instance};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -16,14 +16,23 @@ use kube::ResourceExt as _;
 use crate::bind::{group_of, proxy_of, proxy_of_group};
 use crate::outbox::{Kind, Target};
 use crate::pipeline::Pipeline;
-use crate::pipeline::gateway::OwnerKey;
+use crate::pipeline::gateway::{OwnerKey, ResourceKey};
 use crate::revision::{Record, Step};
 use crate::store::Key;
 
 /// Type URL of listeners: what is wrong with one is a claim's or the template's, never a route's.
 const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 
-type ResourceKey = (&'static str, Arc<str>);
+/// Type URLs of what flows to a gateway that is held at a revision.
+const FLOWING: [&str; 2] = [
+    "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+];
+
+fn flows(type_url: &str) -> bool {
+    FLOWING.contains(&type_url)
+}
+
 type Published = (ResourceKey, Arc<str>, Arc<[OwnerKey]>);
 
 /// A resource id as type URL and name. A macro, since this crate doesn't know foregate-envoy's types by name.
@@ -42,10 +51,21 @@ macro_rules! owners {
 impl Pipeline {
     /// Translates what has changed and publishes what follows.
     pub(super) fn publish(&mut self) {
-        if !self.changes.is_empty() {
-            let Output { deltas, reports, mut causes, mut changes, .. } =
-                self.translator.apply(std::mem::take(&mut self.changes));
-            for (proxy, delta) in deltas {
+        if !self.changes.is_empty() || !self.unpinned.is_empty() {
+            let mut output = self.translator.apply(std::mem::take(&mut self.changes));
+            for proxy in std::mem::take(&mut self.unpinned) {
+                self.let_go(&proxy, &mut output);
+            }
+            let Output { deltas, reports, mut causes, mut changes, .. } = output;
+            for (proxy, mut delta) in deltas {
+                if self.holds(&proxy) {
+                    delta.set.retain(|resource| flows(resource.id.kind.type_url()));
+                    delta.remove.retain(|id| flows(id.kind.type_url()));
+                    changes.remove(&proxy);
+                    if delta.is_empty() {
+                        continue;
+                    }
+                }
                 let applied = self.presences.applied(&proxy).unwrap_or_default();
                 let set: Vec<_> = delta.set.iter().map(|it| (key!(it.id), it.version.clone(), owners!(it.owners))).collect();
                 let removed: Vec<_> = delta.remove.iter().map(|it| key!(it)).collect();
@@ -59,10 +79,50 @@ impl Pipeline {
             reports.into_iter().for_each(|report| self.reported(report));
         }
         self.mark_published();
+        self.mark_trials();
         self.records.extend(std::mem::take(&mut self.steps).into_values().map(|step| Record::Step(Box::new(step))));
         for proxy in self.gone.drain(..) {
             self.cache.remove_group(&group_of(&proxy));
             self.records.push(Record::Gone(proxy));
+        }
+    }
+
+    /// Whether a gateway is held at a revision. What was there at the start is published all the same: its engines may
+    /// have nothing yet.
+    fn holds(&self, proxy: &ProxyRef) -> bool {
+        self.started && self.gateways.get(proxy).is_some_and(|gateway| gateway.pinned.is_some())
+    }
+
+    /// A gateway isn't held any more: all that was kept back is published.
+    fn let_go(&mut self, proxy: &ProxyRef, output: &mut Output) {
+        let before = self.cache.dump(&group_of(proxy));
+        let mut before: HashMap<ResourceKey, _> = before.into_iter().map(|it| (key!(it.id), it)).collect();
+        let delta = output.deltas.entry(proxy.clone()).or_default();
+        let changes = output.changes.entry(proxy.clone()).or_default();
+        delta.set.clear();
+        delta.remove.clear();
+        changes.clear();
+        let mut note = |id, old: Option<(_, Arc<str>)>, new_version| {
+            let (old, old_version) = old.unzip();
+            changes.push(ResourceChange { id, old, old_version, new_version });
+        };
+        for resource in self.translator.resources(proxy) {
+            let old = before.remove(&key!(resource.id));
+            if old.as_ref() == Some(resource) {
+                continue;
+            }
+            let old = old.map(|old| (old.body, old.version));
+            let differs = old.as_ref().is_none_or(|(_, version)| *version != resource.version);
+            if differs && !flows(resource.id.kind.type_url()) {
+                note(resource.id.clone(), old, Some(resource.version.clone()));
+            }
+            delta.set.push(resource.clone());
+        }
+        for gone in before.into_values() {
+            if !flows(gone.id.kind.type_url()) {
+                note(gone.id.clone(), Some((gone.body, gone.version)), None);
+            }
+            delta.remove.push(gone.id);
         }
     }
 
@@ -81,7 +141,7 @@ impl Pipeline {
     }
 
     /// Writes down a refusal of a route, for each gateway that it is attached to.
-    fn note_refusal(&mut self, key: &Key, message: &str) {
+    pub(super) fn note_refusal(&mut self, key: &Key, message: &str) {
         let Some(route) = self.stores.routes.get(key).cloned() else { return };
         let claims = route.spec.attachments.iter().map(|attachment| Key::new(&key.namespace, &attachment.claim));
         let proxies: BTreeSet<ProxyRef> =
@@ -120,6 +180,9 @@ impl Pipeline {
                 // Nothing to publish is published too: its engines wait for an answer.
                 gateway.sequence = self.cache.apply(&group_of(proxy), Default::default());
             }
+            if self.started && gateway.pinned.is_some() {
+                continue;
+            }
             for claim in std::mem::take(&mut gateway.unpublished) {
                 gateway.published.insert(claim, gateway.sequence);
             }
@@ -130,7 +193,7 @@ impl Pipeline {
     fn reported(&mut self, Report { object, owner, problem }: Report) {
         if let Some(problem) = &problem {
             tracing::info!(%object, owner = %owner.uid, generation = owner.generation, problem, "refused");
-            if object.kind == "GatewayRoute" {
+            if object.kind == "GatewayRoute" && !self.suspects.contains(&owner.uid) {
                 self.note_refusal(&Key::new(&*object.key.namespace, &*object.key.name), problem);
             }
         }
@@ -179,6 +242,7 @@ impl Pipeline {
                 let Some(proxy) = proxy_of_group(&instance.group) else { return };
                 let before = self.presences.applied(&proxy).unwrap_or_default();
                 let ready = self.presences.progress(&proxy, &instance.node, applied);
+                self.trial_applied(&proxy);
                 if ready || self.gateways.get(&proxy).is_some_and(|gateway| gateway.awaited() > before) {
                     self.restate.insert(proxy);
                 }
@@ -212,14 +276,15 @@ impl Pipeline {
         self.restate.insert(proxy.clone());
         let applied = self.presences.applied(&proxy).unwrap_or_default();
         let Some(gateway) = self.gateways.get_mut(&proxy) else { return };
+        if gateway.searches.contains_key(&id) {
+            return self.trial_refused(&proxy, &id, version, &message);
+        }
         let blame = gateway.history.blame(&id, version, owners, applied);
         if id.0 == LISTENER && !blame.certain {
             // The template served before, so it is what the listener asks for: a port that is taken, for example.
             gateway.refused_listeners.insert(id.1.to_string(), message);
             return;
         }
-        for (uid, generation) in blame.culprits {
-            self.changes.push(Translate::Quarantine { uid, generation, message: message.clone() });
-        }
+        self.hold_back(&proxy, id, version, blame, &message);
     }
 }

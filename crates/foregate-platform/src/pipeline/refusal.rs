@@ -9,7 +9,7 @@ use std::sync::Arc;
 use foregate_api::GatewayRoute;
 
 use crate::conditions::find;
-use crate::pipeline::gateway::OwnerKey;
+use crate::pipeline::gateway::{OwnerKey, ResourceKey};
 
 /// How the translator says that an engine refused something ([`foregate_translate::Problem::Refused`]).
 const REFUSED: &str = "the engine refused it: ";
@@ -20,7 +20,7 @@ const KEPT: usize = 4;
 /// Per resource (type URL and name): who made its last versions.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    resources: HashMap<(&'static str, Arc<str>), VecDeque<Version>>,
+    resources: HashMap<ResourceKey, VecDeque<Version>>,
 }
 
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl History {
     /// A resource was published. `applied`: what all connected instances have applied by now.
     pub(crate) fn set(
         &mut self,
-        id: (&'static str, Arc<str>),
+        id: ResourceKey,
         sequence: u64,
         version: Arc<str>,
         owners: Arc<[OwnerKey]>,
@@ -53,12 +53,17 @@ impl History {
         versions.push_back(Version { sequence, version, owners, refused: false });
     }
 
-    pub(crate) fn remove(&mut self, id: &(&'static str, Arc<str>)) {
+    /// Whether a version is the one that was published last.
+    pub(crate) fn is_latest(&self, id: &ResourceKey, version: &str) -> bool {
+        self.resources.get(id).and_then(VecDeque::back).is_some_and(|latest| *latest.version == *version)
+    }
+
+    pub(crate) fn remove(&mut self, id: &ResourceKey) {
         self.resources.remove(id);
     }
 
     /// An engine that has applied everything up to `applied` refused a version, made by `owners`: who is to blame.
-    pub(crate) fn blame(&mut self, id: &(&'static str, Arc<str>), version: &str, owners: &[OwnerKey], applied: u64) -> Blame {
+    pub(crate) fn blame(&mut self, id: &ResourceKey, version: &str, owners: &[OwnerKey], applied: u64) -> Blame {
         let mut good: Option<Arc<[OwnerKey]>> = None;
         if let Some(versions) = self.resources.get_mut(id) {
             let refused_at = versions.iter().rposition(|entry| *entry.version == *version);

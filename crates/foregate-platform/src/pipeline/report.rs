@@ -116,7 +116,7 @@ impl Pipeline {
             template_problem: template.as_deref(),
             published: gateway.published.get(&name).copied(),
             serving,
-            pinned: None,
+            pinned: gateway.pinned.as_deref(),
         };
         claim_status(&facts, clock)
     }
@@ -163,6 +163,9 @@ impl Pipeline {
         let optional = status::problem::OPTIONAL;
         if target.kind == Kind::Route {
             let route = self.stores.routes.get(&target.key)?;
+            if self.suspects.contains(route.spec.origin.uid.as_str()) {
+                return None;
+            }
             let problem = self.problem("GatewayRoute", &target.key);
             let previous = route.status.as_ref().map_or(&[][..], |status| &status.conditions);
             let conditions = status::problem::accepted(previous, problem, route.metadata.generation, clock);

@@ -11,7 +11,7 @@ use foregate_api::{GatewayClaim, GatewayTemplate};
 use foregate_translate::{Change, Input as Translate};
 use kube::{Resource, ResourceExt as _};
 
-use crate::bind::{MANAGED_BY, MANAGER, instance_name, nodes_for, precedence};
+use crate::bind::{MANAGED_BY, MANAGER, group_of, instance_name, nodes_for, precedence};
 use crate::merge::merge;
 use crate::outbox::{Kind, Target, Write};
 use crate::pipeline::Pipeline;
@@ -108,10 +108,19 @@ impl Pipeline {
     fn feed(&mut self, proxy: &ProxyRef, object: &Arc<GatewayProxy>) {
         let Some(gateway) = self.gateways.get_mut(proxy) else { return };
         gateway.template_missing = None;
+        let pinned = object.spec.pinned_revision.clone().filter(|name| !name.is_empty());
+        if gateway.pinned != pinned {
+            tracing::info!(group = group_of(proxy), revision = pinned, "pinned");
+            if pinned.is_none() {
+                self.unpinned.insert(proxy.clone());
+            }
+            gateway.pinned = pinned;
+        }
         let addresses = gateway.owned.clone();
         // Without an address there is nothing to listen on.
         let listeners = if addresses.is_empty() { Vec::new() } else { gateway.merge.listeners.clone() };
-        let fed = Fed { uid: object.uid(), generation: object.metadata.generation, listeners, addresses };
+        let (uid, generation) = (object.uid(), object.metadata.generation);
+        let fed = Fed { uid, generation, template: object.spec.template.clone(), listeners, addresses };
         gateway.published.retain(|claim, _| gateway.order.contains(claim));
         if gateway.fed.as_ref() == Some(&fed) {
             return;

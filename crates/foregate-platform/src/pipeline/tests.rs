@@ -4,6 +4,7 @@
 mod addresses;
 mod claims;
 mod engines;
+mod pinned;
 mod readiness;
 mod restart;
 

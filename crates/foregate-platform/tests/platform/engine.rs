@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use foregate_envoy::ResourceKind;
-use foregate_xds::client::{Client, Response};
+use foregate_xds::client::{Client, ClientResource, Response};
 use foregate_xds::{Instance, serve_unix};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -20,7 +20,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Connects to a gateway. Refuses resources whose name contains `refuses`.
+    /// Connects to a gateway. Refuses resources with `refuses` in their name or encoding.
     pub async fn connect(world: &World, proxy: &str, refuses: Option<&'static str>) -> Self {
         let path = world.socket(proxy);
         let stop = CancellationToken::new();
@@ -54,7 +54,8 @@ async fn live(path: PathBuf, refuses: Option<&'static str>, held: watch::Sender<
     client.subscribe(ResourceKind::Cluster, ["*"]).unwrap();
     client.subscribe(ResourceKind::Listener, ["*"]).unwrap();
     while let Ok(response) = client.next().await {
-        let bad = response.set.iter().find(|resource| refuses.is_some_and(|part| resource.name.contains(part)));
+        let is_bad = |resource: &&ClientResource| refuses.is_some_and(|part| contains(resource, part));
+        let bad = response.set.iter().find(is_bad);
         if let Some(bad) = bad {
             client.nack(&response, &format!("{} isn't to my taste", bad.name)).unwrap();
             continue;
@@ -85,4 +86,8 @@ fn follow(client: &mut Client, response: &Response) {
         }
         _ => {}
     }
+}
+
+fn contains(resource: &ClientResource, part: &str) -> bool {
+    resource.name.contains(part) || resource.body.windows(part.len()).any(|window| window == part.as_bytes())
 }

@@ -4,7 +4,7 @@ use foregate_api::GatewayRoute;
 use super::*;
 use crate::testing::{self, origin};
 
-fn route(name: &str, host: &str) -> GatewayRoute {
+pub(super) fn route(name: &str, host: &str) -> GatewayRoute {
     let hostname = RouteHostname { effective: host.into(), original: host.into() };
     let spec = GatewayRouteSpec {
         origin: origin("HTTPRoute", name, "2026-01-01T00:00:00Z"),
@@ -19,7 +19,7 @@ fn route(name: &str, host: &str) -> GatewayRoute {
 }
 
 impl World {
-    fn route(&mut self, route: &GatewayRoute) {
+    pub(super) fn route(&mut self, route: &GatewayRoute) {
         let mut route = route.clone();
         route.status = self.read::<GatewayRoute>(Kind::Route, &route.name_any()).and_then(|route| route.status);
         self.version += 1;
@@ -47,7 +47,7 @@ impl World {
     }
 }
 
-fn serving() -> World {
+pub(super) fn serving() -> World {
     let mut world = World::new("127.100.0.0/24");
     world.claim(&testing::claim("web", "2026-01-01T00:00:00Z"));
     world.connect("web");
@@ -128,5 +128,52 @@ fn a_lost_stream_is_told_after_the_grace() {
     world.settle();
     assert_eq!(world.condition("web", "Programmed"), "False NoResources");
     world.connect("web");
+    assert_eq!(world.condition("web", "Programmed"), "True Programmed");
+}
+
+/// Plays an engine that refuses the virtual host whenever a route of these names is in it.
+fn judge(world: &mut World, host: &str, bad: &[&str]) -> usize {
+    for rounds in 0..1_000 {
+        let resource = world.cache.dump("tenant-default/web").into_iter().find(|it| &*it.id.name == host).unwrap();
+        let is_bad = |uid: &str| bad.iter().any(|name| *uid == *format!("uid-{name}"));
+        let refused = resource.owners.iter().any(|owner| is_bad(&owner.uid));
+        let applied = world.pipeline.gateways[&proxy_ref(&Key::new("tenant-default", "web"))].sequence;
+        if refused {
+            world.refuse(host, "no such thing");
+        }
+        // What the refusal has led to isn't applied yet.
+        world.hear(Event::Progress { instance: instance("web"), applied });
+        if !refused && world.pipeline.suspects.is_empty() {
+            return rounds;
+        }
+    }
+    panic!("the search never ends");
+}
+
+#[test]
+fn the_culprits_among_many_routes_of_one_host_are_found() {
+    let mut world = serving();
+    let names: Vec<String> = (0..20).map(|number| format!("r{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        let mut route = route(name, "a.example");
+        route.spec.rules[0].matches[0].method = Some(format!("M{number}"));
+        world.version += 1;
+        route.metadata.resource_version = Some(world.version.to_string());
+        world.objects.insert((Kind::Route, name.clone()), json!(route));
+        world.pipeline.take_now(Observation::Route(Seen::Set(Arc::new(route))));
+    }
+    world.settle();
+    let writes = world.writes.len();
+    let rounds = judge(&mut world, "http-8080/a.example", &["r3", "r14"]);
+    assert!(rounds <= 20, "{rounds}");
+    for name in &names {
+        let expected = ["r3", "r14"].contains(&name.as_str()).then_some("the engine refused it: no such thing");
+        assert_eq!(world.objection(name).as_deref(), expected, "{name}");
+    }
+    let routes = world.writes[writes..].iter().filter(|write| write.contains("Route"));
+    assert_eq!(routes.count(), 2, "nobody else was accused meanwhile");
+    let resource = world.cache.dump("tenant-default/web").into_iter().find(|it| &*it.id.name == "http-8080/a.example");
+    assert_eq!(resource.unwrap().owners.len(), 18);
+    assert!(world.pipeline.suspects.is_empty());
     assert_eq!(world.condition("web", "Programmed"), "True Programmed");
 }
