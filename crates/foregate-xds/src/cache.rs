@@ -38,7 +38,7 @@ pub(crate) struct Group {
     streams: Mutex<HashMap<u64, Arc<Inbox>>>,
 }
 
-/// The ids that changed since the stream last looked, with the sequence of the last change. The contents are in the
+/// The ids that changed since the stream last looked, with the sequence of the first such change. The contents are in the
 /// store: a slow stream costs its ids, once each, and delays nobody.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
@@ -199,7 +199,7 @@ impl Group {
             if !changed.is_empty() {
                 let mut ids = inbox.changed.lock();
                 for id in changed {
-                    ids.insert(id.clone(), sequence);
+                    ids.entry(id.clone()).or_insert(sequence);
                 }
             }
             inbox.notify.notify_one();

@@ -199,15 +199,19 @@ impl Client {
         self.send(response.kind, DeltaDiscoveryRequest { response_nonce, ..Default::default() })
     }
 
-    /// Refuses a response: nothing of it is in place. The server finds out which resource was meant.
+    /// Refuses a response; what was good of it may be in place. The server sends it again one by one, and finds out
+    /// which resource was meant.
     pub fn nack(&mut self, response: &Response, message: &str) -> Result<(), ClientError> {
+        // Should the stream end before that, the next one must not take the old versions for granted.
+        let known = self.known.entry(response.kind).or_default();
+        known.extend(response.set.iter().map(|resource| (resource.name.clone(), String::new())));
         let error_detail =
             Some(RpcStatus { code: INVALID_ARGUMENT, message: message.to_owned(), ..Default::default() });
         let response_nonce = response.nonce.clone();
         self.send(response.kind, DeltaDiscoveryRequest { response_nonce, error_detail, ..Default::default() })
     }
 
-    /// What was acknowledged and not removed since.
+    /// What was acknowledged and not removed since; with an empty version what was refused.
     pub fn known(&self) -> &Known {
         &self.known
     }

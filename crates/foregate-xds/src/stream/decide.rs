@@ -241,7 +241,8 @@ impl Stream {
         self.settle(id);
     }
 
-    fn first_unsettled(&self, store: &Store, id: &ResourceId, entry: &Entry) -> Option<ResourceId> {
+    /// What isn't answered yet of what a resource names and the client asks for after it.
+    pub(super) fn first_unsettled(&self, store: &Store, id: &ResourceId, entry: &Entry) -> Option<ResourceId> {
         if id.kind == ResourceKind::RouteConfiguration && self.profile.vhds && !self.has_asked_for_hosts(&id.name) {
             return Some(id.clone());
         }

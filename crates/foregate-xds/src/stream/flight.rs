@@ -147,7 +147,9 @@ impl Stream {
         self.clear_suspect(id);
         match sent {
             Change::Set(entry) => {
-                self.pass_outstanding(store, id, &entry);
+                if self.first_unsettled(store, id, &entry).is_none() {
+                    self.pass_outstanding(store, id, &entry);
+                }
                 let Some(item) = self.item_mut(id) else { return };
                 item.refused = None;
                 let before = item.acked.replace(entry);

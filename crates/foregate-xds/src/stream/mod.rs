@@ -127,11 +127,14 @@ impl Stream {
         }
     }
 
-    /// The store changed: ids, each with the sequence of its last change.
+    /// The store changed: ids, each with the sequence of its first change since the last call.
     pub fn changed(&mut self, store: &Store, changes: IndexMap<ResourceId, u64>) {
         for (id, sequence) in changes {
             if id.kind == ResourceKind::Secret {
-                self.wake(&id);
+                // Who was withheld for it belongs to this change now.
+                for waiter in self.waits.release(&id) {
+                    self.touch(&waiter, sequence);
+                }
             }
             if self.wants(&id) || self.item(&id).is_some() {
                 self.touch(&id, sequence);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use client::{Client, DELTA, DELTA_VHDS, SOTW, clusters_of, is_poisoned};
 use foregate_envoy::{ResourceId, ResourceKind};
 use foregate_xds::Options;
+use foregate_xds::store::Entry;
 use foregate_xds::stream::{Output, Profile, Stream};
 use indexmap::IndexMap;
 use proptest::prelude::*;
@@ -112,11 +113,47 @@ impl Peer {
                     prop_assert!(self.progress < Some(applied), "progress goes back");
                     prop_assert!(applied <= world.store.sequence());
                     self.progress = Some(applied);
+                    self.check_applied(world, applied)?;
                 }
                 Output::Nacked { id, version, .. } => drop(self.nacked.insert((id, version))),
             }
         }
         Ok(moved)
+    }
+
+    /// What progress covers is there.
+    fn check_applied(&self, world: &World, applied: u64) -> Result<(), TestCaseError> {
+        let hosts = self.client.hosts();
+        for entry in world.store.iter().filter(|entry| entry.sequence <= applied) {
+            let id = &entry.resource.id;
+            let blocked = !has_needs(world, entry, applied);
+            let withheld = blocked || is_poisoned(id.kind, &entry.resource.body) || self.is_shell_poisoned(world, id);
+            if self.forced || withheld || !self.is_reachable(id) || !self.is_covered(world, id, applied) {
+                continue;
+            }
+            let there = match id.kind {
+                ResourceKind::VirtualHost => hosts.get(&id.name) == Some(&entry.resource.body),
+                ResourceKind::RouteConfiguration => self.client.version(id).is_some(),
+                _ => self.client.version(id) == Some(entry.version()),
+            };
+            prop_assert!(there, "{:?} of {} isn't there at {applied}", id, entry.sequence);
+        }
+        Ok(())
+    }
+
+    /// Whether what leads the client to it is older than this as well.
+    fn is_covered(&self, world: &World, id: &ResourceId, applied: u64) -> bool {
+        let name = id.name.split('/').next().unwrap();
+        let by: &[ResourceKind] = match id.kind {
+            ResourceKind::ClusterLoadAssignment => &[ResourceKind::Cluster],
+            ResourceKind::RouteConfiguration => &[ResourceKind::Listener],
+            ResourceKind::VirtualHost => &[ResourceKind::Listener, ResourceKind::RouteConfiguration],
+            _ => &[],
+        };
+        // What is withheld for a missing secret counts as settled, with what it leads to.
+        let sent = |entry: &&Arc<Entry>| has_needs(world, entry, applied);
+        let at = |kind| world.store.get(&ResourceId::new(kind, name)).filter(sent).map(|entry| entry.sequence);
+        by.iter().all(|kind| at(*kind).is_some_and(|at| at <= applied))
     }
 
     fn take(&mut self, kind: ResourceKind) -> Result<bool, TestCaseError> {
@@ -201,13 +238,13 @@ impl Peer {
     }
 
     fn check_nothing_else(&self, world: &World) -> Result<(), TestCaseError> {
-        // A client that may have an older listener or route, and never gets a good one, keeps what that may name.
+        // A client that may have an older listener or route, and never gets a good one, keeps what that may name or
+        // hold.
         let withheld = world.store.iter().any(|entry| {
             let blocked = entry.needs().iter().any(|need| world.store.get(need).is_none());
             blocked || is_poisoned(entry.resource.id.kind, &entry.resource.body)
         });
-        let composed_partly = self.client.partial && !self.client.profile.vhds;
-        if (self.resumed || composed_partly) && withheld {
+        if (self.resumed || !self.client.profile.vhds) && withheld {
             return Ok(());
         }
         // What a last good resource names stays as long as that does.
@@ -228,6 +265,15 @@ impl Peer {
     }
 }
 
+/// Whether what it names has been in the store since a sequence.
+fn has_needs(world: &World, entry: &Entry, sequence: u64) -> bool {
+    let since = |need| world.store.get(need).is_some_and(|need: &Arc<Entry>| need.sequence <= sequence);
+    entry
+        .needs()
+        .iter()
+        .all(|need| if need.kind == ResourceKind::Secret { since(need) } else { world.store.get(need).is_some() })
+}
+
 fn run(profiles: &[(Profile, bool)], steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut now = Instant::now();
     let mut world = World::default();
@@ -244,7 +290,9 @@ fn run(profiles: &[(Profile, bool)], steps: Vec<Step>) -> Result<(), TestCaseErr
                     }
                 }
                 for peer in &mut peers {
-                    peer.inbox.extend(changed.iter().map(|id| (id.clone(), sequence)));
+                    for id in &changed {
+                        peer.inbox.entry(id.clone()).or_insert(sequence);
+                    }
                 }
             }
             Step::Notice(peer) => drop(peers[peer % count].step(&world, false, now)?),
