@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::rest::body::{self, Body};
 
-const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// `openapi.v2.Document { swagger: "2.0", info: { title: "Foregate", version: "v1" }, paths: {} }`, encoded.
 const DOCUMENT: &[u8] = b"\x0a\x032.0\x12\x0e\x0a\x08Foregate\x12\x02v1\x42\x00";

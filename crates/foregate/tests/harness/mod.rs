@@ -42,9 +42,11 @@ impl Foregate {
 
     /// Starts without waiting.
     pub fn spawn(dir: &Path, pool: &str, flags: &[&str]) -> Self {
+        let any_port: &[&str] = if flags.contains(&"--api-listen") { &[] } else { &["--api-listen", "127.0.0.1:0"] };
         let mut child = Command::new(env!("CARGO_BIN_EXE_foregate"))
-            .args(["up", "--api-listen", "127.0.0.1:0", "--address-pool", pool, "--data-dir"])
+            .args(["up", "--address-pool", pool, "--data-dir"])
             .arg(dir)
+            .args(any_port)
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
