@@ -101,6 +101,13 @@ fn service(object: &mut Map<String, Value>) {
     if kind == "LoadBalancer" {
         default(spec, "allocateLoadBalancerNodePorts", true.into());
     }
+    // What only other types have would outlive a change of the type.
+    let gone: &[&str] = match kind.as_str() {
+        "LoadBalancer" => &[],
+        "NodePort" => &["allocateLoadBalancerNodePorts"],
+        _ => &["allocateLoadBalancerNodePorts", "externalTrafficPolicy"],
+    };
+    spec.retain(|name, _| !gone.contains(&name.as_str()));
     for port in each(spec, "ports") {
         default(port, "protocol", "TCP".into());
         if kind != "ExternalName"

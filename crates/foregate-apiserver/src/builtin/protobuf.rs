@@ -69,13 +69,15 @@ enum Kind {
 
 type Messages = HashMap<Box<str>, HashMap<u32, Field>>;
 
+/// A field as it is in the file: JSON name, type, whether its zero is written.
+type Row = (Box<str>, String, bool);
+
 static MESSAGES: LazyLock<Messages> = LazyLock::new(|| {
     // The file is part of the binary and a test reads it.
-    let raw: HashMap<Box<str>, HashMap<u32, (Box<str>, String, bool)>> =
+    let raw: HashMap<Box<str>, HashMap<u32, Row>> =
         serde_json::from_str(include_str!("../../data/protobuf.json")).unwrap_or_default();
-    let field = |(number, (name, kind, keeps_zero)): (u32, (Box<str>, String, bool))| {
-        (number, Field { name, kind: Kind::parse(&kind), keeps_zero })
-    };
+    let field =
+        |(number, (name, kind, keeps_zero)): (u32, Row)| (number, Field { name, kind: Kind::parse(&kind), keeps_zero });
     raw.into_iter().map(|(name, fields)| (name, fields.into_iter().map(field).collect())).collect()
 });
 

@@ -97,24 +97,7 @@ fn merge_field(
         Value::Null => {
             live.remove(name);
         }
-        Value::Object(patch) => {
-            let replaces = directive(patch, path)?;
-            if replaces == "delete" {
-                live.remove(name);
-                return Ok(());
-            }
-            let mut map = match live.remove(name) {
-                Some(Value::Object(map)) => map,
-                _ => Map::new(),
-            };
-            let rule = child.and_then(|id| schema.node(id).patch.as_deref());
-            if replaces == "merge" && rule.is_some_and(|rule| rule.retain_keys) && !patch.contains_key(RETAIN) {
-                // A union: what the patch doesn't name belongs to the other members.
-                map.retain(|name, _| patch.contains_key(name));
-            }
-            merge_map(schema, child, &mut map, patch, path)?;
-            live.insert(name.to_string(), Value::Object(map));
-        }
+        Value::Object(patch) => merge_object(schema, child, live, name, patch, path)?,
         Value::Array(items) => {
             let rule = child.and_then(|id| schema.node(id).patch.as_deref()).filter(|rule| rule.merge);
             let merged = match (rule, live.get(name)) {
@@ -130,6 +113,33 @@ fn merge_field(
             live.insert(name.to_string(), scalar.clone());
         }
     }
+    Ok(())
+}
+
+fn merge_object(
+    schema: &Schema,
+    child: Option<NodeId>,
+    live: &mut Map<String, Value>,
+    name: &str,
+    patch: &Map<String, Value>,
+    path: &str,
+) -> Result<(), PatchError> {
+    let replaces = directive(patch, path)?;
+    let old = live.remove(name);
+    if replaces == "delete" {
+        return Ok(());
+    }
+    let mut map = match old {
+        Some(Value::Object(map)) => map,
+        _ => Map::new(),
+    };
+    let rule = child.and_then(|id| schema.node(id).patch.as_deref());
+    if replaces == "merge" && rule.is_some_and(|rule| rule.retain_keys) && !patch.contains_key(RETAIN) {
+        // A union: what the patch doesn't name belongs to the other members.
+        map.retain(|name, _| patch.contains_key(name));
+    }
+    merge_map(schema, child, &mut map, patch, path)?;
+    live.insert(name.to_string(), Value::Object(map));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::cel::Rule;
+use super::cel::{self, Rule};
 use super::format::Format;
 use super::keywords::{bound, count, flag, kind, list_type, names, patch_rule, reference, text};
 use super::pattern;
@@ -310,13 +310,23 @@ impl<'d> Compiler<'d> {
         let message = text(rule, "messageExpression").unwrap_or_default();
         let whole = names_self_alone(source) || names_self_alone(message);
         let below =
-            node.properties.iter().filter(|(name, _)| whole || source.contains(&**name) || message.contains(&**name));
+            node.properties.iter().filter(|(name, _)| whole || mentions(source, name) || mentions(message, name));
         let others = match node.additional {
             Additional::Schema(id) => Some(id),
             _ => None,
         };
         below.map(|(_, id)| *id).chain(others).any(|id| has_typed_format(&self.nodes, &self.nodes[id as usize]))
     }
+}
+
+/// Whether a rule may select the field `name`.
+fn mentions(source: &str, name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let selected = source.match_indices(name).any(|(at, _)| {
+        source[..at].trim_end().ends_with('.') && !source[at + name.len()..].starts_with(plain)
+    });
+    let escaped = !name.chars().all(plain) || name.contains("__") || cel::RESERVED.contains(&name);
+    selected || (escaped && source.contains("__"))
 }
 
 /// `self` used other than as `self.field`.
@@ -337,7 +347,8 @@ fn insert(node: &mut Node, name: &str, id: NodeId) {
 /// Custom schemas are trees, so this ends.
 fn has_typed_format(nodes: &[Node], node: &Node) -> bool {
     let own = node.checks.as_ref().and_then(|checks| checks.format);
-    if matches!(own, Some(Format::DateTime | Format::Duration | Format::Byte | Format::Date)) {
+    let special = matches!(own, Some(Format::DateTime | Format::Duration | Format::Byte | Format::Date));
+    if special || node.kind == Kind::Number {
         return true;
     }
     let below = node.properties.iter().map(|(_, id)| *id).chain(node.items);

@@ -150,7 +150,7 @@ fn check_key(field: &str, key: &str, errors: &mut Vec<FieldError>) {
 /// What is wrong with a qualified name `[prefix/]name`.
 fn qualified_name_fault(key: &str) -> Option<&'static str> {
     let name = match key.split_once('/') {
-        Some((prefix, _)) if prefix.is_empty() => return Some("prefix part must be non-empty"),
+        Some(("", _)) => return Some("prefix part must be non-empty"),
         Some((prefix, _)) if !is_dns_subdomain(prefix) => return Some(SUBDOMAIN_TEXT),
         Some((_, name)) => name,
         None => key,

@@ -46,6 +46,9 @@ pub fn apply(writer: &Writer<'_>, live: Option<&Value>, applied: &Value, force: 
     }
     let typed = Typed::root(writer.schema);
     let mut entries = Entries::of(live);
+    if entries.0.is_empty() {
+        entries.0.extend(unmanaged(writer, typed, live));
+    }
     let mut set = typed::fields(typed, applied)?;
     strip(&mut set, writer);
 
@@ -67,6 +70,15 @@ pub fn apply(writer: &Writer<'_>, live: Option<&Value>, applied: &Value, force: 
     entries.store(&mut new, writer);
     refresh_last_applied(writer, live, applied, &mut new);
     Ok(new)
+}
+
+/// What an object holds that has no managedFields: it belongs to someone, whoever that was.
+fn unmanaged(writer: &Writer<'_>, typed: Typed<'_>, live: Option<&Value>) -> Option<Entry> {
+    let before = Writer { manager: "before-first-apply", subresource: None, ..*writer };
+    let mut entry = Entry::new(&before, false);
+    entry.set = typed::fields(typed, live?).ok()?;
+    strip(&mut entry.set, &before);
+    (!entry.set.is_empty()).then_some(entry)
 }
 
 /// The live object with the applied fields; identity and managedFields stay the live ones.

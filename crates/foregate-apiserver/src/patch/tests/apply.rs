@@ -191,6 +191,19 @@ fn the_status_subresource_owns_status_only() {
 }
 
 #[test]
+fn an_object_without_managed_fields_belongs_to_someone() {
+    let schema = schema();
+    let live = object(json!({"replicas": 1, "class": "c"}));
+    assert_eq!(
+        conflicts(apply(&schema, "one", Some(&live), json!({"replicas": 2}))),
+        "Apply failed with 1 conflict: conflict with \"before-first-apply\" using example.org/v1: .spec.replicas"
+    );
+    let new = apply(&schema, "one", Some(&live), json!({"replicas": 1})).unwrap();
+    let both = json!({"f:spec": {"f:replicas": {}, "f:class": {}}});
+    assert_eq!(owners(&new), json!({"one": {"f:spec": {"f:replicas": {}}}, "before-first-apply": both}));
+}
+
+#[test]
 fn bad_configurations_are_refused() {
     let schema = schema();
     let mut managed_fields = object(json!({}));

@@ -247,7 +247,7 @@ impl Field {
 }
 
 /// CEL's words that can't be field names unless escaped as `__word__`.
-pub(super) const RESERVED: &[&str] = &[
+pub(in super::super) const RESERVED: &[&str] = &[
     "true",
     "false",
     "null",

@@ -9,7 +9,7 @@ use kube_cel::cel::{Context, Program, Value as Cel};
 use serde_json::Value;
 
 use super::super::format::Format;
-use super::super::tree::{Additional, NodeId, Schema};
+use super::super::tree::{Additional, Kind, NodeId, Schema};
 use super::Scope;
 use super::expression::{ESCAPES, RESERVED};
 
@@ -46,6 +46,9 @@ fn convert(value: &Value, id: Option<NodeId>, schema: &Schema) -> Cel {
     match value {
         Value::Null => Cel::Null,
         Value::Bool(value) => Cel::Bool(*value),
+        Value::Number(number) if node.is_some_and(|node| node.kind == Kind::Number) => {
+            Cel::Float(number.as_f64().unwrap_or(f64::NAN))
+        }
         Value::Number(number) => number
             .as_i64()
             .map(Cel::Int)

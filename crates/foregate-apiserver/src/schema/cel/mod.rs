@@ -21,6 +21,7 @@ use super::error::FieldErrorKind;
 use super::tree::{NodeId, Schema};
 pub(crate) use evaluate::Budget;
 use expression::Expression;
+pub(super) use expression::RESERVED;
 
 /// One compiled rule.
 pub(crate) struct Rule {

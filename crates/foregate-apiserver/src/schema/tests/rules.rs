@@ -11,7 +11,7 @@ fn ruled(rule: Value) -> Schema {
     }
     Schema::compile(&json!({"type": "object", "properties": {"spec": {
         "type": "object", "x-kubernetes-preserve-unknown-fields": true, "x-kubernetes-validations": [rule],
-        "properties": {"when": {"type": "string", "format": "date-time"}, "namespace": {"type": "string"}},
+        "properties": {"when": {"type": "string", "format": "date-time"}, "ratio": {"type": "number"}, "namespace": {"type": "string"}},
     }}}))
     .unwrap()
 }
@@ -77,6 +77,7 @@ fn foreign_rules() {
     let table: &[(&str, Value, bool)] = &[
         ("quantity(self.a).isGreaterThan(quantity('1Ki'))", json!({"a": "1Mi"}), true),
         ("isIP(self.a) && ip(self.a).family() == 4", json!({"a": "10.0.0.1"}), true),
+        ("self.ratio / 2.0 == 2.5", json!({"ratio": 5}), true),
         ("isCIDR(self.a)", json!({"a": "nope"}), false),
         ("self.when < timestamp('2027-01-01T00:00:00Z')", json!({"when": "2026-01-01T00:00:00Z"}), true),
         ("self.a.split('/', 2).size() == 2", json!({"a": "b/c/d"}), true),
