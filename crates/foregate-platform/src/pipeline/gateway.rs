@@ -48,8 +48,8 @@ pub(crate) struct Gateway {
     pub history: History,
     /// Searches for culprits, by resource.
     pub searches: HashMap<ResourceKey, Search<OwnerKey>>,
-    /// Listeners that an engine refused, by resource name, with its words.
-    pub refused_listeners: BTreeMap<String, String>,
+    /// Listeners that an engine refused, by resource name and node, with its words.
+    pub refused_listeners: BTreeMap<(String, String), String>,
 }
 
 /// What the translator knows of a gateway.
@@ -90,9 +90,30 @@ impl Gateway {
 
     /// What an engine said against listeners on a port, by resource name: `<protocol class>-<port>`.
     pub(crate) fn refused_port(&self, port: u16) -> Option<&String> {
-        let suffix = format!("-{port}");
-        self.refused_listeners.iter().find(|(name, _)| name.ends_with(&suffix)).map(|(_, message)| message)
+        self.refused_listeners.iter().find(|((name, _), _)| has_port(name, port)).map(|(_, message)| message)
     }
+
+    /// A listener is published anew, or gone: nothing is said against it any more, but its claims have to wait for the
+    /// engines to take it. Returns whether something was said.
+    pub(crate) fn relieve(&mut self, resource: &str) -> bool {
+        let before = self.refused_listeners.len();
+        self.refused_listeners.retain(|(name, _), _| name != resource);
+        let relieved = self.refused_listeners.len() < before;
+        if relieved {
+            let on_port = self.merge.listeners.iter().filter(|entry| has_port(resource, entry.listener.port));
+            self.unpublished.extend(on_port.map(|entry| entry.claim.clone()));
+        }
+        relieved
+    }
+
+    /// An engine begins anew: it will say itself what it refuses.
+    pub(crate) fn forget_refusals_of(&mut self, node: &str) {
+        self.refused_listeners.retain(|(_, of), _| of != node);
+    }
+}
+
+fn has_port(resource: &str, port: u16) -> bool {
+    resource.rsplit_once('-').is_some_and(|(_, number)| number.parse() == Ok(port))
 }
 
 /// An owner of a resource: UID and generation.
@@ -100,3 +121,6 @@ pub(crate) type OwnerKey = (Arc<str>, i64);
 
 /// A resource: type URL and name.
 pub(crate) type ResourceKey = (&'static str, Arc<str>);
+
+/// Type URL of listeners: what is wrong with one is a claim's or the template's, never a route's.
+pub(crate) const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";

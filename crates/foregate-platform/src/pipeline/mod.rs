@@ -6,10 +6,12 @@
 //! already is neither published nor written again.
 //!
 //! One file per step: `observe` (what a change touches), `shape` (claims to gateway, addresses, instances), `address`,
-//! `publish` (translation, sequences, refusals), `trial` (who is to blame among several), `report` (statuses).
+//! `publish` (translation, sequences), `engines` (what they say), `trial` (who is to blame among several), `report` (statuses).
 
 mod address;
+mod engines;
 mod gateway;
+mod macros;
 mod observe;
 mod publish;
 mod readiness;

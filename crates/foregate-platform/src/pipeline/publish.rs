@@ -1,27 +1,21 @@
-//! Translation, publication, and what engines say to it.
+//! Translation and publication.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
 
 use foregate_api::address::ProxyRef;
-use foregate_api::instance::Nack;
 use foregate_api::revision::Refusal;
-use foregate_translate::{Output, Report, ResourceChange};
-use foregate_xds::{Event, Instance};
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use foregate_translate::{ObjectRef, Output, Report, ResourceChange};
 use kube::ResourceExt as _;
 
-use crate::bind::{group_of, proxy_of, proxy_of_group};
+use crate::bind::{group_of, proxy_of};
 use crate::outbox::{Kind, Target};
 use crate::pipeline::Pipeline;
-use crate::pipeline::gateway::{OwnerKey, ResourceKey};
+use crate::pipeline::gateway::{LISTENER, OwnerKey, ResourceKey};
+use crate::pipeline::macros::{key, owners};
 use crate::revision::{Record, Step};
+use crate::status::complaint::Complaint;
 use crate::store::Key;
-
-/// Type URL of listeners: what is wrong with one is a claim's or the template's, never a route's.
-const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 
 /// Type URLs of what flows to a gateway that is held at a revision.
 const FLOWING: [&str; 2] = [
@@ -34,19 +28,6 @@ fn flows(type_url: &str) -> bool {
 }
 
 type Published = (ResourceKey, Arc<str>, Arc<[OwnerKey]>);
-
-/// A resource id as type URL and name. A macro, since this crate doesn't know foregate-envoy's types by name.
-macro_rules! key {
-    ($id:expr) => {
-        ($id.kind.type_url(), $id.name.clone())
-    };
-}
-
-macro_rules! owners {
-    ($owners:expr) => {
-        $owners.iter().map(|owner| (owner.uid.clone(), owner.generation)).collect::<Arc<[OwnerKey]>>()
-    };
-}
 
 impl Pipeline {
     /// Translates what has changed and publishes what follows.
@@ -158,13 +139,13 @@ impl Pipeline {
         gateway.sequence = sequence;
         let mut relieved = false;
         for (id, version, owners) in set {
-            relieved |= id.0 == LISTENER && gateway.refused_listeners.remove(&*id.1).is_some();
+            relieved |= id.0 == LISTENER && gateway.relieve(&id.1);
             if !owners.is_empty() {
                 gateway.history.set(id, sequence, version, owners, applied);
             }
         }
         for id in removed {
-            relieved |= id.0 == LISTENER && gateway.refused_listeners.remove(&*id.1).is_some();
+            relieved |= id.0 == LISTENER && gateway.relieve(&id.1);
             gateway.history.remove(id);
         }
         if relieved {
@@ -197,6 +178,9 @@ impl Pipeline {
                 self.note_refusal(&Key::new(&*object.key.namespace, &*object.key.name), problem);
             }
         }
+        if object.kind == "GatewayProxy" {
+            self.relieved(&object, problem.as_deref());
+        }
         let key = Key::new(&*object.key.namespace, &*object.key.name);
         match object.kind {
             "GatewayRoute" => drop(self.reconsider.insert(Target { kind: Kind::Route, key })),
@@ -211,80 +195,16 @@ impl Pipeline {
         }
     }
 
-    /// What a stream says.
-    pub(super) fn heard(&mut self, event: Event, now: Instant, clock: Timestamp) {
-        let (Event::Connected(instance) | Event::Disconnected(instance)) = &event else {
-            return self.answered(event, clock);
-        };
-        let Some(proxy) = proxy_of_group(&instance.group) else { return };
-        let known = self.gateways.get(&proxy);
-        if matches!(event, Event::Connected(_)) {
-            tracing::info!(group = %instance.group, node = %instance.node, "an instance has connected");
-            let sequence = known.map(|gateway| gateway.sequence).unwrap_or_default();
-            self.presences.connected(&proxy, &instance.node, sequence);
-        } else {
-            tracing::info!(group = %instance.group, node = %instance.node, "an instance has disconnected");
-            self.presences.disconnected(&proxy, &instance.node, now);
-            let name = crate::bind::instance_name(&proxy, &instance.node);
-            if known.is_none_or(|gateway| !gateway.instances.contains(&name)) {
-                self.presences.forget(&proxy, &instance.node);
-            }
-            if known.is_some_and(|gateway| gateway.claims.is_empty()) {
-                self.reshape.insert(proxy.clone());
-            }
+    /// Claims of which something isn't said any more have to wait for the engines to take what it was about.
+    fn relieved(&mut self, object: &ObjectRef, problem: Option<&str>) {
+        let proxy = object.key.proxy_ref();
+        let before = Complaint::new(self.problems.get(object).map(String::as_str));
+        let after = Complaint::new(problem);
+        let claims = self.claims_of(&proxy);
+        let healed = claims.iter().filter(|claim| before.is_about(claim) && !after.is_about(claim));
+        let healed: Vec<String> = healed.map(|claim| claim.name_any()).collect();
+        if let Some(gateway) = self.gateways.get_mut(&proxy) {
+            gateway.unpublished.extend(healed);
         }
-        self.restate.insert(proxy);
-    }
-
-    fn answered(&mut self, event: Event, clock: Timestamp) {
-        match event {
-            Event::Progress { instance, applied } => {
-                let Some(proxy) = proxy_of_group(&instance.group) else { return };
-                let before = self.presences.applied(&proxy).unwrap_or_default();
-                let ready = self.presences.progress(&proxy, &instance.node, applied);
-                self.trial_applied(&proxy);
-                if ready || self.gateways.get(&proxy).is_some_and(|gateway| gateway.awaited() > before) {
-                    self.restate.insert(proxy);
-                }
-            }
-            Event::Nacked { instance, id: refused, version, owners, message } => {
-                self.refused(&instance, key!(refused), &version, &owners!(owners), message, clock);
-            }
-            Event::Connected(_) | Event::Disconnected(_) => {}
-        }
-    }
-
-    /// An engine has refused a resource: whoever made it what it is, is held back.
-    fn refused(
-        &mut self,
-        instance: &Instance,
-        id: ResourceKey,
-        version: &str,
-        owners: &[OwnerKey],
-        message: String,
-        clock: Timestamp,
-    ) {
-        tracing::warn!(group = %instance.group, node = %instance.node, kind = id.0, name = %id.1, message, "refused");
-        let Some(proxy) = proxy_of_group(&instance.group) else { return };
-        let nack = Nack {
-            type_url: id.0.to_owned(),
-            resources: vec![id.1.to_string()],
-            message: message.clone(),
-            time: Time(Timestamp::from_second(clock.as_second()).unwrap_or(clock)),
-        };
-        self.presences.nacked(&proxy, &instance.node, nack);
-        self.restate.insert(proxy.clone());
-        let applied = self.presences.applied(&proxy).unwrap_or_default();
-        let Some(gateway) = self.gateways.get_mut(&proxy) else { return };
-        if gateway.searches.contains_key(&id) {
-            return self.trial_refused(&proxy, &id, version, &message);
-        }
-        let blame = gateway.history.blame(&id, version, owners, applied);
-        if id.0 == LISTENER && !blame.certain {
-            // The template served before, so it is what the listener asks for: a port that is taken, for example.
-            gateway.refused_listeners.insert(id.1.to_string(), message);
-            return;
-        }
-        self.hold_back(&proxy, id, version, blame, &message);
     }
 }

@@ -1,5 +1,8 @@
 //! What translation says against a gateway, told apart: a line each, about a listener, a Secret, or the template.
 
+use foregate_api::GatewayClaim;
+use kube::ResourceExt as _;
+
 /// The translator's lines about one GatewayProxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Complaint<'a> {
@@ -16,6 +19,17 @@ impl<'a> Complaint<'a> {
         let lines: Vec<&str> =
             self.text.lines().filter(|line| !line.starts_with("Secret ") && !line.starts_with("listener ")).collect();
         (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+
+    /// Whether something of a claim can't be served for what is said.
+    pub(crate) fn is_about(self, claim: &GatewayClaim) -> bool {
+        let (name, namespace) = (claim.name_any(), claim.namespace().unwrap_or_default());
+        self.of_template().is_some()
+            || claim.spec.listeners.iter().any(|listener| {
+                let mut certificates = listener.tls.iter().flat_map(|tls| &tls.certificates);
+                self.of_listener(&name, &listener.name).is_some()
+                    || certificates.any(|certificate| self.of_secret(&namespace, certificate).is_some())
+            })
     }
 
     /// What is wrong with a claim's listener.

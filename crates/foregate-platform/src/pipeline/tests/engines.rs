@@ -120,6 +120,16 @@ fn a_refused_listener_is_told_to_its_claim_and_not_blamed_on_the_template() {
 }
 
 #[test]
+fn an_engine_that_begins_anew_says_itself_what_it_refuses() {
+    let mut world = serving();
+    world.refuse("http-8080", "address already in use");
+    assert_eq!(world.condition("web", "Programmed"), "False Invalid");
+    world.hear(Event::Disconnected(instance("web")));
+    world.connect("web");
+    assert_eq!(world.condition("web", "Programmed"), "True Programmed");
+}
+
+#[test]
 fn a_lost_stream_is_told_after_the_grace() {
     let mut world = serving();
     world.hear(Event::Disconnected(instance("web")));
