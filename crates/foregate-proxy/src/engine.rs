@@ -176,6 +176,12 @@ impl Engine {
         render(&self.registry)
     }
 
+    /// The same, for whoever serves them: it may outlive the engine.
+    pub fn metrics_source(&self) -> impl Fn() -> String + Send + Sync + use<> {
+        let registry = Arc::clone(&self.registry);
+        move || render(&registry)
+    }
+
     /// Where listeners are bound: instance, listener, address.
     pub fn addresses(&self) -> Vec<(Arc<str>, Arc<str>, SocketAddr)> {
         self.addresses.all()

@@ -32,6 +32,8 @@ pub mod store;
 pub mod stream;
 mod wire;
 
+pub use foregate_envoy::{Delta, Owner, Resource, ResourceId, ResourceKind};
+
 pub use cache::Cache;
 pub use client::{Client, ClientError};
 pub use event::{Event, Instance};

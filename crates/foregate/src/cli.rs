@@ -61,6 +61,9 @@ pub struct UpArgs {
     /// Where the engine's access log goes: `off`, `stdout` or a file [default: off].
     #[arg(long, value_name = "off|stdout|FILE")]
     pub access_log: Option<String>,
+    /// Where the engine's Prometheus metrics are served, as `/metrics` [default: nowhere].
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Form of the log lines on stderr [default: text].
     #[arg(long, value_enum, value_name = "FORM")]
     pub log_format: Option<LogFormat>,

@@ -25,6 +25,8 @@ pub struct Config {
     pub drain_seconds: u64,
     /// `off`, `stdout` or a file.
     pub access_log: String,
+    /// Where the engine's Prometheus metrics are served; null: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// Form of the log lines.
     pub log_format: LogFormat,
     /// What is logged, in the syntax of `RUST_LOG`, which overrides it.
@@ -41,6 +43,7 @@ impl Default for Config {
             workers: 0,
             drain_seconds: 10,
             access_log: "off".to_owned(),
+            metrics_listen: None,
             log_format: LogFormat::Text,
             log_filter: "info".to_owned(),
         }
@@ -113,6 +116,9 @@ impl Config {
         set(&mut self.port_offset, args.port_offset.as_ref());
         set(&mut self.workers, args.workers.as_ref());
         set(&mut self.access_log, args.access_log.as_ref());
+        if args.metrics_listen.is_some() {
+            self.metrics_listen = args.metrics_listen;
+        }
         set(&mut self.log_format, args.log_format.as_ref());
     }
 

@@ -47,7 +47,10 @@ impl Scene {
 
     /// Runs `change` again and again under load, and expects that no request fails.
     async fn no_request_fails<F: AsyncFn(usize)>(&self, what: &str, change: F) {
-        let load = Load::start(4, self.address, "web", "/");
+        self.under(Load::start(4, self.address, "web", "/"), what, change).await;
+    }
+
+    async fn under<F: AsyncFn(usize)>(&self, load: Load, what: &str, change: F) {
         let mut tick = tokio::time::interval(PERIOD);
         for index in 0..changes() {
             tick.tick().await;
@@ -80,6 +83,38 @@ async fn endpoints_are_replaced() {
             apply(&scene.client, &service("one", &[others[index % 2]])).await;
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_is_replaced() {
+    const HOST: &str = "web.test";
+    let scene = Scene::set("127.112.1.0/24").await;
+    let pairs = [0, 1].map(|_| rcgen::generate_simple_self_signed(vec![HOST.to_owned()]).unwrap());
+    let secret = |index: usize| {
+        let pair = &pairs[index % 2];
+        let data = serde_json::json!({ "tls.crt": pair.cert.pem(), "tls.key": pair.signing_key.serialize_pem() });
+        let object = serde_json::json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "web" },
+            "type": "kubernetes.io/tls", "stringData": data });
+        object.to_string()
+    };
+    apply(&scene.client, &secret(0)).await;
+    let https = "{name: https, port: 8443, protocol: HTTPS, tls: {certificateRefs: [{name: web}]}}";
+    apply(&scene.client, &gateway("web").replace("protocol: HTTP}]", &format!("protocol: HTTP}}, {https}]"))).await;
+    let mut roots = rustls::RootCertStore::empty();
+    pairs.iter().for_each(|pair| roots.add(pair.cert.der().clone()).unwrap());
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let tls = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls));
+    let address = SocketAddr::new(scene.address.ip(), 8443);
+    harness::eventually("HTTPS serves", || async {
+        let load = Load::start_with(1, address, HOST, "/", Some(tls.clone()));
+        tokio::time::sleep(PERIOD).await;
+        let (sent, failures) = load.finish().await;
+        (sent > 0 && failures.is_empty()).then_some(())
+    })
+    .await;
+    let load = Load::start_with(4, address, HOST, "/", Some(tls));
+    scene.under(load, "a certificate", async |index| apply(&scene.client, &secret(index + 1)).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

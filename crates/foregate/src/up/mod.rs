@@ -7,6 +7,7 @@ mod backend;
 mod demo;
 mod error;
 mod guide;
+mod metrics;
 mod node;
 mod parts;
 mod seed;
@@ -107,7 +108,9 @@ async fn start(
     shutdown: &CancellationToken,
 ) -> Result<Process, UpError> {
     let server = open(config)?;
-    let (listener, api) = bind(config)?;
+    let hint = "is another `foregate up` running? choose another with --api-listen ADDR:PORT (port 0 picks one)";
+    let listener = bind("the API", config.api_listen, hint)?;
+    let api = listener.local_addr().map_err(|source| UpError::Runtime { source })?;
     let kubeconfig = write_kubeconfig(config, &server, api)?;
     // What reconcilers write they would derive again after a crash: they needn't wait for the disk.
     let (client, reconcilers) = (server.client(), server.client_for(Durability::Derived));
@@ -125,11 +128,16 @@ async fn start(
         nodes: vec![node::NODE.to_owned()],
         namespace: Some(foregate_api::DEFAULT_TENANT_NAMESPACE.to_owned()),
         port_offset: config.port_offset,
+        revision_text: Some(revision_text),
         serving: start.serving.clone(),
         ..PlatformOptions::default()
     };
     let sockets = node::socket_dir(&config.data_dir).map_err(|source| UpError::Runtime { source })?;
     let engine = start_engine(config)?;
+    if let Some(address) = config.metrics_listen {
+        let listener = bind("metrics", address, "choose another with --metrics-listen")?;
+        parts.start("metrics", metrics::serve(listener, engine.metrics_source(), shutdown.clone()));
+    }
     let node = node::Node::new(client.clone(), cache.clone(), engine, config.drain(), sockets);
     parts.start(parts::NODE, node.run(drain.clone()));
     let platform = foregate_platform::run(reconcilers.clone(), options, cache, events, shutdown.clone());
@@ -148,6 +156,12 @@ async fn start(
     Ok(Process { client, api, kubeconfig, start })
 }
 
+/// A resource as a ConfigRevision keeps it: JSON without what Envoy marks as sensitive.
+fn revision_text(type_url: &str, body: &[u8]) -> Option<String> {
+    let kind = foregate_envoy::ResourceKind::from_type_url(type_url)?;
+    foregate_envoy::to_json(kind, body).ok().map(|json| json.to_string())
+}
+
 fn open(config: &Config) -> Result<Server, UpError> {
     let mut options = ServerOptions::new(&config.data_dir);
     options.namespaces.push(foregate_api::DEFAULT_TENANT_NAMESPACE.to_owned());
@@ -155,13 +169,8 @@ fn open(config: &Config) -> Result<Server, UpError> {
         .map_err(|source| UpError::Open { dir: config.data_dir.clone(), source: Box::new(source) })
 }
 
-fn bind(config: &Config) -> Result<(TcpListener, SocketAddr), UpError> {
-    let address = config.api_listen;
-    let hint = "is another `foregate up` running? choose another with --api-listen ADDR:PORT (port 0 picks one)";
-    let listener =
-        TcpListener::bind(address).map_err(|source| UpError::Bind { what: "the API", address, hint, source })?;
-    let bound = listener.local_addr().map_err(|source| UpError::Runtime { source })?;
-    Ok((listener, bound))
+fn bind(what: &'static str, address: SocketAddr, hint: &'static str) -> Result<TcpListener, UpError> {
+    TcpListener::bind(address).map_err(|source| UpError::Bind { what, address, hint, source })
 }
 
 /// Writes `admin.kubeconfig`, for this user's eyes only.

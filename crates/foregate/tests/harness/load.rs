@@ -8,8 +8,11 @@ use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
 
 /// Running clients.
 pub struct Load {
@@ -21,10 +24,23 @@ pub struct Load {
 impl Load {
     /// Starts `clients` clients with keep-alive connections, and as many with a connection per request.
     pub fn start(clients: usize, address: SocketAddr, host: &'static str, path: &'static str) -> Self {
+        Self::start_with(clients, address, host, path, None)
+    }
+
+    /// The same over TLS, trusting what `tls` trusts.
+    pub fn start_with(
+        clients: usize,
+        address: SocketAddr,
+        host: &'static str,
+        path: &'static str,
+        tls: Option<TlsConnector>,
+    ) -> Self {
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut set = JoinSet::new();
         for index in 0..clients * 2 {
-            let client = Client { address, host, path, keep_alive: index % 2 == 0, stop: stop.clone(), sent: sent.clone() };
+            let keep_alive = index % 2 == 0;
+            let (stop, sent, tls) = (stop.clone(), sent.clone(), tls.clone());
+            let client = Client { address, host, path, tls, keep_alive, stop, sent };
             set.spawn(client.run());
         }
         Self { stop, sent, clients: set }
@@ -50,6 +66,7 @@ struct Client {
     address: SocketAddr,
     host: &'static str,
     path: &'static str,
+    tls: Option<TlsConnector>,
     keep_alive: bool,
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
@@ -73,6 +90,12 @@ impl Client {
     async fn connection(&self) -> Result<(), String> {
         let stream = TcpStream::connect(self.address).await.map_err(|error| format!("connect: {error}"))?;
         let _ = stream.set_nodelay(true);
+        let Some(tls) = &self.tls else { return self.requests(stream).await };
+        let name = ServerName::try_from(self.host).unwrap();
+        self.requests(tls.connect(name, stream).await.map_err(|error| format!("TLS: {error}"))?).await
+    }
+
+    async fn requests(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), String> {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| format!("handshake: {error}"))?;

@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 pub mod backend;
+pub mod follow;
 pub mod http;
 pub mod load;
+pub mod poll;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
