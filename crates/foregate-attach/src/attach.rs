@@ -48,8 +48,7 @@ pub(crate) struct Feedback {
 /// What an engine has against a backend.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BackendFeedback {
-    /// The Service and its port.
-    pub backend: (Key, u16),
+    pub service: Key,
     pub message: String,
 }
 

@@ -51,4 +51,17 @@ mod tests {
             assert_eq!(millis(text), expected, "{text:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn parts_add_up(h in 0..=99_999u64, m in 0..=99_999u64, s in 0..=99_999u64, ms in 0..=99_999u64) {
+            let sum = ((h * 60 + m) * 60 + s) * 1_000 + ms;
+            proptest::prop_assert_eq!(millis(&format!("{h}h{m}m{s}s{ms}ms")), Some(sum));
+        }
+
+        #[test]
+        fn anything_may_be_said(text in ".*") {
+            let _ = millis(&text);
+        }
+    }
 }

@@ -62,7 +62,7 @@ impl Attach {
             let refusal = find(&backend.status.as_ref()?.conditions, ACCEPTED).filter(|c| c.status == "False")?;
             let origin = &backend.spec.origin;
             let service = Key::new(origin.namespace.as_str(), origin.name.as_str());
-            Some(BackendFeedback { backend: (service, backend.spec.port), message: refusal.message.clone() })
+            Some(BackendFeedback { service, message: refusal.message.clone() })
         });
         if self.feedback.backends.get(&name) != refused.as_ref() {
             let old = match refused.clone() {
@@ -70,7 +70,7 @@ impl Attach {
                 None => self.feedback.backends.remove(&name),
             };
             for concerned in old.iter().chain(&refused) {
-                self.dirty.routes.extend(self.index.backend_routes.of(&concerned.backend).cloned());
+                self.dirty.routes.extend(self.index.service_routes.of(&concerned.service).cloned());
             }
         }
         self.book.seen((DerivedKind::Backend, name), object.map(|o| Derived::Backend(slim(o))));

@@ -84,4 +84,29 @@ mod tests {
             assert_eq!(names, expected, "{listener:?} {route:?}");
         }
     }
+
+    /// Whether a host is one of a name's, by labels.
+    fn is_of(host: &str, name: &str) -> bool {
+        let host: Vec<&str> = host.split('.').collect();
+        match name.strip_prefix("*.") {
+            Some(rest) => {
+                let rest: Vec<&str> = rest.split('.').collect();
+                host.len() > rest.len() && host.ends_with(&rest)
+            }
+            None => name == ANY || host == name.split('.').collect::<Vec<_>>(),
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_intersection_holds_the_hosts_of_both(
+            listener in "(\\*\\.)?[ab](\\.[ab]){0,2}",
+            route in "(\\*\\.)?[ab](\\.[ab]){0,2}",
+            host in "[ab](\\.[ab]){0,4}",
+        ) {
+            let names = intersect(Some(&listener), std::slice::from_ref(&route));
+            let in_both = is_of(&host, &listener) && is_of(&host, &route);
+            proptest::prop_assert_eq!(names.iter().any(|n| is_of(&host, &n.effective)), in_both);
+        }
+    }
 }
