@@ -204,9 +204,8 @@ impl Store {
         }
     }
 
-    /// Lets listeners serve whose route configurations and certificates are there; with `late`, also those that have
-    /// waited long enough.
-    pub(super) fn activate_listeners(&mut self, late: bool) {
+    /// Lets listeners serve whose route configurations and certificates are there, or that have waited long enough.
+    pub(super) fn activate_listeners(&mut self) {
         if self.listeners.warming == 0 {
             return;
         }
@@ -214,9 +213,7 @@ impl Store {
         let mut ready = Vec::new();
         for (name, entry) in &self.listeners.entries {
             let Some(until) = entry.warm_until else { continue };
-            let complete = entry.newest.rds.iter().all(|name| self.routes.is_ready(name))
-                && entry.newest.listener.is_ready();
-            if complete || (late && until <= now) {
+            if until <= now || self.complete_at(entry).is_some_and(|at| at.is_none_or(|at| at <= now)) {
                 ready.push(name.clone());
             }
         }
@@ -225,10 +222,25 @@ impl Store {
         }
     }
 
+    /// From when on everything is there that a listener names (`Some(None)`: at once); `None`: something is missing.
+    fn complete_at(&self, entry: &Entry) -> Option<Option<Instant>> {
+        if !entry.newest.listener.is_ready() {
+            return None;
+        }
+        let mut latest = None;
+        for name in &entry.newest.rds {
+            latest = latest.max(Some(self.routes.ready_at(name)?));
+        }
+        Some(latest)
+    }
+
     fn activate(&mut self, name: &str) {
         let Some(entry) = self.listeners.entries.get_mut(name) else { return };
         entry.warm_until = None;
         self.listeners.warming -= 1;
+        for name in &entry.newest.rds {
+            self.routes.serving(name);
+        }
         let listener = Arc::clone(&entry.newest.listener);
         self.snapshot.listeners = self.snapshot.listeners.with(entry.slot.number, Some(listener));
         self.changed = true;
@@ -267,12 +279,13 @@ impl Store {
         if self.listeners.warming == 0 {
             return None;
         }
-        self.listeners.entries.values().filter_map(|entry| entry.warm_until).min()
+        let warming = self.listeners.entries.values().filter_map(|entry| Some((entry, entry.warm_until?)));
+        warming.map(|(entry, until)| self.complete_at(entry).flatten().unwrap_or(until).min(until)).min()
     }
 
     /// Opens listeners that have waited long enough.
     pub(super) fn warmed(&mut self) {
-        self.activate_listeners(true);
+        self.activate_listeners();
         self.publish();
     }
 }

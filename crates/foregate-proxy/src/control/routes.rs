@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use foregate_xds::client::{ClientResource, Response};
+use tokio::time::Instant;
 
 use super::store::{Refusals, Store};
 use crate::config::refusal::Refusal;
@@ -19,20 +21,39 @@ pub(super) struct RouteConfigs {
     configs: HashMap<String, Entry>,
     /// Virtual hosts by route configuration and name, also those whose configuration hasn't come yet.
     hosts: HashMap<String, HashMap<String, Arc<VirtualHost>>>,
-    /// Virtual hosts have been asked for, and something has been answered.
-    answered: bool,
 }
 
 struct Entry {
     slot: Arc<Slot>,
     config: RouteConfig,
+    /// When it came, or its virtual hosts changed last.
+    changed: Instant,
+    /// A listener serves it: nothing is waited for any more.
+    served: bool,
 }
 
+/// Virtual hosts come one by one, and nobody says which is the last: after such a pause they are taken to be all.
+const QUIET: Duration = Duration::from_millis(30);
+/// For so long the first one is waited for; there may be none.
+const FIRST: Duration = Duration::from_millis(200);
+
 impl RouteConfigs {
-    /// Whether a route configuration is there, with its virtual hosts.
-    pub(super) fn is_ready(&self, name: &str) -> bool {
-        let Some(entry) = self.configs.get(name) else { return false };
-        !entry.config.vhds || self.answered || self.hosts.get(name).is_some_and(|hosts| !hosts.is_empty())
+    /// From when on a route configuration can be served; `None`: it isn't there.
+    pub(super) fn ready_at(&self, name: &str) -> Option<Instant> {
+        let entry = self.configs.get(name)?;
+        let empty = self.hosts.get(name).is_none_or(HashMap::is_empty);
+        Some(match (entry.config.vhds && !entry.served, empty) {
+            (false, _) => entry.changed,
+            (true, true) => entry.changed + FIRST,
+            (true, false) => entry.changed + QUIET,
+        })
+    }
+
+    /// Notes that a listener serves a route configuration.
+    pub(super) fn serving(&mut self, name: &str) {
+        if let Some(entry) = self.configs.get_mut(name) {
+            entry.served = true;
+        }
     }
 }
 
@@ -69,7 +90,9 @@ impl Store {
         }
         let slot = self.route_slots.slot(&resource.name);
         self.set_table(&slot, &config, domains);
-        let old = self.routes.configs.insert(resource.name.clone(), Entry { slot, config });
+        let served = self.routes.configs.get(&resource.name).is_some_and(|entry| entry.served);
+        let entry = Entry { slot, config, changed: Instant::now(), served };
+        let old = self.routes.configs.insert(resource.name.clone(), entry);
         if let Some(old) = old {
             self.unwant_hosts(&resource.name, &old.config);
         }
@@ -90,7 +113,6 @@ impl Store {
     }
 
     pub(super) fn apply_hosts(&mut self, response: &Response, refusals: &mut Refusals) {
-        self.routes.answered = true;
         let mut changes: BTreeMap<String, Vec<(String, Option<Arc<VirtualHost>>)>> = BTreeMap::new();
         for resource in &response.set {
             match self.compile_host(resource) {
@@ -127,7 +149,10 @@ impl Store {
         refusals: &mut Refusals,
     ) {
         let known = self.routes.hosts.entry(config.to_owned()).or_default();
-        let entry = self.routes.configs.get(config);
+        let entry = self.routes.configs.get_mut(config).map(|entry| {
+            entry.changed = Instant::now();
+            &*entry
+        });
         let table = entry.and_then(|entry| self.snapshot.routes.get(entry.slot.number));
         let mut domains = table.map(|table| table.domains.clone()).unwrap_or_default();
         let olds: Vec<_> = changes.iter().map(|(name, _)| known.remove(name)).collect();

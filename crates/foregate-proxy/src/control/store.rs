@@ -120,7 +120,7 @@ impl Store {
                 }
             }
         }
-        self.activate_listeners(false);
+        self.activate_listeners();
         self.publish();
         let stats = &self.instance.stats;
         if refusals.0.is_empty() { stats.acks.inc() } else { stats.nacks.inc() }

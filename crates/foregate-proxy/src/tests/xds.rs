@@ -141,3 +141,31 @@ async fn from_the_cache_to_traffic_and_back() {
     again.cancel();
     server.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_gateway_without_routes_answers_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("xds.sock");
+    let (cache, mut events) = Cache::new(Options::default());
+    let stop = CancellationToken::new();
+    let identity = Instance { group: GROUP.into(), node: "local".into() };
+    let server = tokio::spawn({
+        let (cache, socket, stop) = (cache.clone(), socket.clone(), stop.clone());
+        async move { serve_unix(cache, &socket, identity, stop).await }
+    });
+    let shell = resource(ResourceKind::RouteConfiguration, "rc", "name: rc");
+    let needs = [(ResourceKind::RouteConfiguration, "rc")];
+    let bare = published(ResourceKind::Listener, &listener("http-1", 0, &rds("rc"), ""), &needs);
+    let set = vec![published(ResourceKind::RouteConfiguration, &shell, &[]), bare];
+    let sequence = cache.apply(GROUP, Delta { set, remove: Vec::new() });
+    let engine = Engine::start(EngineOptions { workers: 1, ..EngineOptions::default() }).unwrap();
+    let options = InstanceOptions { name: GROUP.into(), xds_socket: socket, node_id: "local".into() };
+    engine.add(options).await.unwrap();
+    settled(&mut events, sequence).await;
+    let begin = std::time::Instant::now();
+    assert_eq!(Client::to(engine.addresses()[0].2).await.get("a", "/").await.status, 404);
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    engine.shutdown(Duration::from_secs(1)).await;
+    stop.cancel();
+    server.await.unwrap().unwrap();
+}
