@@ -10,13 +10,14 @@ use http::{HeaderMap, Request};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::ca::{self, Authority, CaError, SERVER_LIFE};
@@ -60,6 +61,7 @@ impl Server {
         let graceful = GracefulShutdown::new();
         let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
         let stopped = self.stopped();
+        let ending = CancellationToken::new();
         loop {
             let accepted = tokio::select! {
                 accepted = accept(&listener, &places) => accepted,
@@ -68,13 +70,16 @@ impl Server {
             };
             let Some((stream, place)) = accepted else { continue };
             let (core, tokens, acceptor) = (self.core.clone(), self.tokens.clone(), acceptor.clone());
-            let watcher = graceful.watcher();
+            let (watcher, ending) = (graceful.watcher(), ending.clone());
             tokio::spawn(async move {
-                connection(core, tokens, acceptor, stream, watcher).await;
+                if let Some(tls) = handshake(acceptor, stream).await {
+                    connection(core, tokens, tls, watcher, ending).await;
+                }
                 drop(place);
             });
         }
         drop(listener);
+        ending.cancel();
         let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
         Ok(())
     }
@@ -96,22 +101,29 @@ async fn accept(
     }
 }
 
+async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    let _ = stream.set_nodelay(true);
+    match tokio::time::timeout(HEAD_TIME, acceptor.accept(stream)).await {
+        Ok(Ok(tls)) => Some(tls),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake with the API failed");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
 async fn connection(
     core: Arc<Core>,
     tokens: Arc<Tokens>,
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-    watcher: hyper_util::server::graceful::Watcher,
+    tls: TlsStream<TcpStream>,
+    watcher: Watcher,
+    ending: CancellationToken,
 ) {
-    let _ = stream.set_nodelay(true);
-    let tls = match tokio::time::timeout(HEAD_TIME, acceptor.accept(stream)).await {
-        Ok(Ok(tls)) => tls,
-        Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake with the API failed"),
-        Err(_) => return,
-    };
     let certificate = tls.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(ca::subject);
     let identity = Arc::new(certificate.map(|(user, groups)| Caller::new(user, groups)));
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(rest::Ending(ending.clone()));
         let (core, tokens, identity) = (core.clone(), tokens.clone(), identity.clone());
         async move {
             let caller = who(request.headers(), &tokens, identity.as_ref());
@@ -122,6 +134,15 @@ async fn connection(
             Ok::<_, std::convert::Infallible>(response)
         }
     });
+    let builder = protocols();
+    let served = watcher.watch(builder.serve_connection(TokioIo::new(tls), service).into_owned()).await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection to the API ended");
+    }
+}
+
+/// HTTP/1.1 and HTTP/2, within limits.
+fn protocols() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -134,10 +155,7 @@ async fn connection(
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .max_header_list_size(64 << 10)
         .max_concurrent_streams(1000);
-    let served = watcher.watch(builder.serve_connection(TokioIo::new(tls), service).into_owned()).await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection to the API ended");
-    }
+    builder
 }
 
 /// A token in the request goes before the connection's certificate; a bad token is no one.

@@ -9,6 +9,7 @@ pub(crate) mod review;
 pub mod token;
 
 use http::Method;
+use serde_json::{Value, json};
 
 use crate::error::ApiError;
 use crate::rest::path::Target;
@@ -115,6 +116,16 @@ impl Auth {
     /// Whether `caller` may do something to objects.
     pub fn may(&self, caller: &Caller, wish: &Attributes) -> bool {
         caller.is_master() || self.policy.allows(caller, wish)
+    }
+
+    /// What `caller` may do in a namespace, as `SubjectRulesReviewStatus` lists it.
+    pub fn rules_of(&self, caller: &Caller, namespace: &str) -> Value {
+        if caller.is_master() {
+            let all = json!(["*"]);
+            return json!({"resourceRules": [{"verbs": all, "apiGroups": all, "resources": all}],
+                "nonResourceRules": [{"verbs": all, "nonResourceURLs": all}], "incomplete": false});
+        }
+        self.policy.rules_of(caller, namespace)
     }
 
     /// 403 unless `caller` may.

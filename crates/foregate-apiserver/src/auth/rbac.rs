@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Attributes, Caller};
 use crate::store::{Event, EventKind, Key};
@@ -91,6 +91,23 @@ impl Policy {
         })
     }
 
+    /// What `caller` may do in a namespace, as `SubjectRulesReviewStatus` lists it.
+    pub fn rules_of(&self, caller: &Caller, namespace: &str) -> Value {
+        let tables = self.tables.load();
+        let bound = tables.of(caller).filter(|b| b.namespace.is_empty() || b.namespace == namespace);
+        let (mut resources, mut paths) = (Vec::new(), Vec::new());
+        for rule in bound.flat_map(|b| tables.rules(b)) {
+            if !rule.resources.is_empty() {
+                resources.push(json!({"verbs": rule.verbs, "apiGroups": rule.groups, "resources": rule.resources,
+                    "resourceNames": rule.names}));
+            }
+            if !rule.paths.is_empty() {
+                paths.push(json!({"verbs": rule.verbs, "nonResourceURLs": rule.paths}));
+            }
+        }
+        json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
+    }
+
     /// Whether a ClusterRole of `caller` grants a path.
     pub fn allows_path(&self, caller: &Caller, verb: &str, path: &str) -> bool {
         let tables = self.tables.load();
@@ -173,7 +190,6 @@ fn binding(object: &Value, namespace: &str) -> Option<Binding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     const GROUP: &str = "rbac.authorization.k8s.io";
 

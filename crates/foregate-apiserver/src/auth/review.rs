@@ -14,6 +14,7 @@ use crate::rest::path::Target;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Review {
     SelfAccess,
+    SelfRules,
     Access,
     SelfSubject,
 }
@@ -22,6 +23,7 @@ pub(crate) enum Review {
 pub(crate) fn kind(target: &Target) -> Option<Review> {
     match (target.group.as_str(), target.version.as_str(), target.resource.as_str()) {
         ("authorization.k8s.io", "v1", "selfsubjectaccessreviews") => Some(Review::SelfAccess),
+        ("authorization.k8s.io", "v1", "selfsubjectrulesreviews") => Some(Review::SelfRules),
         ("authorization.k8s.io", "v1", "subjectaccessreviews") => Some(Review::Access),
         ("authentication.k8s.io", "v1", "selfsubjectreviews") => Some(Review::SelfSubject),
         _ => None,
@@ -42,6 +44,7 @@ pub(crate) fn answer(
     }
     object["status"] = match review {
         Review::SelfSubject => json!({"userInfo": {"username": caller.user, "groups": caller.groups}}),
+        Review::SelfRules => core.auth.rules_of(caller, object["spec"]["namespace"].as_str().unwrap_or_default()),
         Review::SelfAccess => access(core, caller, &object["spec"]),
         Review::Access => {
             let wish = Attributes {

@@ -4,17 +4,16 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::builtin::{Builtin, KINDS};
 use crate::error::ApiError;
 use crate::registry::kind::api_version;
 use crate::registry::{Kind, Kinds};
 use crate::rest::body::{self, Body};
 
-/// Reviews are resources without objects.
-const REVIEWS: &[(&str, &str, &str)] = &[
-    ("authorization.k8s.io", "SelfSubjectAccessReview", "selfsubjectaccessreviews"),
-    ("authorization.k8s.io", "SubjectAccessReview", "subjectaccessreviews"),
-    ("authentication.k8s.io", "SelfSubjectReview", "selfsubjectreviews"),
-];
+/// Reviews: resources without objects.
+fn reviews(group: &str, version: &str) -> impl Iterator<Item = &'static Builtin> {
+    KINDS.iter().filter(move |k| !k.persisted && k.group == group && k.version == version)
+}
 
 /// The version of `apidiscovery.k8s.io` that a client prefers to the old form.
 fn aggregated(headers: &HeaderMap) -> Option<&'static str> {
@@ -51,9 +50,9 @@ pub(super) fn apis(kinds: &Kinds, headers: &HeaderMap) -> Response<Body> {
 
 fn names(kinds: &Kinds) -> Vec<String> {
     let mut names: Vec<String> = kinds.groups.keys().cloned().collect();
-    for (group, _, _) in REVIEWS {
-        if !names.iter().any(|n| n == group) {
-            names.push((*group).to_owned());
+    for review in KINDS.iter().filter(|k| !k.persisted) {
+        if !names.iter().any(|n| n == review.group) {
+            names.push(review.group.to_owned());
         }
     }
     names
@@ -87,12 +86,9 @@ pub(super) fn group(kinds: &Kinds, group: &str) -> Result<Response<Body>, ApiErr
 pub(super) fn list(kinds: &Kinds, group: &str, version: &str) -> Result<Response<Body>, ApiError> {
     let found = kinds.groups.get(group).and_then(|g| g.get(version));
     let mut list: Vec<Value> = found.into_iter().flat_map(|v| v.values()).flat_map(|k| resource(k)).collect();
-    if version == "v1" {
-        list.extend(REVIEWS.iter().filter(|(g, _, _)| *g == group).map(|(_, kind, plural)| {
-            json!({"name": plural, "singularName": kind.to_lowercase(), "namespaced": false, "kind": kind,
-                "verbs": ["create"]})
-        }));
-    }
+    list.extend(reviews(group, version).map(|k| {
+        json!({"name": k.plural, "singularName": k.singular, "namespaced": false, "kind": k.kind, "verbs": k.verbs()})
+    }));
     if list.is_empty() {
         return Err(ApiError::no_such_path());
     }
@@ -129,9 +125,7 @@ fn groups(kinds: &Kinds, discovery: &str, take: impl Fn(&str) -> bool) -> Respon
                     let found = kinds.groups.get(&group).and_then(|g| g.get(version));
                     let mut resources: Vec<Value> =
                         found.into_iter().flat_map(|v| v.values()).map(|k| aggregated_resource(k)).collect();
-                    if version == "v1" {
-                        resources.extend(reviews(&group));
-                    }
+                    resources.extend(reviews(&group, version).map(aggregated_review));
                     json!({"version": version, "freshness": "Current", "resources": resources})
                 })
                 .collect();
@@ -148,11 +142,10 @@ fn groups(kinds: &Kinds, discovery: &str, take: impl Fn(&str) -> bool) -> Respon
     response
 }
 
-fn reviews(group: &str) -> impl Iterator<Item = Value> + use<'_> {
-    REVIEWS.iter().filter(move |(g, _, _)| *g == group).map(|(group, kind, plural)| {
-        json!({"resource": plural, "responseKind": {"group": group, "version": "v1", "kind": kind},
-            "scope": "Cluster", "singularResource": kind.to_lowercase(), "verbs": ["create"]})
-    })
+fn aggregated_review(review: &Builtin) -> Value {
+    json!({"resource": review.plural, "singularResource": review.singular, "scope": "Cluster",
+        "responseKind": {"group": review.group, "version": review.version, "kind": review.kind},
+        "verbs": review.verbs()})
 }
 
 fn aggregated_resource(kind: &Kind) -> Value {

@@ -21,7 +21,9 @@ mod update;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Attributes, Caller};
 use crate::core::Core;
@@ -35,6 +37,10 @@ use path::{Route, Target};
 use query::Query;
 pub(crate) use read::Pages;
 pub(crate) use update::is_gone;
+
+/// In a request's extensions: the listener that it came through ends, and its watches with it.
+#[derive(Clone)]
+pub(crate) struct Ending(pub CancellationToken);
 
 /// Answers one request.
 pub(crate) async fn handle<B>(core: Arc<Core>, caller: Option<Caller>, request: Request<B>) -> Response<Body>
@@ -74,7 +80,7 @@ where
         let bytes = body::collect(body).await?;
         return crate::auth::review::answer(&core, &caller, review, body::media_type(&parts.headers), &bytes);
     }
-    let op = operation(&core, caller, target, &parts.method, &parts.uri, &parts.headers)?;
+    let op = operation(&core, caller, target, &parts)?;
     let bytes = match parts.method {
         Method::GET => Bytes::new(),
         _ => body::collect(body).await?,
@@ -94,11 +100,10 @@ fn operation(
     core: &Arc<Core>,
     caller: Caller,
     target: Target,
-    method: &Method,
-    uri: &http::Uri,
-    headers: &HeaderMap,
+    request: &Parts,
 ) -> Result<Op, ApiError> {
-    let query = Query::parse(uri.query());
+    let (method, headers) = (&request.method, &request.headers);
+    let query = Query::parse(request.uri.query());
     let verb = verb(method, &target, &query)?;
     core.auth.allow(&caller, &Attributes::of(verb, &target))?;
     let kind = core
@@ -130,6 +135,7 @@ fn operation(
     let manager = managed::manager(query.get("fieldManager"), agent);
     Ok(Op {
         core: core.clone(),
+        stop: request.extensions.get::<Ending>().map_or_else(|| core.stop.clone(), |ending| ending.0.clone()),
         dry_run: query.dry_run()?,
         validation: query.field_validation()?,
         caller,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{Response, StatusCode};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::body::{self, Body};
 use super::negotiate::{Accept, View};
@@ -35,6 +36,8 @@ pub(crate) struct Op {
     /// Whether it is any patch: what it gives follows from what is there, and is computed again after a change.
     pub patching: bool,
     pub validation: FieldValidation,
+    /// Ends watches.
+    pub stop: CancellationToken,
 }
 
 impl Op {

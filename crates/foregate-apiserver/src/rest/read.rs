@@ -27,25 +27,46 @@ const PAGES: usize = 64;
 
 /// The moments that paged lists are read at: all pages of a list show the same one.
 #[derive(Default)]
-pub(crate) struct Pages(Mutex<VecDeque<(Instant, Snapshot)>>);
+pub(crate) struct Pages(Mutex<VecDeque<Moment>>);
+
+struct Moment {
+    since: Instant,
+    snapshot: Snapshot,
+    /// Lists of this moment whose last page was not asked for yet. A moment keeps the store from reusing space, so
+    /// it is let go as soon as nobody needs it.
+    lists: usize,
+}
 
 impl Pages {
-    fn keep(&self, snapshot: &Snapshot) {
+    /// A list begins, whose next pages will be asked for.
+    fn begin(&self, snapshot: &Snapshot) {
         let mut pages = self.0.lock();
-        pages.retain(|(_, s)| s.revision != snapshot.revision);
-        pages.push_back((Instant::now(), snapshot.clone()));
+        if let Some(known) = pages.iter_mut().find(|m| m.snapshot.revision == snapshot.revision) {
+            known.lists += 1;
+            return;
+        }
+        pages.push_back(Moment { since: Instant::now(), snapshot: snapshot.clone(), lists: 1 });
         while pages.len() > PAGES {
             pages.pop_front();
         }
     }
 
+    /// A list has given its last page.
+    fn end(&self, revision: u64) {
+        let mut pages = self.0.lock();
+        if let Some(known) = pages.iter_mut().find(|m| m.snapshot.revision == revision) {
+            known.lists -= 1;
+        }
+        pages.retain(|m| m.lists > 0);
+    }
+
     fn find(&self, revision: u64) -> Option<Snapshot> {
-        self.0.lock().iter().find(|(_, s)| s.revision == revision).map(|(_, s)| s.clone())
+        self.0.lock().iter().find(|m| m.snapshot.revision == revision).map(|m| m.snapshot.clone())
     }
 
     /// Lets go of lists that no one continued.
     pub fn trim(&self) {
-        self.0.lock().retain(|(at, _)| at.elapsed() < PAGE_AGE);
+        self.0.lock().retain(|m| m.since.elapsed() < PAGE_AGE);
     }
 }
 
@@ -100,8 +121,12 @@ pub(crate) async fn list(op: &Op) -> Result<Response<Body>, ApiError> {
         None => (moment(op).await?, None),
     };
     let page = page(op, &snapshot, from, limit, &selection)?;
+    match (op.query.get("continue").is_some(), page.next.is_some()) {
+        (false, true) => op.core.pages.begin(&snapshot),
+        (true, false) => op.core.pages.end(snapshot.revision),
+        _ => {}
+    }
     let token = page.next.as_ref().map(|key| {
-        op.core.pages.keep(&snapshot);
         URL_SAFE_NO_PAD.encode(json!([snapshot.revision, key.namespace, key.name]).to_string())
     });
     let revision = snapshot.revision.to_string();

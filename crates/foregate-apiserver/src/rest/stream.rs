@@ -145,7 +145,7 @@ impl Watch {
                 return None;
             }
             let until = if self.bookmarks { self.next_bookmark.min(self.deadline) } else { self.deadline };
-            let stop = self.op.core.stop.clone();
+            let stop = self.op.stop.clone();
             tokio::select! {
                 rung = self.bell.changed() => if rung.is_err() { return None },
                 () = sleep_until(until) => {

@@ -12,9 +12,9 @@ use crate::store::Event;
 /// Events kept per resource at most.
 pub(super) const EVENTS: usize = 10_000;
 /// Bytes of objects kept per resource at most.
-const BYTES: usize = 16 << 20;
+const BYTES: usize = 8 << 20;
 /// Events older than this are dropped: a client that was away longer lists anew.
-const AGE: Duration = Duration::from_secs(300);
+const AGE: Duration = Duration::from_secs(120);
 
 /// The log no longer reaches back to the revision asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

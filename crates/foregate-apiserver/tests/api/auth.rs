@@ -68,8 +68,15 @@ async fn the_kubeconfig_lets_an_administrator_in() {
     assert_eq!(admin.apiserver_version().await.unwrap().major, "1");
     let (code, _) = get(&admin, "/metrics").await;
     assert_eq!(code, 200);
+    let (_, list) = get(&admin, MAPS).await;
+    // An open watch doesn't hold the end up.
+    let watch = http::Request::get(format!("{MAPS}?watch=true&resourceVersion={}", list["metadata"]["resourceVersion"].as_str().unwrap()));
+    let watch = admin.send(watch.body(kube::client::Body::empty()).unwrap()).await.unwrap();
+    let began = std::time::Instant::now();
     served.shutdown.cancel();
-    tokio::time::timeout(Duration::from_secs(10), served.task).await.unwrap().unwrap();
+    served.task.await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    drop(watch);
 }
 
 #[tokio::test]
@@ -133,6 +140,10 @@ async fn roles_say_what_a_token_may_do() {
         let (code, answer) = send(&ann, Method::POST, path, &headers, review(verb).to_string().into_bytes()).await;
         assert_eq!((code, &answer["status"]["allowed"]), (201, &json!(allowed)), "{verb}");
     }
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    let body = json!({"spec": {"namespace": "default"}}).to_string().into_bytes();
+    let (_, answer) = send(&ann, Method::POST, path, &[("content-type", "application/json")], body).await;
+    assert_eq!(answer["status"]["resourceRules"][0]["resources"], json!(["configmaps"]));
     let as_admin = send(&ann, Method::GET, MAPS, &[("impersonate-user", "root")], Vec::new()).await;
     assert_eq!(as_admin.0, 403);
     served.bench.delete(&format!("{group}/rolebindings/ops"), json!({})).await;
