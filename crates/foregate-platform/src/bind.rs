@@ -57,10 +57,8 @@ pub fn instance_name(proxy: &ProxyRef, node: &str) -> String {
 /// The nodes that run a gateway: `replicas` of them. Which ones is decided by rendezvous hashing, so that gateways
 /// spread, and that a node more or less moves few of them.
 pub(crate) fn nodes_for<'a>(proxy: &ProxyRef, replicas: u32, nodes: &'a [String]) -> Vec<&'a str> {
-    let mut ranked: Vec<_> = nodes
-        .iter()
-        .map(|node| (xxh3_128(format!("{}\0{node}", group_of(proxy)).as_bytes()), node.as_str()))
-        .collect();
+    let mut ranked: Vec<_> =
+        nodes.iter().map(|node| (xxh3_128(format!("{}\0{node}", group_of(proxy)).as_bytes()), node.as_str())).collect();
     ranked.sort_unstable();
     ranked.dedup();
     ranked.truncate(replicas.max(1) as usize);

@@ -48,9 +48,14 @@ pub(crate) enum Write {
     CreateAddress(Box<Address>),
     CreateInstance(Box<GatewayInstance>),
     /// Of this UID only: a successor of the same name isn't meant.
-    Delete { uid: String },
+    Delete {
+        uid: String,
+    },
     /// A merge patch of the status of the object with this UID.
-    Status { uid: String, status: serde_json::Value },
+    Status {
+        uid: String,
+        status: serde_json::Value,
+    },
 }
 
 #[derive(Debug, Default)]

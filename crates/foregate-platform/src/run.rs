@@ -77,7 +77,11 @@ struct Shell {
 }
 
 impl Shell {
-    async fn run(mut self, mut resync: tokio::time::Interval, shutdown: CancellationToken) -> Result<(), PlatformError> {
+    async fn run(
+        mut self,
+        mut resync: tokio::time::Interval,
+        shutdown: CancellationToken,
+    ) -> Result<(), PlatformError> {
         loop {
             let deadline = self.pipeline.next_deadline();
             let alarm = async {
@@ -174,7 +178,10 @@ fn watch_all(client: &Client, options: &PlatformOptions, stop: &CancellationToke
     receiver
 }
 
-fn spaced<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(client: &Client, namespace: Option<&str>) -> Api<K> {
+fn spaced<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(
+    client: &Client,
+    namespace: Option<&str>,
+) -> Api<K> {
     match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),

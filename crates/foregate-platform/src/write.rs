@@ -59,13 +59,21 @@ where
     }
 }
 
-async fn patch<K: Resource + DeserializeOwned + Clone + Debug>(api: &Api<K>, name: &str, status: &Value) -> kube::Result<K> {
+async fn patch<K: Resource + DeserializeOwned + Clone + Debug>(
+    api: &Api<K>,
+    name: &str,
+    status: &Value,
+) -> kube::Result<K> {
     let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
     api.patch_status(name, &parameters, &Patch::Merge(status)).await
 }
 
 /// None: it is gone.
-async fn delete<K: Resource + DeserializeOwned + Clone + Debug>(api: &Api<K>, name: &str, uid: &str) -> kube::Result<Option<K>> {
+async fn delete<K: Resource + DeserializeOwned + Clone + Debug>(
+    api: &Api<K>,
+    name: &str,
+    uid: &str,
+) -> kube::Result<Option<K>> {
     let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
     let parameters = DeleteParams { preconditions: Some(preconditions), ..Default::default() };
     // Somebody's finalizer may hold it.

@@ -103,11 +103,15 @@ impl Pools {
     fn any(&mut self, name: &str) -> Result<IpAddr, Unmet> {
         let no = |message| Unmet { reason: "AddressNotAssigned", message };
         let Some(pool) = self.pools.get_mut(name) else {
-            return Err(no(format!("there is no AddressPool {name}; create it, or name another in the gateway's template")));
+            return Err(no(format!(
+                "there is no AddressPool {name}; create it, or name another in the gateway's template"
+            )));
         };
         pool.next_free().ok_or_else(|| {
             let size = pool.size();
-            no(format!("AddressPool {name} is exhausted (all {size} addresses are in use): add a range to it or free one"))
+            no(format!(
+                "AddressPool {name} is exhausted (all {size} addresses are in use): add a range to it or free one"
+            ))
         })
     }
 
@@ -147,7 +151,8 @@ impl Pipeline {
         let mut creates = Vec::new();
         gateway.unmet = None;
         for (text, name) in &wanted {
-            let known = name.as_ref().is_some_and(|name| have.contains_key(name) || gateway.assigning.contains_key(name));
+            let known =
+                name.as_ref().is_some_and(|name| have.contains_key(name) || gateway.assigning.contains_key(name));
             if known {
                 continue;
             }
@@ -170,7 +175,11 @@ impl Pipeline {
         let surplus = surplus(&wanted, &have);
         let has_need = gateway.unmet.is_some();
         let assigning: Vec<IpAddr> = gateway.assigning.values().copied().collect();
-        if has_need { self.unmet.insert(proxy.clone()) } else { self.unmet.remove(proxy) };
+        if has_need {
+            self.unmet.insert(proxy.clone())
+        } else {
+            self.unmet.remove(proxy)
+        };
         for address in assigning {
             self.want_address(proxy, pool, address, now);
         }
@@ -203,7 +212,8 @@ impl Pipeline {
 
 /// Addresses as they are shown: as they were asked for, then by name.
 fn in_order(wanted: &[(&String, Option<String>)], have: &BTreeMap<String, String>) -> Vec<String> {
-    let asked: Vec<&String> = wanted.iter().filter_map(|(_, name)| name.as_ref().filter(|name| have.contains_key(*name))).collect();
+    let asked: Vec<&String> =
+        wanted.iter().filter_map(|(_, name)| name.as_ref().filter(|name| have.contains_key(*name))).collect();
     let others = have.keys().filter(|name| !asked.contains(name));
     asked.iter().copied().chain(others).filter_map(|name| have.get(name).cloned()).collect()
 }

@@ -11,7 +11,10 @@ macro_rules! key {
 /// Owners as UID and generation.
 macro_rules! owners {
     ($owners:expr) => {
-        $owners.iter().map(|owner| (owner.uid.clone(), owner.generation)).collect::<std::sync::Arc<[crate::pipeline::gateway::OwnerKey]>>()
+        $owners
+            .iter()
+            .map(|owner| (owner.uid.clone(), owner.generation))
+            .collect::<std::sync::Arc<[crate::pipeline::gateway::OwnerKey]>>()
     };
 }
 

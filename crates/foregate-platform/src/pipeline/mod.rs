@@ -33,11 +33,11 @@ use foregate_xds::{Cache, Event};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 
+use crate::PlatformOptions;
 use crate::outbox::{Kind, Outbox, Target, Write};
 use crate::presence::Presences;
 use crate::revision::{Record, Step};
 use crate::store::{Key, Seen, Store};
-use crate::PlatformOptions;
 use address::Pools;
 use gateway::Gateway;
 use readiness::Readiness;
@@ -238,7 +238,8 @@ impl Pipeline {
         self.pools.rebuild(&self.stores.pools, &self.stores.addresses);
         for (_, instance) in self.stores.instances.iter() {
             let proxy = self.stores.proxies.get(&Key::from(&instance.spec.proxy));
-            let served = proxy.and_then(|proxy| proxy.status.as_ref()).is_some_and(|status| status.instances.connected > 0);
+            let served =
+                proxy.and_then(|proxy| proxy.status.as_ref()).is_some_and(|status| status.instances.connected > 0);
             if served || instance.status.as_ref().is_some_and(|status| status.connected || status.ready) {
                 self.presences.recall(&instance.spec.proxy, &instance.spec.node);
             }

@@ -53,8 +53,12 @@ impl Pipeline {
     /// The answer to a write of ours.
     pub(super) fn written(&mut self, object: Object) {
         match object {
-            Object::Claim(object) => self.stores.claims.written(object).into_iter().for_each(|it| self.claim_changed(it)),
-            Object::Proxy(object) => self.stores.proxies.written(object).into_iter().for_each(|it| self.proxy_changed(it)),
+            Object::Claim(object) => {
+                self.stores.claims.written(object).into_iter().for_each(|it| self.claim_changed(it))
+            }
+            Object::Proxy(object) => {
+                self.stores.proxies.written(object).into_iter().for_each(|it| self.proxy_changed(it))
+            }
             Object::Address(object) => {
                 self.stores.addresses.written(object).into_iter().for_each(|it| self.address_changed(it));
             }
@@ -62,7 +66,9 @@ impl Pipeline {
             Object::Instance(object) => {
                 self.stores.instances.written(object).into_iter().for_each(|it| self.instance_changed(it));
             }
-            Object::Route(object) => self.stores.routes.written(object).into_iter().for_each(|it| self.route_changed(it)),
+            Object::Route(object) => {
+                self.stores.routes.written(object).into_iter().for_each(|it| self.route_changed(it))
+            }
             Object::Backend(object) => {
                 self.stores.backends.written(object).into_iter().for_each(|it| self.backend_changed(it));
             }
@@ -83,7 +89,9 @@ impl Pipeline {
         match target.kind {
             Kind::Claim => self.stores.claims.missing(key, uid).into_iter().for_each(|it| self.claim_changed(it)),
             Kind::Proxy => self.stores.proxies.missing(key, uid).into_iter().for_each(|it| self.proxy_changed(it)),
-            Kind::Address => self.stores.addresses.missing(key, uid).into_iter().for_each(|it| self.address_changed(it)),
+            Kind::Address => {
+                self.stores.addresses.missing(key, uid).into_iter().for_each(|it| self.address_changed(it))
+            }
             Kind::Pool => self.stores.pools.missing(key, uid).into_iter().for_each(|it| self.pool_changed(it)),
             Kind::Instance => {
                 self.stores.instances.missing(key, uid).into_iter().for_each(|it| self.instance_changed(it));
@@ -117,13 +125,18 @@ impl Pipeline {
         }
         if let Some(proxy) = is {
             self.gateway(&proxy).claims.insert(changed.key.name.clone());
-            if only_status(&changed) { self.restate.insert(proxy) } else { self.reshape.insert(proxy) };
+            if only_status(&changed) {
+                self.restate.insert(proxy)
+            } else {
+                self.reshape.insert(proxy)
+            };
         }
     }
 
     fn proxy_changed(&mut self, changed: Changed<GatewayProxy>) {
         let proxy = proxy_ref(&changed.key);
-        let replaced = changed.old.as_ref().is_some_and(|old| changed.new.as_ref().map(|new| new.uid()) != Some(old.uid()));
+        let replaced =
+            changed.old.as_ref().is_some_and(|old| changed.new.as_ref().map(|new| new.uid()) != Some(old.uid()));
         if replaced {
             self.abandon(&proxy);
         }
@@ -138,7 +151,11 @@ impl Pipeline {
             self.problems.remove(&ObjectRef { kind: "GatewayProxy", key: translator_key(&changed.key) });
             self.changes.push(Translate::Proxy(Change::Gone(translator_key(&changed.key))));
         }
-        if only_status(&changed) { self.restate.insert(proxy) } else { self.reshape.insert(proxy) };
+        if only_status(&changed) {
+            self.restate.insert(proxy)
+        } else {
+            self.reshape.insert(proxy)
+        };
     }
 
     fn address_changed(&mut self, changed: Changed<Address>) {
@@ -202,7 +219,11 @@ impl Pipeline {
         if let Some(new) = &changed.new {
             let proxy = new.spec.proxy.clone();
             self.gateway(&proxy).instances.insert(changed.key.name.clone());
-            if only_status(&changed) { self.restate.insert(proxy) } else { self.reshape.insert(proxy) };
+            if only_status(&changed) {
+                self.restate.insert(proxy)
+            } else {
+                self.reshape.insert(proxy)
+            };
         }
     }
 
@@ -211,7 +232,8 @@ impl Pipeline {
             self.changes.push(Translate::Route(for_translator(&changed)));
         }
         let object = ObjectRef { kind: "GatewayRoute", key: translator_key(&changed.key) };
-        let said = |route: &Arc<GatewayRoute>| route.status.as_ref().is_some_and(|status| !status.conditions.is_empty());
+        let said =
+            |route: &Arc<GatewayRoute>| route.status.as_ref().is_some_and(|status| !status.conditions.is_empty());
         let known = self.problems.contains_key(&object);
         self.by_exception(Kind::Route, object, changed.new.as_ref().map(said), known);
     }

@@ -48,7 +48,8 @@ impl Pipeline {
                     }
                 }
                 let applied = self.presences.applied(&proxy).unwrap_or_default();
-                let set: Vec<_> = delta.set.iter().map(|it| (key!(it.id), it.version.clone(), owners!(it.owners))).collect();
+                let set: Vec<_> =
+                    delta.set.iter().map(|it| (key!(it.id), it.version.clone(), owners!(it.owners))).collect();
                 let removed: Vec<_> = delta.remove.iter().map(|it| key!(it)).collect();
                 let sequence = self.cache.apply(&group_of(&proxy), delta);
                 self.record(&proxy, sequence, applied, set, &removed);

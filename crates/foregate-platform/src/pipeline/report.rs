@@ -13,14 +13,14 @@ use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 
 use crate::bind::{instance_name, nodes_for};
+use crate::merge::Verdict;
 use crate::outbox::{Kind, Target, Write};
 use crate::pipeline::Pipeline;
 use crate::pipeline::gateway::Gateway;
 use crate::pipeline::observe::translator_key;
-use crate::merge::Verdict;
 use crate::presence::Serving;
-use crate::status::complaint::Complaint;
 use crate::status::claim::{Binding, ClaimFacts, ListenerFacts, claim_status};
+use crate::status::complaint::Complaint;
 use crate::status::instance::instance_status;
 use crate::status::proxy::{ProxyFacts, proxy_status};
 use crate::status::{self, Unmet};
@@ -39,9 +39,12 @@ impl Pipeline {
         }
         for pool in self.pools.take_touched() {
             let key = Key::cluster(&pool);
-            let write = self.stores.pools.get(&key).zip(self.pools.status(&pool)).and_then(|(object, wanted)| {
-                write(&**object, object.status.as_ref(), wanted, &[])
-            });
+            let write = self
+                .stores
+                .pools
+                .get(&key)
+                .zip(self.pools.status(&pool))
+                .and_then(|(object, wanted)| write(&**object, object.status.as_ref(), wanted, &[]));
             wants.push((Target { kind: Kind::Pool, key }, write));
         }
         for (target, write) in wants {
@@ -79,13 +82,15 @@ impl Pipeline {
             published: (gateway.unpublished.is_empty() && gateway.sequence > 0).then(|| gateway.awaited()),
             serving,
         };
-        let write_proxy = write(&**object, object.status.as_ref(), proxy_status(&facts, clock), status::proxy::OPTIONAL);
+        let write_proxy =
+            write(&**object, object.status.as_ref(), proxy_status(&facts, clock), status::proxy::OPTIONAL);
         wants.push((Target { kind: Kind::Proxy, key }, write_proxy));
         for node in nodes {
             let key = Key::cluster(instance_name(proxy, node));
             let Some(instance) = self.stores.instances.get(&key) else { continue };
             let wanted = instance_status(instance, self.presences.of(proxy, node));
-            let write = wanted.and_then(|wanted| write(&**instance, instance.status.as_ref(), wanted, status::instance::OPTIONAL));
+            let write = wanted
+                .and_then(|wanted| write(&**instance, instance.status.as_ref(), wanted, status::instance::OPTIONAL));
             wants.push((Target { kind: Kind::Instance, key }, write));
         }
     }
@@ -178,7 +183,9 @@ impl Pipeline {
         let previous = backend.status.as_ref().map_or(&[][..], |status| &status.conditions);
         let conditions = status::problem::accepted(previous, problem, backend.metadata.generation, clock);
         let silent = conditions.is_empty() && previous.is_empty();
-        (!silent).then(|| write(&**backend, backend.status.as_ref(), GatewayBackendStatus { conditions }, optional)).flatten()
+        (!silent)
+            .then(|| write(&**backend, backend.status.as_ref(), GatewayBackendStatus { conditions }, optional))
+            .flatten()
     }
 }
 

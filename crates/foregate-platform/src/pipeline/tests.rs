@@ -83,7 +83,12 @@ impl World {
     }
 
     /// A user or controller writes.
-    fn put<K: Resource + Clone + Serialize>(&mut self, kind: Option<Kind>, mut object: K, wrap: fn(Seen<K>) -> Observation) {
+    fn put<K: Resource + Clone + Serialize>(
+        &mut self,
+        kind: Option<Kind>,
+        mut object: K,
+        wrap: fn(Seen<K>) -> Observation,
+    ) {
         self.version += 1;
         object.meta_mut().resource_version = Some(self.version.to_string());
         if let Some(kind) = kind {
@@ -193,7 +198,11 @@ impl World {
     }
 
     fn group(&self, proxy: &str) -> Vec<String> {
-        self.cache.dump(&format!("tenant-default/{proxy}")).iter().map(|resource| format!("{:?}", resource.id)).collect()
+        self.cache
+            .dump(&format!("tenant-default/{proxy}"))
+            .iter()
+            .map(|resource| format!("{:?}", resource.id))
+            .collect()
     }
 
     /// An engine connects and acknowledges all.
@@ -240,9 +249,11 @@ fn template() -> Arc<GatewayTemplate> {
 
 fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Object(fields) => {
-            fields.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, without_nulls(value))).collect()
-        }
+        Value::Object(fields) => fields
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| (key, without_nulls(value)))
+            .collect(),
         other => other,
     }
 }

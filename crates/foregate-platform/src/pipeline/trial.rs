@@ -19,14 +19,7 @@ use crate::store::Key;
 
 impl Pipeline {
     /// Holds back whoever is to blame for a refused resource; if these are several routes, begins to search among them.
-    pub(super) fn hold_back(
-        &mut self,
-        proxy: &ProxyRef,
-        id: ResourceKey,
-        version: &str,
-        blame: Blame,
-        message: &str,
-    ) {
+    pub(super) fn hold_back(&mut self, proxy: &ProxyRef, id: ResourceKey, version: &str, blame: Blame, message: &str) {
         let Blame { culprits, certain } = blame;
         let routes: Vec<OwnerKey> =
             culprits.iter().filter(|(uid, _)| !self.routes_of(proxy, uid).is_empty()).cloned().collect();

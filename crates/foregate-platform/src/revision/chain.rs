@@ -197,7 +197,12 @@ impl Pending {
         self.changes.is_empty() && self.refusals.is_empty() && !self.cut
     }
 
-    fn absorb(&mut self, causes: Vec<Origin>, changes: Vec<foregate_translate::ResourceChange>, refusals: Vec<Refusal>) {
+    fn absorb(
+        &mut self,
+        causes: Vec<Origin>,
+        changes: Vec<foregate_translate::ResourceChange>,
+        refusals: Vec<Refusal>,
+    ) {
         for cause in causes {
             let same = |known: &Origin| known.uid == cause.uid && known.cluster == cause.cluster;
             match self.causes.iter_mut().find(|known| same(known)) {
@@ -256,3 +261,6 @@ fn chunks(changes: Vec<ResourceChange>) -> Vec<Vec<ResourceChange>> {
     }
     chunks
 }
+
+#[cfg(test)]
+mod tests;

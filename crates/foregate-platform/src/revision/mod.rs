@@ -8,9 +8,9 @@ mod chain;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use foregate_api::Origin;
 use foregate_api::address::ProxyRef;
 use foregate_api::revision::{ConfigRevision, Refusal};
-use foregate_api::Origin;
 use jiff::Timestamp;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::{Client, ResourceExt as _};

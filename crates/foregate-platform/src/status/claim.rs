@@ -111,7 +111,8 @@ fn bound(facts: &ClaimFacts<'_>) -> Finding {
 }
 
 fn pinned(revision: &str) -> Finding {
-    let message = format!("held at ConfigRevision {revision}: changes of listeners and routes wait until it is unpinned");
+    let message =
+        format!("held at ConfigRevision {revision}: changes of listeners and routes wait until it is unpinned");
     Finding::yes(PINNED, "Pinned", message)
 }
 

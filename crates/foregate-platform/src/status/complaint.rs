@@ -35,7 +35,11 @@ impl<'a> Complaint<'a> {
     /// What is wrong with a claim's listener.
     pub(crate) fn of_listener(self, claim: &str, listener: &str) -> Option<&'a str> {
         self.text.lines().find_map(|line| {
-            line.strip_prefix("listener ")?.strip_prefix(listener)?.strip_prefix(" of claim ")?.strip_prefix(claim)?.strip_prefix(": ")
+            line.strip_prefix("listener ")?
+                .strip_prefix(listener)?
+                .strip_prefix(" of claim ")?
+                .strip_prefix(claim)?
+                .strip_prefix(": ")
         })
     }
 
@@ -43,7 +47,9 @@ impl<'a> Complaint<'a> {
     pub(crate) fn of_secret(self, namespace: &str, name: &str) -> Option<&'a str> {
         self.text.lines().find(|line| {
             let rest = line.strip_prefix("Secret ").and_then(|rest| rest.strip_prefix(namespace));
-            rest.and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.strip_prefix(name)).is_some_and(|rest| rest.starts_with(' '))
+            rest.and_then(|rest| rest.strip_prefix('/'))
+                .and_then(|rest| rest.strip_prefix(name))
+                .is_some_and(|rest| rest.starts_with(' '))
         })
     }
 }

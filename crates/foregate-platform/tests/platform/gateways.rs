@@ -14,7 +14,8 @@ async fn a_claim_becomes_a_gateway_that_serves_and_goes_with_it() {
     assert_eq!(bound.status.unwrap().addresses, ["127.100.0.1"]);
     let address: Address = world.global().get("127.100.0.1").await.unwrap();
     assert_eq!(address.spec.proxy.unwrap().name, "web");
-    until(&world.global::<GatewayInstance>(), "tenant-default.web.local", |instance| instance.spec.node == "local").await;
+    until(&world.global::<GatewayInstance>(), "tenant-default.web.local", |instance| instance.spec.node == "local")
+        .await;
 
     let engine = Engine::connect(&world, "web", None).await;
     engine.until(|held| held.contains_key("Listener http-8080")).await;

@@ -53,7 +53,8 @@ async fn bad_routes_among_many_of_one_host_are_found_and_the_others_serve() {
     world.claim(&claim("web", 8080)).await;
     for number in 0..20 {
         let mut route = route(&format!("r{number}"), "web", "a.example");
-        route.spec.rules[0].matches[0].method = Some(if number % 9 == 4 { "BREW".into() } else { format!("M{number}") });
+        route.spec.rules[0].matches[0].method =
+            Some(if number % 9 == 4 { "BREW".into() } else { format!("M{number}") });
         world.route(&route).await;
     }
     world.until("web", "Programmed", "False NoResources").await;

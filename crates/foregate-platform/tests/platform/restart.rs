@@ -40,7 +40,8 @@ async fn a_restart_writes_nothing_when_nothing_has_changed() {
     world.route(&route("late", "web", "late.example")).await;
     engine.until(|held| held.contains_key("VirtualHost http-8080/late.example")).await;
     let after = world.versions().await;
-    let new = |line: &&String| !before.contains(line) && !line.contains(" late ") && !line.starts_with("ConfigRevision");
+    let new =
+        |line: &&String| !before.contains(line) && !line.contains(" late ") && !line.starts_with("ConfigRevision");
     let new: Vec<_> = after.iter().filter(new).collect();
     assert!(new.is_empty(), "written again: {new:#?}\nbefore: {before:#?}");
 

@@ -14,7 +14,10 @@ fn an_exhausted_pool_says_so_and_heals_the_eldest_first() {
     for name in ["c", "d"] {
         assert_eq!(world.condition(name, "Programmed"), "False AddressNotAssigned");
         let message = world.status(name).conditions[1].message.clone();
-        assert_eq!(message, "AddressPool default is exhausted (all 2 addresses are in use): add a range to it or free one");
+        assert_eq!(
+            message,
+            "AddressPool default is exhausted (all 2 addresses are in use): add a range to it or free one"
+        );
     }
     world.unclaim("a");
     assert_eq!(world.status("c").addresses, ["127.100.0.1"]);

@@ -28,7 +28,10 @@ fn a_claim_gets_proxy_address_and_instance_and_is_programmed_once_acknowledged()
     assert_eq!(status.listeners.len(), 1);
     let proxy: GatewayProxy = world.read(Kind::Proxy, "web").unwrap();
     let status = proxy.status.unwrap();
-    assert_eq!((status.listeners.len(), status.claims, status.addresses), (1, vec!["web".into()], vec!["127.100.0.1".into()]));
+    assert_eq!(
+        (status.listeners.len(), status.claims, status.addresses),
+        (1, vec!["web".into()], vec!["127.100.0.1".into()])
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
-use foregate_api::route::{Attachment, GatewayRouteSpec, RouteHostname, RouteMatch, RouteRule};
 use foregate_api::GatewayRoute;
+use foregate_api::route::{Attachment, GatewayRouteSpec, RouteHostname, RouteMatch, RouteRule};
 
 use super::*;
 use crate::testing::{self, origin};

@@ -32,7 +32,9 @@ fn a_pinned_gateway_holds_until_it_is_unpinned() {
 
     pin(&mut world, None);
     let now = world.group("web");
-    assert!(now.contains(&"VirtualHost http-8080/b.example".to_owned()) && now.contains(&"Listener http-8081".to_owned()));
+    assert!(
+        now.contains(&"VirtualHost http-8080/b.example".to_owned()) && now.contains(&"Listener http-8081".to_owned())
+    );
     assert!(held.iter().all(|name| now.contains(name)));
     world.acknowledge("web");
     assert_eq!(world.condition("web", "Programmed"), "True Programmed");

@@ -49,7 +49,8 @@ fn nothing_is_written_when_nothing_has_changed() {
     after.connect("web");
     assert_eq!(after.writes, Vec::<String>::new());
     assert_eq!(after.objects, before.objects);
-    let steps = |world: &World| world.records.iter().all(|record| matches!(record, Record::Step(step) if step.baseline));
+    let steps =
+        |world: &World| world.records.iter().all(|record| matches!(record, Record::Step(step) if step.baseline));
     assert!(steps(&after) && !steps(&before));
 }
 

@@ -44,7 +44,11 @@ fn programmed_only_when_all_holds() {
         ("all is well", good.clone(), ("True", "Programmed")),
         ("ahead of it", ClaimFacts { serving: known(1, 1, 9), ..good.clone() }, ("True", "Programmed")),
         ("creating", ClaimFacts { binding: Binding::Creating, ..good.clone() }, ("False", "Pending")),
-        ("no template", ClaimFacts { binding: Binding::TemplateMissing("x".into()), ..good.clone() }, ("False", "Pending")),
+        (
+            "no template",
+            ClaimFacts { binding: Binding::TemplateMissing("x".into()), ..good.clone() },
+            ("False", "Pending"),
+        ),
         ("no address", ClaimFacts { addresses: &[], ..good.clone() }, ("False", "AddressNotAssigned")),
         ("unmet", ClaimFacts { unmet: Some(&unmet), ..good.clone() }, ("False", "AddressNotUsable")),
         ("bad template", ClaimFacts { template_problem: Some("line 3"), ..good.clone() }, ("False", "Invalid")),
