@@ -114,19 +114,11 @@ fn settle_conflicts(
     if difference.is_empty() {
         return Ok(());
     }
-    let mut conflicts = Vec::new();
-    let mut contested = Set::default();
-    for entry in entries.0.iter().filter(|entry| !entry.is_of(writer, true)) {
-        let held = entry.set.intersection(&difference.changed);
-        if !held.is_empty() {
-            let manager = entry.shown();
-            conflicts.extend(held.paths().into_iter().map(|field| Conflict { manager: manager.clone(), field }));
-            contested = contested.union(&held);
+    if !force {
+        let conflicts = conflicts(writer, entries, difference, live);
+        if !conflicts.is_empty() {
+            return Err(ApplyError::Conflicts(Conflicts(conflicts)));
         }
-    }
-    if !conflicts.is_empty() && !force && !was_applied_by_client(writer, live, &contested) {
-        conflicts.sort_by(|a, b| (&a.manager, &a.field).cmp(&(&b.manager, &b.field)));
-        return Err(ApplyError::Conflicts(Conflicts(conflicts)));
     }
     for entry in entries.0.iter_mut().filter(|entry| !entry.is_of(writer, true)) {
         release(entry, difference);
@@ -140,13 +132,37 @@ pub(super) fn release(entry: &mut Entry, difference: &Difference) {
     entry.set(left);
 }
 
-/// kubectl going from client-side to server-side apply: its own earlier fields, which its
-/// annotation lists, are no conflict.
-fn was_applied_by_client(writer: &Writer<'_>, live: Option<&Value>, contested: &Set) -> bool {
-    let annotation = live.and_then(last_applied).and_then(|text| serde_json::from_str::<Value>(text).ok());
-    let Some(before) = annotation.filter(|_| writer.manager == "kubectl") else { return false };
-    let Ok(before) = typed::fields(Typed::root(writer.schema), &before) else { return false };
-    contested.difference(&before).is_empty()
+/// The changed fields that others hold, without those that kubectl may take from itself.
+fn conflicts(writer: &Writer<'_>, entries: &Entries, difference: &Difference, live: Option<&Value>) -> Vec<Conflict> {
+    let mut allowed = None;
+    let mut out = Vec::new();
+    for entry in entries.0.iter().filter(|entry| !entry.is_of(writer, true)) {
+        let held = entry.set.intersection(&difference.changed);
+        if held.is_empty() {
+            continue;
+        }
+        let allowed = allowed.get_or_insert_with(|| applied_by_client(writer, live).unwrap_or_default());
+        let manager = entry.shown();
+        let held = held.difference(allowed).paths();
+        out.extend(held.into_iter().map(|field| Conflict { manager: manager.clone(), field }));
+    }
+    out.sort_by(|a, b| (&a.manager, &a.field).cmp(&(&b.manager, &b.field)));
+    out
+}
+
+/// kubectl going from client-side to server-side apply: what its annotation lists, and what still
+/// has the value that it lists, is its own.
+fn applied_by_client(writer: &Writer<'_>, live: Option<&Value>) -> Option<Set> {
+    let live = live.filter(|_| writer.manager == "kubectl")?;
+    let mut before: Value = serde_json::from_str(last_applied(live)?).ok()?;
+    if before.get("apiVersion").and_then(Value::as_str) != Some(writer.api_version) {
+        return None;
+    }
+    let typed = Typed::root(writer.schema);
+    let set = typed::fields(typed, &before).ok()?;
+    writer.schema.apply_defaults(&mut before);
+    let since = typed::compare(typed, &before, live);
+    Some(set.difference(&since.changed).difference(&since.removed))
 }
 
 fn last_applied(object: &Value) -> Option<&str> {

@@ -238,6 +238,15 @@ fn kubectl_can_go_server_side() {
         conflicts(stranger),
         "Apply failed with 1 conflict: conflict with \"kubectl-client-side-apply\" using example.org/v1: .spec.class"
     );
+    // What someone changed since isn't kubectl's any more.
+    let mut edited = live.clone();
+    edited["spec"]["replicas"] = 5.into();
+    managed::update(&writer(&schema, "edit"), Some(&live), &mut edited);
+    let result = managed::apply(&writer(&schema, "kubectl"), Some(&edited), &changed, false);
+    assert_eq!(
+        conflicts(result),
+        "Apply failed with 1 conflict: conflict with \"edit\" using example.org/v1: .spec.replicas"
+    );
     // kubectl then makes the annotation's own manager apply it.
     let mut own = object(json!({}));
     own.as_object_mut().unwrap().remove("spec");
