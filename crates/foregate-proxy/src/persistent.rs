@@ -6,10 +6,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 const FAN_OUT: usize = 64;
 
+/// One level of a tree.
+type Fan<T> = [Option<Arc<T>>; FAN_OUT];
+
 /// A map from text to `Arc<V>` in two levels of 64 buckets: lookups hash once, a change copies about 130 pointers
 /// whatever the size of the map (up to some 100,000 entries).
 pub(crate) struct TextMap<V> {
-    root: Option<Arc<[Option<Arc<Node<V>>>; FAN_OUT]>>,
+    root: Option<Arc<Fan<Node<V>>>>,
     len: usize,
 }
 
@@ -54,7 +57,7 @@ impl<V> TextMap<V> {
     #[must_use]
     pub(crate) fn with(&self, key: &str, value: Option<Arc<V>>) -> Self {
         let (outer, inner) = position(key);
-        let mut root: [Option<Arc<Node<V>>>; FAN_OUT] = match &self.root {
+        let mut root: Fan<Node<V>> = match &self.root {
             Some(root) => (**root).clone(),
             None => [const { None }; FAN_OUT],
         };
@@ -77,7 +80,7 @@ impl<V> TextMap<V> {
 
 /// A vector of optional `Arc<V>` by slot number, in chunks of 64.
 pub(crate) struct SlotVec<V> {
-    chunks: Arc<Vec<Arc<[Option<Arc<V>>; FAN_OUT]>>>,
+    chunks: Arc<Vec<Arc<Fan<V>>>>,
 }
 
 impl<V> Clone for SlotVec<V> {

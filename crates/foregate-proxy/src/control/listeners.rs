@@ -34,10 +34,13 @@ struct Entry {
     /// Until when `newest` waits for what it names; `None`: it serves.
     warm_until: Option<Instant>,
     /// Where it listens, by the address that was asked for.
-    sockets: HashMap<SocketAddr, Bound>,
+    sockets: Sockets,
     /// What the version that serves names; it is let go when the newest takes over.
     retiring: Option<CompiledListener>,
 }
+
+/// Sockets by the address that was asked for.
+type Sockets = HashMap<SocketAddr, Bound>;
 
 struct Bound {
     key: u64,
@@ -81,7 +84,7 @@ impl Store {
         Ok(compiled)
     }
 
-    fn set_listener(&mut self, name: &str, compiled: CompiledListener) -> Result<(), BindError> {
+    fn set_listener(&mut self, name: &str, compiled: CompiledListener) -> Result<(), Box<BindError>> {
         let old = self.listeners.entries.get_mut(name).map(|entry| std::mem::take(&mut entry.sockets));
         let sockets = match self.bind(old.unwrap_or_default(), &compiled) {
             Ok(sockets) => sockets,
@@ -126,11 +129,11 @@ impl Store {
     /// Sockets for a listener's addresses: those that it has stay, others are bound; what is left over is closed.
     fn bind(
         &mut self,
-        mut old: HashMap<SocketAddr, Bound>,
+        mut old: Sockets,
         compiled: &CompiledListener,
-    ) -> Result<HashMap<SocketAddr, Bound>, (HashMap<SocketAddr, Bound>, BindError)> {
+    ) -> Result<Sockets, (Sockets, Box<BindError>)> {
         let listener = &compiled.listener;
-        let mut sockets: HashMap<SocketAddr, Bound> = HashMap::new();
+        let mut sockets = Sockets::new();
         let mut fresh = Vec::new();
         for address in &listener.addresses {
             if let Some(bound) = old.remove(address) {
@@ -147,7 +150,7 @@ impl Store {
                 }
                 Err(error) => {
                     old.extend(sockets.into_iter().filter(|(address, _)| !fresh.contains(address)));
-                    return Err((old, error));
+                    return Err((old, Box::new(error)));
                 }
             }
         }

@@ -23,6 +23,9 @@ pub(super) struct RouteConfigs {
     hosts: HashMap<String, HashMap<String, Arc<VirtualHost>>>,
 }
 
+/// Virtual hosts by name; `None`: gone.
+type Changes = Vec<(String, Option<Arc<VirtualHost>>)>;
+
 struct Entry {
     slot: Arc<Slot>,
     config: RouteConfig,
@@ -113,7 +116,7 @@ impl Store {
     }
 
     pub(super) fn apply_hosts(&mut self, response: &Response, refusals: &mut Refusals) {
-        let mut changes: BTreeMap<String, Vec<(String, Option<Arc<VirtualHost>>)>> = BTreeMap::new();
+        let mut changes: BTreeMap<String, Changes> = BTreeMap::new();
         for resource in &response.set {
             match self.compile_host(resource) {
                 Ok((config, host)) => {
@@ -145,7 +148,7 @@ impl Store {
     fn change_hosts(
         &mut self,
         config: &str,
-        changes: Vec<(String, Option<Arc<VirtualHost>>)>,
+        changes: Changes,
         refusals: &mut Refusals,
     ) {
         let known = self.routes.hosts.entry(config.to_owned()).or_default();

@@ -105,8 +105,8 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Stream(received) => received.incoming.size_hint(),
-            Self::Replay(replay, _) => replay.size.clone(),
-            Self::Copy(copy) => copy.size.clone(),
+            Self::Replay(replay, _) => replay.size,
+            Self::Copy(copy) => copy.size,
         }
     }
 }

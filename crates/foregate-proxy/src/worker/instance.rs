@@ -13,8 +13,12 @@ use crate::metrics::Registry;
 use crate::shared::InstanceShared;
 use crate::snapshot::Snapshot;
 
-/// A worker's reference to a snapshot: requests clone this, which no other thread ever touches.
-pub(super) type Held = Rc<Arc<Snapshot>>;
+/// A worker's own reference to something shared: requests clone this, so that no count is touched that another worker
+/// touches too.
+pub(super) type Local<T> = Rc<Arc<T>>;
+
+/// A worker's reference to a snapshot.
+pub(super) type Held = Local<Snapshot>;
 
 pub(super) struct Instance {
     pub(super) shared: Arc<InstanceShared>,

@@ -37,7 +37,7 @@ pub(super) fn start(
         let body = match (replay, receiver) {
             (Some(replay), Some(data)) => RequestBody::Copy(CopiedBody {
                 data,
-                size: replay.size.clone(),
+                size: replay.size,
                 whole: Rc::clone(&replay.whole),
             }),
             _ => RequestBody::Empty,

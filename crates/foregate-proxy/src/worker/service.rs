@@ -16,7 +16,7 @@ use super::connection::{ConnectionState, Limits, Phase};
 use super::exchange::{Exchange, Flag};
 use super::forward::{self, Job};
 use super::head::{self, Taken};
-use super::instance::Held;
+use super::instance::{Held, Local};
 use super::local::LocalReply;
 use super::logging::Line;
 use super::normalize::{Normalized, normalize};
@@ -32,8 +32,7 @@ use crate::snapshot::{FilterChain, Listener, RouteTable};
 pub(super) struct Session {
     pub(super) connection: Rc<ConnectionState>,
     listener: RefCell<Arc<Listener>>,
-    /// Behind an `Rc`: requests clone that, and no other worker's cache line is touched.
-    chain: RefCell<Rc<Arc<FilterChain>>>,
+    chain: RefCell<Local<FilterChain>>,
     /// The filter chain is gone from its listener.
     orphaned: Cell<bool>,
     /// The last request had limits of its own.
@@ -65,7 +64,7 @@ impl Session {
     }
 
     /// The options that count for the next request: those of the newest version of this connection's filter chain.
-    fn chain(&self, snapshot: &Held) -> Rc<Arc<FilterChain>> {
+    fn chain(&self, snapshot: &Held) -> Local<FilterChain> {
         let newest = snapshot.listeners.get(self.connection.listener.slot);
         if let Some(newest) = newest
             && !Arc::ptr_eq(newest, &self.listener.borrow())

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::balance::Turns;
 use super::host::Host;
+use super::instance::Local;
 use super::sweep::ticks;
 use crate::config::cluster::Balance;
 use crate::metrics::{ClusterStats, Registry};
@@ -17,8 +18,7 @@ use crate::snapshot::Cluster;
 /// A worker's state of one cluster.
 pub(super) struct Upstream {
     pub(super) name: Arc<str>,
-    /// Behind an `Rc`: requests clone that, and no other worker's cache line is touched.
-    current: RefCell<Rc<Arc<Cluster>>>,
+    current: RefCell<Local<Cluster>>,
     hosts: RefCell<Vec<Rc<Host>>>,
     turns: RefCell<Turns>,
     pub(super) stats: Arc<ClusterStats>,
@@ -63,7 +63,7 @@ impl Upstream {
         }
     }
 
-    pub(super) fn cluster(&self) -> Rc<Arc<Cluster>> {
+    pub(super) fn cluster(&self) -> Local<Cluster> {
         Rc::clone(&self.current.borrow())
     }
 
