@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("crds/foregate")
@@ -109,6 +109,86 @@ fn schemas_are_structural_and_columns_lead_somewhere() {
                     column.name
                 );
             }
+        }
+    }
+}
+
+/// What an API server would drop: fields of the value that the schema doesn't know.
+fn pruned(value: &Value, schema: &Value, at: &str, found: &mut Vec<String>) {
+    if schema["x-kubernetes-preserve-unknown-fields"] == true {
+        return;
+    }
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                let at = format!("{at}.{name}");
+                match (schema["properties"].get(name), &schema["additionalProperties"]) {
+                    (Some(schema), _) => pruned(value, schema, &at, found),
+                    (None, Value::Object(_)) => pruned(value, &schema["additionalProperties"], &at, found),
+                    _ => found.push(at),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|v| pruned(v, &schema["items"], &format!("{at}[]"), found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn nothing_that_the_types_say_is_dropped() {
+    let route: foregate_api::GatewayRoute = serde_json::from_value(json!({
+        "metadata": { "name": "r" },
+        "spec": {
+            "origin": { "cluster": "local", "group": "g", "kind": "HTTPRoute", "namespace": "n", "name": "r",
+                        "uid": "u", "generation": 2, "creationTimestamp": "2026-01-01T00:00:00Z" },
+            "attachments": [{ "claim": "c", "listener": "l", "hostnames": [{ "effective": "a", "original": "*" }] }],
+            "rules": [{
+                "name": "n",
+                "matches": [{ "path": { "type": "Exact", "value": "/" }, "method": "GET",
+                              "headers": [{ "name": "a", "value": "b" }], "queryParams": [{ "name": "a", "value": "b" }] }],
+                "filters": [
+                    { "requestHeaders": { "set": [{ "name": "a", "value": "b" }], "add": [], "remove": ["x"] } },
+                    { "responseHeaders": { "add": [{ "name": "a", "value": "b" }] } },
+                    { "redirect": { "scheme": "https", "hostname": "h", "path": { "replaceFullPath": "/" }, "port": 1,
+                                    "statusCode": 302 } },
+                    { "rewrite": { "hostname": "h", "path": { "replacePrefixMatch": "/" } } },
+                    { "mirror": { "backend": "b", "numerator": 1, "denominator": 2 } },
+                ],
+                "backends": [{ "backend": "b", "weight": 1, "filters": [{ "rewrite": { "hostname": "h" } }] }],
+                "requestTimeoutMillis": 1, "backendTimeoutMillis": 1,
+                "retry": { "attempts": 1, "codes": [500], "backoffMillis": 1 },
+            }],
+        },
+        "status": { "originGeneration": 2, "conditions": [{
+            "type": "Accepted", "status": "False", "reason": "Invalid", "message": "m", "observedGeneration": 1,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }] },
+    }))
+    .unwrap();
+    let proxy: foregate_api::GatewayProxy = serde_json::from_value(json!({
+        "metadata": { "name": "p" },
+        "spec": {
+            "templateName": "default", "requestedAddresses": ["a"], "pinnedRevision": "r",
+            "template": { "envoy": { "listener": "x", "clusters": "y", "virtualHostPatch": "v", "routePatch": "r" },
+                          "values": { "any": { "thing": [1] } } },
+        },
+        "status": {
+            "observedGeneration": 1, "addresses": ["a"], "claims": ["c"], "instances": { "desired": 1 },
+            "listeners": [{ "claim": "c", "name": "l", "port": 443, "protocol": "HTTPS", "hostname": "h",
+                            "tls": { "mode": "Terminate", "certificates": ["s"] } }],
+        },
+    }))
+    .unwrap();
+    let crds = foregate_api::crds::own().unwrap();
+    for (kind, value) in [("GatewayRoute", serde_json::to_value(route)), ("GatewayProxy", serde_json::to_value(proxy))]
+    {
+        let crd = crds.iter().find(|crd| crd.spec.names.kind == kind).unwrap();
+        let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref();
+        let schema = serde_json::to_value(schema).unwrap();
+        for part in ["spec", "status"] {
+            let mut found = Vec::new();
+            pruned(&value.as_ref().unwrap()[part], &schema["properties"][part], part, &mut found);
+            assert!(found.is_empty(), "{kind}: {found:?}");
         }
     }
 }
