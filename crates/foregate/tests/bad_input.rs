@@ -213,3 +213,35 @@ fn headers_without_end(address: SocketAddr) -> String {
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_fifty_resources_the_one_that_the_engine_refuses_is_named_and_the_others_serve() {
+    let dir = tempfile::tempdir().unwrap();
+    let foregate = Foregate::start(dir.path(), "127.117.9.0/24", &[]);
+    let client = foregate.client().await;
+    apply(&client, &service("one", &[backend::start("one").await])).await;
+    // Envoy's rules allow this; the built-in engine doesn't support it: so only the engine itself can refuse.
+    let patch = r#"{{ if hasSuffix "/r25" .route.origin }}route: { internal_redirect_policy: {} }{{ end }}"#;
+    let patch = serde_json::json!({ "spec": { "envoy": { "routePatch": patch } } });
+    let templates: Api<foregate_api::GatewayTemplate> =
+        Api::namespaced(client.clone(), foregate_api::DEFAULT_TENANT_NAMESPACE);
+    templates.patch("default", &Default::default(), &kube::api::Patch::Merge(patch)).await.unwrap();
+    apply(&client, &gateway("web")).await;
+    let hosts: Vec<String> = (0..50).map(|index| format!("r{index}.test")).collect();
+    for (index, host) in hosts.iter().enumerate() {
+        let yaml = route(&format!("r{index}"), "web", "/", "one").replace("spec:\n", &format!("spec:\n  hostnames: [{host}]\n"));
+        apply(&client, &yaml).await;
+    }
+    let address = SocketAddr::new(gateway_address(&client, "web").await, 8080);
+    for (index, host) in hosts.iter().enumerate() {
+        until_status(address, host, "/", if index == 25 { 404 } else { 200 }).await;
+    }
+    let message = eventually("the refused route says so", || async {
+        let found = condition(&read_route(&client, "r25").await?, "/status/parents/0/conditions", "Accepted")?;
+        (found.0 == "False").then_some(found.2)
+    })
+    .await;
+    assert!(message.contains("internal_redirect_policy"), "the engine's own words: {message}");
+    let fine = condition(&read_route(&client, "r24").await.unwrap(), "/status/parents/0/conditions", "Accepted");
+    assert_eq!(fine.map(|found| found.0).as_deref(), Some("True"));
+}

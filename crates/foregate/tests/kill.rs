@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use harness::follow::{Follower, version};
 use harness::poll::Expected;
@@ -153,9 +154,7 @@ async fn change_route(client: &Client, round: usize, expected: &Expected) -> &'s
 
 /// One life of the server: what was acknowledged before is there, more is written, and it is killed.
 async fn round(dir: &Path, round: usize, world: &World) {
-    let foregate = Foregate::start(dir, POOL, &[]);
-    world.starts.lock().unwrap().push(foregate.ready_millis);
-    serves(world.address, &world.expected).await;
+    let foregate = world.start(dir).await;
     let client = foregate.client().await;
     let api: Api<ConfigMap> = Api::default_namespaced(client.clone());
     let follower = tokio::spawn(world.follower.clone().until_gone(api.clone()));
@@ -174,11 +173,13 @@ async fn round(dir: &Path, round: usize, world: &World) {
     world.expected.kill();
     foregate.stop(Signal::KILL);
     world.expected.kill();
+    let killed = Instant::now();
     // What was acknowledged last is all that may ever be served again.
     world.expected.set(CHANGING, &[changed]);
     for task in writers.into_iter().chain([follower]) {
         tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap();
     }
+    world.ends.lock().unwrap().push(killed.elapsed());
 }
 
 struct World {
@@ -186,10 +187,22 @@ struct World {
     expected: Expected,
     follower: Follower,
     acknowledged: Arc<Mutex<Acknowledged>>,
-    starts: Mutex<Vec<u64>>,
+    /// From exec to `ready`.
+    starts: Mutex<Vec<Duration>>,
+    /// From a server's end until all its clients have noticed.
+    ends: Mutex<Vec<Duration>>,
 }
 
 impl World {
+    /// Starts, and finds that everything serves once that is said.
+    async fn start(&self, dir: &Path) -> Foregate {
+        let begun = Instant::now();
+        let foregate = Foregate::start(dir, POOL, &[]);
+        self.starts.lock().unwrap().push(begun.elapsed());
+        serves(self.address, &self.expected).await;
+        foregate
+    }
+
     /// Nothing is lost, and the watch knows what is there.
     async fn check(&self, api: &Api<ConfigMap>) {
         let there = api.list(&ListParams::default()).await.unwrap().items;
@@ -213,12 +226,12 @@ async fn kill_9_loses_nothing_and_shows_nothing_half_made() {
         follower: Follower::default(),
         acknowledged: Arc::default(),
         starts: Mutex::default(),
+        ends: Mutex::default(),
     };
     for number in 0..kills() {
         round(dir.path(), number, &world).await;
     }
-    let foregate = Foregate::start(dir.path(), POOL, &[]);
-    serves(address, &expected).await;
+    let foregate = world.start(dir.path()).await;
     let api: Api<ConfigMap> = Api::default_namespaced(foregate.client().await);
     let follower = tokio::spawn(world.follower.clone().until_gone(api.clone()));
     world.check(&api).await;
@@ -231,11 +244,14 @@ async fn kill_9_loses_nothing_and_shows_nothing_half_made() {
 /// Prints the figures, and fails if anything is wrong.
 fn report(world: &World, polled: &harness::poll::Polled) {
     let (told, acknowledged) = (world.follower.told(), world.acknowledged.lock().unwrap());
-    let mut starts = world.starts.lock().unwrap().clone();
-    starts.sort_unstable();
+    let spread = |times: &Mutex<Vec<Duration>>| {
+        let mut times = times.lock().unwrap().clone();
+        times.sort_unstable();
+        format!("median {:?}, slowest {:?}", times[times.len() / 2], times[times.len() - 1])
+    };
     println!("{} kills, {} acknowledged writes, none lost", kills(), acknowledged.writes);
     println!("watch: {} events, {} lists anew", told.events, told.lists);
-    println!("starts: median {} ms, slowest {} ms", starts[starts.len() / 2], starts[starts.len() - 1]);
+    println!("exec to ready: {}; kill to the last client's knowing: {}", spread(&world.starts), spread(&world.ends));
     println!("requests: {} right, {} refused, {} cut by a kill", polled.right, polled.refused, polled.cut);
     assert!(told.faults.is_empty(), "{:#?}", told.faults);
     let once = |counts: &BTreeMap<String, usize>, name: &String| counts.get(name) == Some(&1);
