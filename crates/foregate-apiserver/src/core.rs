@@ -53,12 +53,7 @@ impl Core {
     }
 
     /// Removes the object at `live`; `value` is its last state.
-    pub async fn erase(
-        &self,
-        live: &Live,
-        value: &mut Value,
-        durability: Durability,
-    ) -> Result<Object, WriteError> {
+    pub async fn erase(&self, live: &Live, value: &mut Value, durability: Durability) -> Result<Object, WriteError> {
         self.write(live.object.key.clone(), Some(live), value, durability, true).await
     }
 
@@ -103,11 +98,9 @@ pub(crate) fn refuse(kind: &Kind, name: &str, error: &WriteError) -> ApiError {
         WriteError::TooLarge { .. } => {
             ApiError::new(http::StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", error.to_string())
         }
-        WriteError::Full { .. } => ApiError::new(
-            http::StatusCode::INSUFFICIENT_STORAGE,
-            "InsufficientStorage",
-            error.to_string(),
-        ),
+        WriteError::Full { .. } => {
+            ApiError::new(http::StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", error.to_string())
+        }
         WriteError::Failed(_) => ApiError::internal(error.to_string()),
         WriteError::Closed => stopping(),
     }
@@ -116,7 +109,7 @@ pub(crate) fn refuse(kind: &Kind, name: &str, error: &WriteError) -> ApiError {
 fn stopping() -> ApiError {
     let mut error =
         ApiError::new(http::StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the server is shutting down");
-    error.retry_after = Some(1);
+    error.details.retry_after = Some(1);
     error
 }
 

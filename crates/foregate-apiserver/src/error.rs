@@ -45,15 +45,20 @@ pub struct ApiError {
     pub reason: &'static str,
     /// For a person.
     pub message: String,
-    /// Name of the object it is about.
+    /// What it is about, and why in detail.
+    pub details: Box<Details>,
+}
+
+/// `metav1.StatusDetails`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Name of the object.
     pub name: String,
     /// Its group.
     pub group: String,
     /// Its resource or kind.
     pub kind: String,
-    /// UID, where known.
-    pub uid: String,
-    /// Details per field.
+    /// What is wrong, per field.
     pub causes: Vec<Cause>,
     /// When to try again, in seconds.
     pub retry_after: Option<u32>,
@@ -62,24 +67,14 @@ pub struct ApiError {
 impl ApiError {
     /// An error with a message and no details.
     pub fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason,
-            message: message.into(),
-            name: String::new(),
-            group: String::new(),
-            kind: String::new(),
-            uid: String::new(),
-            causes: Vec::new(),
-            retry_after: None,
-        }
+        Self { code, reason, message: message.into(), details: Box::default() }
     }
 
     /// The same, about an object of a resource.
     pub fn about(mut self, group: &str, resource: &str, name: &str) -> Self {
-        self.group = group.into();
-        self.kind = resource.into();
-        self.name = name.into();
+        self.details.group = group.into();
+        self.details.kind = resource.into();
+        self.details.name = name.into();
         self
     }
 
@@ -103,8 +98,7 @@ impl ApiError {
     /// 404 for an object.
     pub fn not_found(group: &str, resource: &str, name: &str) -> Self {
         let shown = qualified(group, resource);
-        Self::new(StatusCode::NOT_FOUND, "NotFound", format!("{shown} {name:?} not found"))
-            .about(group, resource, name)
+        Self::new(StatusCode::NOT_FOUND, "NotFound", format!("{shown} {name:?} not found")).about(group, resource, name)
     }
 
     /// 404 for a path.
@@ -131,12 +125,8 @@ impl ApiError {
     /// 409 on update.
     pub fn conflict(group: &str, resource: &str, name: &str, why: impl std::fmt::Display) -> Self {
         let shown = qualified(group, resource);
-        Self::new(
-            StatusCode::CONFLICT,
-            "Conflict",
-            format!("Operation cannot be fulfilled on {shown} {name:?}: {why}"),
-        )
-        .about(group, resource, name)
+        Self::new(StatusCode::CONFLICT, "Conflict", format!("Operation cannot be fulfilled on {shown} {name:?}: {why}"))
+            .about(group, resource, name)
     }
 
     /// 409 because the object was changed since it was read.
@@ -163,7 +153,7 @@ impl ApiError {
         let mut error =
             Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", format!("{shown} {name:?} is invalid: {text}"))
                 .about(group, kind, name);
-        error.causes = causes;
+        error.details.causes = causes;
         error
     }
 
@@ -211,23 +201,24 @@ impl ApiError {
             "Timeout",
             format!("Too large resource version: {asked}, current: {have}"),
         );
-        error.retry_after = Some(1);
+        error.details.retry_after = Some(1);
         error
     }
 
     /// The `metav1.Status` object.
     pub fn status(&self) -> Value {
+        let about = &self.details;
         let mut details = Map::new();
-        for (key, value) in [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)] {
+        for (key, value) in [("name", &about.name), ("group", &about.group), ("kind", &about.kind)] {
             if !value.is_empty() {
                 details.insert(key.into(), json!(value));
             }
         }
-        if !self.causes.is_empty() {
-            let causes: Vec<Value> = self.causes.iter().map(cause_json).collect();
+        if !about.causes.is_empty() {
+            let causes: Vec<Value> = about.causes.iter().map(cause_json).collect();
             details.insert("causes".into(), Value::Array(causes));
         }
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = about.retry_after {
             details.insert("retryAfterSeconds".into(), json!(seconds));
         }
         json!({

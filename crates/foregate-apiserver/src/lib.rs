@@ -1,9 +1,9 @@
 //! The embedded API server: Kubernetes semantics on redb, generic over kinds.
 //!
 //! A newcomer starts at [`Server`]: it opens a data directory, hands out [`kube::Client`]s that reach it within the
-//! process, and serves the same API over TLS. A request goes from [`rest`] (its path, body and answer) through the
-//! kind's rules ([`registry`]) to the [`store`], whose one writer puts all changes in order and shows them to watches
-//! ([`watch`]). `gc` removes what depends on what is gone, `auth` decides who may do what, and `discovery` tells
+//! process, and serves the same API over TLS. A request goes from `rest` (its path, body and answer) through the
+//! kind's rules (`registry`) to the [`store`], whose one writer puts all changes in order and shows them to watches
+//! (`watch`). `gc` removes what depends on what is gone, `auth` decides who may do what, and `discovery` tells
 //! clients what there is.
 
 pub mod auth;
@@ -14,16 +14,15 @@ mod error;
 mod gc;
 mod metrics;
 pub mod patch;
-pub mod registry;
-pub mod rest;
+mod registry;
+mod rest;
 pub mod schema;
 mod serve;
 mod server;
 pub mod store;
-pub mod watch;
+mod watch;
 
 pub use auth::Caller;
-pub use error::{ApiError, Cause};
 pub use serve::ServeError;
 pub use server::{OpenError, Server, ServerOptions};
 pub use store::Durability;

@@ -144,11 +144,7 @@ async fn connection(
 /// HTTP/1.1 and HTTP/2, within limits.
 fn protocols() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_headers(128);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_headers(128);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -215,11 +211,8 @@ fn acceptor(authority: &Arc<Authority>, more: &[String], address: SocketAddr) ->
     let mut names = ca::names(&[address.ip()]);
     names.extend_from_slice(more);
     let first = certified(authority, &names)?;
-    let certificates = Certificates {
-        authority: authority.clone(),
-        names,
-        current: ArcSwap::from_pointee((Instant::now(), first)),
-    };
+    let certificates =
+        Certificates { authority: authority.clone(), names, current: ArcSwap::from_pointee((Instant::now(), first)) };
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| tls(&e))?

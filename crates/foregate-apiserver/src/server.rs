@@ -176,9 +176,7 @@ impl Server {
         let core = self.core.clone();
         let service = tower::service_fn(move |request: Request<kube::client::Body>| {
             let (core, caller) = (core.clone(), caller.clone());
-            async move {
-                Ok::<_, std::convert::Infallible>(rest::handle(core, Some(caller), request).await)
-            }
+            async move { Ok::<_, std::convert::Infallible>(rest::handle(core, Some(caller), request).await) }
         });
         kube::Client::new(service, "default")
     }

@@ -77,8 +77,8 @@ impl Authority {
             write_private(&certificate_path, &certificate.pem()).map_err(io(&certificate_path))?;
         }
         let text = std::fs::read_to_string(&key_path).map_err(io(&key_path))?;
-        let key = KeyPair::from_pem(&text)
-            .map_err(|e| CaError::Damaged { path: key_path.clone(), detail: e.to_string() })?;
+        let key =
+            KeyPair::from_pem(&text).map_err(|e| CaError::Damaged { path: key_path.clone(), detail: e.to_string() })?;
         let certificate = std::fs::read_to_string(&certificate_path).map_err(io(&certificate_path))?;
         CertificateDer::from_pem_slice(certificate.as_bytes())
             .map_err(|e| CaError::Damaged { path: certificate_path.clone(), detail: e.to_string() })?;

@@ -86,9 +86,10 @@ impl Policy {
     /// Whether a role of `caller` grants `wish`.
     pub fn allows(&self, caller: &Caller, wish: &Attributes) -> bool {
         let tables = self.tables.load();
-        tables.of(caller).filter(|b| b.namespace.is_empty() || b.namespace == wish.namespace).any(|b| {
-            tables.rules(b).iter().any(|rule| rule.grants(wish))
-        })
+        tables
+            .of(caller)
+            .filter(|b| b.namespace.is_empty() || b.namespace == wish.namespace)
+            .any(|b| tables.rules(b).iter().any(|rule| rule.grants(wish)))
     }
 
     /// What `caller` may do in a namespace, as `SubjectRulesReviewStatus` lists it.
@@ -215,17 +216,42 @@ mod tests {
     #[test]
     fn roles_grant_what_they_say_where_they_are_bound() {
         let policy = policy(&[
-            ("clusterroles", "", "edit", json!({"rules": [
+            (
+                "clusterroles",
+                "",
+                "edit",
+                json!({"rules": [
                 {"verbs": ["get", "list"], "apiGroups": ["x.dev"], "resources": ["things", "*/status"]},
-                {"verbs": ["get"], "nonResourceURLs": ["/metrics", "/debug/*"]}]})),
-            ("rolebindings", "a", "b", json!({"roleRef": {"kind": "ClusterRole", "name": "edit"},
-                "subjects": [{"kind": "User", "name": "ann"}]})),
-            ("clusterrolebindings", "", "all", json!({"roleRef": {"kind": "ClusterRole", "name": "edit"},
-                "subjects": [{"kind": "Group", "name": "ops"}]})),
-            ("roles", "a", "one", json!({"rules": [
-                {"verbs": ["*"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["s"]}]})),
-            ("rolebindings", "a", "c", json!({"roleRef": {"kind": "Role", "name": "one"},
-                "subjects": [{"kind": "ServiceAccount", "name": "bot"}]})),
+                {"verbs": ["get"], "nonResourceURLs": ["/metrics", "/debug/*"]}]}),
+            ),
+            (
+                "rolebindings",
+                "a",
+                "b",
+                json!({"roleRef": {"kind": "ClusterRole", "name": "edit"},
+                "subjects": [{"kind": "User", "name": "ann"}]}),
+            ),
+            (
+                "clusterrolebindings",
+                "",
+                "all",
+                json!({"roleRef": {"kind": "ClusterRole", "name": "edit"},
+                "subjects": [{"kind": "Group", "name": "ops"}]}),
+            ),
+            (
+                "roles",
+                "a",
+                "one",
+                json!({"rules": [
+                {"verbs": ["*"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["s"]}]}),
+            ),
+            (
+                "rolebindings",
+                "a",
+                "c",
+                json!({"roleRef": {"kind": "Role", "name": "one"},
+                "subjects": [{"kind": "ServiceAccount", "name": "bot"}]}),
+            ),
         ]);
         let ann = Caller::new("ann", vec![]);
         let ops = Caller::new("bob", vec!["ops".into()]);

@@ -30,11 +30,14 @@ pub(crate) fn answer(
         Route::Version => {
             let (major, minor, version) = VERSION;
             let git = format!("{version}+foregate-{}", env!("CARGO_PKG_VERSION"));
-            Ok(body::value(StatusCode::OK, &json!({
-                "major": major, "minor": minor, "gitVersion": git, "gitCommit": "", "gitTreeState": "clean",
-                "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none", "compiler": "rustc",
-                "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
-            })))
+            Ok(body::value(
+                StatusCode::OK,
+                &json!({
+                    "major": major, "minor": minor, "gitVersion": git, "gitCommit": "", "gitTreeState": "clean",
+                    "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none", "compiler": "rustc",
+                    "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+                }),
+            ))
         }
         Route::Metrics => {
             let mut response = body::text(StatusCode::OK, core.metrics.text(core.hub.size()));

@@ -118,8 +118,11 @@ fn dynamic(kind: &Kind, source: &Value) -> Value {
             let text = |description: &str| json!({"type": "string", "description": description});
             properties.entry("apiVersion").or_insert_with(|| text("Group and version of this object."));
             properties.entry("kind").or_insert_with(|| text("Kind of this object."));
-            properties.insert("metadata".into(), json!({"allOf": [{"$ref": reference}],
-                "description": "Standard object's metadata.", "default": {}}));
+            properties.insert(
+                "metadata".into(),
+                json!({"allOf": [{"$ref": reference}],
+                "description": "Standard object's metadata.", "default": {}}),
+            );
         }
     }
     schema
@@ -163,8 +166,11 @@ fn add_paths(paths: &mut Map<String, Value>, kind: &Kind, schema: &str) {
     let patch = ["dryRun", "fieldManager", "fieldValidation", "force"];
     let any = ["application/json", "application/yaml"];
     let selectors = ["labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "watch"];
-    paths.insert(list.clone(), json!({"get": operation("list", &selectors, None),
-        "post": operation("post", &write, Some(&any))}));
+    paths.insert(
+        list.clone(),
+        json!({"get": operation("list", &selectors, None),
+        "post": operation("post", &write, Some(&any))}),
+    );
     let mut patches =
         vec!["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
     if matches!(kind.rules, Rules::Builtin(_)) {

@@ -22,11 +22,7 @@ fn aggregated(headers: &HeaderMap) -> Option<&'static str> {
         if !part.contains("g=apidiscovery.k8s.io") || !part.trim().starts_with("application/json") {
             return None;
         }
-        if part.contains("v=v2beta1") {
-            Some("v2beta1")
-        } else {
-            part.contains("v=v2").then_some("v2")
-        }
+        if part.contains("v=v2beta1") { Some("v2beta1") } else { part.contains("v=v2").then_some("v2") }
     })
 }
 
@@ -34,8 +30,11 @@ fn aggregated(headers: &HeaderMap) -> Option<&'static str> {
 pub(super) fn api(kinds: &Kinds, headers: &HeaderMap) -> Response<Body> {
     match aggregated(headers) {
         Some(version) => groups(kinds, version, |g| g.is_empty()),
-        None => body::value(StatusCode::OK, &json!({"kind": "APIVersions", "versions": ["v1"],
-            "serverAddressByClientCIDRs": []})),
+        None => body::value(
+            StatusCode::OK,
+            &json!({"kind": "APIVersions", "versions": ["v1"],
+            "serverAddressByClientCIDRs": []}),
+        ),
     }
 }
 
@@ -64,10 +63,8 @@ fn versions<'a>(kinds: &'a Kinds, group: &str) -> Vec<&'a str> {
 }
 
 fn describe(kinds: &Kinds, group: &str) -> Value {
-    let versions: Vec<Value> = versions(kinds, group)
-        .iter()
-        .map(|v| json!({"groupVersion": api_version(group, v), "version": v}))
-        .collect();
+    let versions: Vec<Value> =
+        versions(kinds, group).iter().map(|v| json!({"groupVersion": api_version(group, v), "version": v})).collect();
     json!({"name": group, "preferredVersion": versions[0], "versions": versions})
 }
 
@@ -92,8 +89,11 @@ pub(super) fn list(kinds: &Kinds, group: &str, version: &str) -> Result<Response
     if list.is_empty() {
         return Err(ApiError::no_such_path());
     }
-    Ok(body::value(StatusCode::OK, &json!({"kind": "APIResourceList", "apiVersion": "v1",
-        "groupVersion": api_version(group, version), "resources": list})))
+    Ok(body::value(
+        StatusCode::OK,
+        &json!({"kind": "APIResourceList", "apiVersion": "v1",
+        "groupVersion": api_version(group, version), "resources": list}),
+    ))
 }
 
 fn resource(kind: &Kind) -> Vec<Value> {

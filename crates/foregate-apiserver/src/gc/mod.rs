@@ -32,11 +32,7 @@ pub(crate) struct Note {
 impl Note {
     /// Of an event.
     pub fn of(event: &Event) -> Self {
-        Self {
-            key: event.object.key.clone(),
-            meta: event.meta.clone(),
-            gone: event.kind == EventKind::Deleted,
-        }
+        Self { key: event.object.key.clone(), meta: event.meta.clone(), gone: event.kind == EventKind::Deleted }
     }
 
     /// Of an object that was there at the start.

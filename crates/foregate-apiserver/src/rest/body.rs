@@ -50,7 +50,7 @@ pub fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 /// A refusal.
 pub fn error(error: &ApiError) -> Response<Body> {
     let mut response = value(error.code, &error.status());
-    if let Some(seconds) = error.retry_after {
+    if let Some(seconds) = error.details.retry_after {
         response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
@@ -93,9 +93,9 @@ pub fn decode(media: &str, bytes: &[u8]) -> Result<Value, ApiError> {
         "application/vnd.kubernetes.protobuf" => {
             decode_protobuf(bytes).map_err(|e| ApiError::bad_request(format!("the body is not valid protobuf: {e}")))
         }
-        _ => Err(ApiError::unsupported_media(
-            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
-        )),
+        _ => {
+            Err(ApiError::unsupported_media("application/json, application/yaml, application/vnd.kubernetes.protobuf"))
+        }
     }
 }
 

@@ -40,7 +40,13 @@ fn refused(op: &Op, error: ApplyError) -> ApiError {
         ApplyError::Type(error) => ApiError::new(
             http::StatusCode::INTERNAL_SERVER_ERROR,
             "InternalError",
-            format!("failed to create typed patch object ({}/{}; {} {}): {error}", op.namespace(), op.name(), op.kind.api_version(), op.kind.kind),
+            format!(
+                "failed to create typed patch object ({}/{}; {} {}): {error}",
+                op.namespace(),
+                op.name(),
+                op.kind.api_version(),
+                op.kind.kind
+            ),
         ),
         other => ApiError::bad_request(other.to_string()),
     }
@@ -50,6 +56,6 @@ fn conflict(op: &Op, conflicts: &Conflicts) -> ApiError {
     let mut error = ApiError::new(http::StatusCode::CONFLICT, "Conflict", conflicts.to_string());
     error = error.about(&op.kind.group, &op.kind.plural, op.name());
     let cause = |c: &Conflict| Cause::new("FieldManagerConflict", c.field.clone(), c.message());
-    error.causes = conflicts.0.iter().map(cause).collect();
+    error.details.causes = conflicts.0.iter().map(cause).collect();
     error
 }

@@ -96,12 +96,7 @@ fn health(core: &Core) -> Response<Body> {
 }
 
 /// Finds the kind, and checks that the caller may.
-fn operation(
-    core: &Arc<Core>,
-    caller: Caller,
-    target: Target,
-    request: &Parts,
-) -> Result<Op, ApiError> {
+fn operation(core: &Arc<Core>, caller: Caller, target: Target, request: &Parts) -> Result<Op, ApiError> {
     let (method, headers) = (&request.method, &request.headers);
     let query = Query::parse(request.uri.query());
     let verb = verb(method, &target, &query)?;

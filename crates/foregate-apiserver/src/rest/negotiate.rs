@@ -76,7 +76,10 @@ mod tests {
     fn the_first_possible_alternative_wins() {
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
         assert_eq!(view(table), Some((View::Table, false)));
-        assert_eq!(view("application/json;as=Table;v=v1beta1;g=meta.k8s.io, application/json"), Some((View::Object, false)));
+        assert_eq!(
+            view("application/json;as=Table;v=v1beta1;g=meta.k8s.io, application/json"),
+            Some((View::Object, false))
+        );
         assert_eq!(view("application/vnd.kubernetes.protobuf"), None);
         assert_eq!(view("application/vnd.kubernetes.protobuf,application/json"), Some((View::Object, false)));
         assert_eq!(view("application/yaml"), Some((View::Object, true)));

@@ -86,7 +86,12 @@ impl Op {
     }
 
     /// Answers with an object that isn't stored.
-    pub fn answer_value(&self, code: StatusCode, value: Value, warnings: &[String]) -> Result<Response<Body>, ApiError> {
+    pub fn answer_value(
+        &self,
+        code: StatusCode,
+        value: Value,
+        warnings: &[String],
+    ) -> Result<Response<Body>, ApiError> {
         let value = if self.accept.view == View::Object { value } else { self.view_of(value) };
         self.finish(code, Bytes::from(value.to_string()), warnings)
     }
@@ -109,9 +114,7 @@ impl Op {
             let value: Value = serde_json::from_slice(&bytes).map_err(|e| ApiError::internal(e.to_string()))?;
             let yaml = serde_saphyr::to_string(&value).map_err(|e| ApiError::internal(e.to_string()))?;
             let mut response = body::json(code, yaml);
-            response
-                .headers_mut()
-                .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
+            response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
             response
         } else {
             body::json(code, bytes)

@@ -40,11 +40,12 @@ pub(crate) async fn patch(op: &Op, media: &str, bytes: Bytes) -> Result<Response
 
 async fn by(op: &Op, patch: impl Fn(&Value) -> Result<Value, PatchError>) -> Result<Response<Body>, ApiError> {
     update::change(op, op.validation, |live| {
-        let new = patch(live).map_err(|error| match error {
-            PatchError::Malformed(text) => ApiError::bad_request(text),
-            PatchError::Unprocessable(text) => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", text)
-                .about(&op.kind.group, &op.kind.plural, op.name()),
-        })?;
+        let new =
+            patch(live).map_err(|error| match error {
+                PatchError::Malformed(text) => ApiError::bad_request(text),
+                PatchError::Unprocessable(text) => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", text)
+                    .about(&op.kind.group, &op.kind.plural, op.name()),
+            })?;
         Ok((new, Vec::new()))
     })
     .await

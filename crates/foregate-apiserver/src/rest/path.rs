@@ -147,7 +147,10 @@ mod tests {
             ("/api/v1/namespaces/a/secrets/b", ("", some("a"), "secrets", some("b"), None)),
             ("/apis/g.io/v1/things", ("g.io", None, "things", None, None)),
             ("/apis/g.io/v1/things/x/status", ("g.io", None, "things", some("x"), some("status"))),
-            ("/apis/g.io/v1/namespaces/n/things/x%3Ay/status", ("g.io", some("n"), "things", some("x:y"), some("status"))),
+            (
+                "/apis/g.io/v1/namespaces/n/things/x%3Ay/status",
+                ("g.io", some("n"), "things", some("x:y"), some("status")),
+            ),
         ];
         for (path, (group, namespace, name, object, sub)) in cases {
             assert_eq!(resource(path), (group.into(), namespace, name.into(), object, sub), "{path}");

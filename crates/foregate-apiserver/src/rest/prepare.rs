@@ -91,7 +91,8 @@ pub(crate) fn birth(op: &Op, object: &mut Value) -> Result<String, ApiError> {
         (Some(name), _) => name,
         (None, Some(prefix)) => names::generate(&prefix),
         (None, None) => {
-            let cause = Cause::new("FieldValueRequired", "metadata.name", "Required value: name or generateName is required");
+            let cause =
+                Cause::new("FieldValueRequired", "metadata.name", "Required value: name or generateName is required");
             return Err(ApiError::invalid(&op.kind.group, &op.kind.kind, "", vec![cause]));
         }
     };
@@ -154,7 +155,7 @@ pub(crate) fn namespace(op: &Op, name: &str) -> Result<(), ApiError> {
         let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
         let mut error = ApiError::forbidden(&op.kind.group, &op.kind.plural, name, why);
         let message = format!("namespace {namespace} is being terminated");
-        error.causes.push(Cause::new("NamespaceTerminating", "metadata.namespace", message));
+        error.details.causes.push(Cause::new("NamespaceTerminating", "metadata.namespace", message));
         return Err(error);
     }
     Ok(())

@@ -126,9 +126,10 @@ pub(crate) async fn list(op: &Op) -> Result<Response<Body>, ApiError> {
         (true, false) => op.core.pages.end(snapshot.revision),
         _ => {}
     }
-    let token = page.next.as_ref().map(|key| {
-        URL_SAFE_NO_PAD.encode(json!([snapshot.revision, key.namespace, key.name]).to_string())
-    });
+    let token = page
+        .next
+        .as_ref()
+        .map(|key| URL_SAFE_NO_PAD.encode(json!([snapshot.revision, key.namespace, key.name]).to_string()));
     let revision = snapshot.revision.to_string();
     let bytes = match op.accept.view {
         View::Object => objects(op, &page.items, &revision, token.as_deref())?,

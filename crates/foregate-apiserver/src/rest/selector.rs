@@ -160,9 +160,18 @@ mod tests {
         let labels: BTreeMap<String, String> =
             [("app", "web"), ("tier", "a")].map(|(k, v)| (k.into(), v.into())).into();
         for (text, expected) in [
-            ("app=web", true), ("app==web,tier=a", true), ("app!=web", false), ("x!=y", true), ("app", true),
-            ("!app", false), ("!x", true), ("app in (web, api)", true), ("app notin (web)", false),
-            ("x notin (web)", true), ("app in (api),tier", false), ("", true),
+            ("app=web", true),
+            ("app==web,tier=a", true),
+            ("app!=web", false),
+            ("x!=y", true),
+            ("app", true),
+            ("!app", false),
+            ("!x", true),
+            ("app in (web, api)", true),
+            ("app notin (web)", false),
+            ("x notin (web)", true),
+            ("app in (api),tier", false),
+            ("", true),
         ] {
             assert_eq!(Labels::parse(Some(text)).unwrap().matches(&labels), expected, "{text}");
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::{Value, json};
@@ -95,7 +95,8 @@ async fn begin(op: Op) -> Result<Watch, ApiError> {
         }
     }
     let now = Instant::now();
-    let timeout = op.query.number("timeoutSeconds")?.map_or(TIMEOUT, Duration::from_secs).min(Duration::from_secs(86_400));
+    let timeout =
+        op.query.number("timeoutSeconds")?.map_or(TIMEOUT, Duration::from_secs).min(Duration::from_secs(86_400));
     let bookmarks = op.query.flag("allowWatchBookmarks");
     Ok(Watch {
         announce: send_initial == Some("true") && bookmarks,

@@ -149,8 +149,8 @@ fn count_generation(op: &Op, new: &mut Value, old: &Value) {
     }
     let counted = |key: &String| key != "metadata" && !(op.kind.status && key == "status");
     let (Some(a), Some(b)) = (new.as_object(), old.as_object()) else { return };
-    let differs = a.iter().any(|(k, v)| counted(k) && b.get(k) != Some(v))
-        || b.keys().any(|k| counted(k) && !a.contains_key(k));
+    let differs =
+        a.iter().any(|(k, v)| counted(k) && b.get(k) != Some(v)) || b.keys().any(|k| counted(k) && !a.contains_key(k));
     if differs {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = json!(generation);

@@ -127,8 +127,8 @@ impl Store {
         let lock = open::lock(dir)?;
         let path = dir.join(open::FILE);
         let db = open::database(&path, &disk)?;
-        let (start, limit) = open::reserve(&db)
-            .map_err(|error| OpenError::Damaged { path: path.clone(), detail: error.to_string() })?;
+        let (start, limit) =
+            open::reserve(&db).map_err(|error| OpenError::Damaged { path: path.clone(), detail: error.to_string() })?;
         let db = Arc::new(RwLock::new(Some(db)));
         let (queue, requests) = channel();
         let writer = writer::Writer::new(db.clone(), dir, disk, requests, observer, (start, limit));

@@ -218,10 +218,7 @@ mod tests {
         let mut object = json!({"metadata": {"name": "a", "resourceVersion": "7"}, "data": {"resourceVersion": "x"}});
         let draft = Draft::new(&mut object).unwrap();
         let back: Value = serde_json::from_slice(&draft.finish(42)).unwrap();
-        assert_eq!(
-            back,
-            json!({"metadata": {"name": "a", "resourceVersion": "42"}, "data": {"resourceVersion": "x"}})
-        );
+        assert_eq!(back, json!({"metadata": {"name": "a", "resourceVersion": "42"}, "data": {"resourceVersion": "x"}}));
         assert!(Draft::new(&mut json!({})).is_err());
     }
 

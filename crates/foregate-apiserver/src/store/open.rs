@@ -60,8 +60,7 @@ impl Disk {
 pub fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join(LOCK);
     let io = |source| OpenError::Io { path: path.clone(), source };
-    let mut file =
-        OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
+    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(std::fs::TryLockError::WouldBlock) => {

@@ -86,8 +86,9 @@ struct Bench {
 fn open_in(dir: &Path) -> Bench {
     let (seen, faults) = (Seen::default(), Faults::default());
     let log = seen.clone();
-    let observer: Observer =
-        Box::new(move |events| log.lock().extend(events.iter().map(|e| (e.object.revision, e.object.key.name.to_string()))));
+    let observer: Observer = Box::new(move |events| {
+        log.lock().extend(events.iter().map(|e| (e.object.revision, e.object.key.name.to_string())))
+    });
     let store = Store::open_on(dir, observer, Disk { faults: faults.clone() }).unwrap();
     Bench { store, faults, seen }
 }
@@ -265,7 +266,9 @@ fn follow(state: &mut State, cursor: &mut u64, event: &Event) {
     *cursor = object.revision;
     let name = object.key.name.to_string();
     match event.kind {
-        EventKind::Added => assert!(state.insert(name, (object.revision, object.bytes.clone())).is_none(), "added twice"),
+        EventKind::Added => {
+            assert!(state.insert(name, (object.revision, object.bytes.clone())).is_none(), "added twice")
+        }
         EventKind::Modified => {
             assert!(state.insert(name, (object.revision, object.bytes.clone())).is_some(), "an addition was lost");
         }

@@ -12,9 +12,7 @@ use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::ballast::Ballast;
 use super::open::{Disk, LIMIT, REVISION, REVISION_BLOCK};
-use super::{
-    Durability, Event, EventKind, FLUSH, META, OBJECTS, Object, Observer, Request, Write, WriteError, open,
-};
+use super::{Durability, Event, EventKind, FLUSH, META, OBJECTS, Object, Observer, Request, Write, WriteError, open};
 
 /// Writes in one transaction at most: bounds how long the first of them waits for the last.
 const BATCH: usize = 512;
@@ -113,8 +111,7 @@ impl Writer {
         let mut transaction = db.begin_write()?;
         let needs_block = self.revision + writes.len() as u64 >= self.limit;
         let flush_due = self.flush_at.is_some_and(|at| at <= Instant::now());
-        let durable =
-            needs_block || flush_due || writes.iter().any(|w| w.durability == Durability::Immediate);
+        let durable = needs_block || flush_due || writes.iter().any(|w| w.durability == Durability::Immediate);
         transaction.set_durability(if durable { redb::Durability::Immediate } else { redb::Durability::None })?;
         let limit = if needs_block { self.revision + writes.len() as u64 + REVISION_BLOCK } else { self.limit };
         let mut revision = self.revision;

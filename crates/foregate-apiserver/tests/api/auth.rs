@@ -70,7 +70,10 @@ async fn the_kubeconfig_lets_an_administrator_in() {
     assert_eq!(code, 200);
     let (_, list) = get(&admin, MAPS).await;
     // An open watch doesn't hold the end up.
-    let watch = http::Request::get(format!("{MAPS}?watch=true&resourceVersion={}", list["metadata"]["resourceVersion"].as_str().unwrap()));
+    let watch = http::Request::get(format!(
+        "{MAPS}?watch=true&resourceVersion={}",
+        list["metadata"]["resourceVersion"].as_str().unwrap()
+    ));
     let watch = admin.send(watch.body(kube::client::Body::empty()).unwrap()).await.unwrap();
     let began = std::time::Instant::now();
     served.shutdown.cancel();
@@ -123,7 +126,10 @@ async fn roles_say_what_a_token_may_do() {
 
     let (code, answer) = get(&ann, MAPS).await;
     assert_eq!((code, answer["reason"].as_str()), (403, Some("Forbidden")));
-    assert!(answer["message"].as_str().unwrap().contains("User \"ann\" cannot list resource \"configmaps\""), "{answer}");
+    assert!(
+        answer["message"].as_str().unwrap().contains("User \"ann\" cannot list resource \"configmaps\""),
+        "{answer}"
+    );
     assert_eq!(served.bench.post(&format!("{group}/roles"), &role).await.0, 201);
     assert_eq!(served.bench.post(&format!("{group}/rolebindings"), &binding).await.0, 201);
     assert_eq!(get(&ann, MAPS).await.0, 200);

@@ -31,7 +31,8 @@ async fn definitions_survive_a_restart() {
 #[tokio::test]
 async fn bad_definitions_are_refused() {
     let bench = bench();
-    let cases: [(&str, fn(&mut Value)); 5] = [
+    type Damage = fn(&mut Value);
+    let cases: [(&str, Damage); 5] = [
         ("metadata.name", |d| d["metadata"]["name"] = json!("other.test.dev")),
         ("spec.versions", |d| d["spec"]["versions"][1]["storage"] = json!(true)),
         ("spec.conversion.strategy", |d| d["spec"]["conversion"] = json!({"strategy": "Webhook"})),
@@ -56,7 +57,8 @@ async fn clients_discover_what_there_is() {
     bench.define(things()).await;
     let (_, groups) = bench.get("/apis").await;
     assert!(groups["groups"].as_array().unwrap().iter().any(|g| g["name"] == "test.dev"
-        && g["preferredVersion"]["version"] == "v1" && g["versions"].as_array().unwrap().len() == 2));
+        && g["preferredVersion"]["version"] == "v1"
+        && g["versions"].as_array().unwrap().len() == 2));
     let (_, list) = bench.get("/apis/test.dev/v1").await;
     let names: Vec<&str> = list["resources"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["things", "things/status"]);

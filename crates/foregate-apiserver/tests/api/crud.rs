@@ -25,7 +25,9 @@ async fn a_client_creates_reads_changes_and_deletes() {
     // The old revision can't be written over; without one it can.
     let mut stale = made.clone();
     stale.data = None;
-    assert!(matches!(maps.replace("a", &PostParams::default(), &stale).await, Err(kube::Error::Api(s)) if s.code == 409));
+    assert!(
+        matches!(maps.replace("a", &PostParams::default(), &stale).await, Err(kube::Error::Api(s)) if s.code == 409)
+    );
     stale.metadata.resource_version = None;
     let replaced = maps.replace("a", &PostParams::default(), &stale).await.unwrap();
     assert_eq!((replaced.data, replaced.metadata.uid), (None, made.metadata.uid.clone()));
@@ -56,8 +58,9 @@ async fn status_and_spec_do_not_touch_each_other() {
     assert_eq!(made["metadata"]["generation"], 1);
 
     let (path, status) = (format!("{THINGS}/a"), format!("{THINGS}/a/status"));
-    let (code, after) =
-        bench.merge(&status, json!({"status": {"phase": "Up"}, "spec": {"size": 9}, "metadata": {"labels": {"a": "b"}}})).await;
+    let (code, after) = bench
+        .merge(&status, json!({"status": {"phase": "Up"}, "spec": {"size": 9}, "metadata": {"labels": {"a": "b"}}}))
+        .await;
     assert_eq!(code, 200, "{after}");
     assert_eq!((&after["status"]["phase"], &after["spec"]["size"]), (&json!("Up"), &json!(2)));
     assert_eq!((&after["metadata"]["generation"], &after["metadata"]["labels"]), (&json!(1), &json!(null)));
@@ -105,7 +108,8 @@ async fn a_field_twice_is_refused_or_warned_of() {
 async fn what_is_wrong_is_named_by_field() {
     let bench = bench();
     bench.define(things()).await;
-    let (code, answer) = bench.post(THINGS, &thing("Bad_Name", json!({"size": 11, "text": "bad", "names": ["a", "a"]}))).await;
+    let (code, answer) =
+        bench.post(THINGS, &thing("Bad_Name", json!({"size": 11, "text": "bad", "names": ["a", "a"]}))).await;
     assert_eq!((code, answer["reason"].as_str()), (422, Some("Invalid")));
     let fields: Vec<&str> =
         answer["details"]["causes"].as_array().unwrap().iter().map(|c| c["field"].as_str().unwrap()).collect();
@@ -157,8 +161,7 @@ async fn a_dry_run_stores_nothing() {
 async fn a_secret_hides_nothing_in_string_data() {
     let bench = bench();
     let secrets: Api<Secret> = Api::namespaced(bench.client.clone(), "default");
-    let new: Secret =
-        serde_json::from_value(json!({"metadata": {"name": "s"}, "stringData": {"a": "b"}})).unwrap();
+    let new: Secret = serde_json::from_value(json!({"metadata": {"name": "s"}, "stringData": {"a": "b"}})).unwrap();
     let made = secrets.create(&PostParams::default(), &new).await.unwrap();
     assert_eq!(made.data.unwrap()["a"].0, b"b");
     assert_eq!((made.string_data, made.type_.as_deref()), (None, Some("Opaque")));

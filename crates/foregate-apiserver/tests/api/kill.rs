@@ -35,7 +35,7 @@ fn child() {
 
 /// Writes without end: one object is changed, others come and go. Even writers are users, odd ones reconcilers.
 async fn write_on(server: Arc<Server>, n: usize) {
-    let durability = if n % 2 == 0 { Durability::Immediate } else { Durability::Derived };
+    let durability = if n.is_multiple_of(2) { Durability::Immediate } else { Durability::Derived };
     let client = server.client_for(durability);
     let headers = [("content-type", "application/json")];
     let base: u64 = std::env::var(BASE).ok().and_then(|b| b.parse().ok()).unwrap_or(0);
@@ -139,7 +139,8 @@ async fn check(dir: &Path, known: &mut Known) {
     }
     for object in items {
         let revision: u64 = object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
-        let named = format!("{} {}", object["metadata"]["name"].as_str().unwrap(), object["data"]["value"].as_str().unwrap());
+        let named =
+            format!("{} {}", object["metadata"]["name"].as_str().unwrap(), object["data"]["value"].as_str().unwrap());
         if let Some(before) = known.revisions.get(&revision) {
             assert_eq!(*before, named, "revision {revision} was given twice");
         }

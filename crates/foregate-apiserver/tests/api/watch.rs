@@ -193,13 +193,16 @@ async fn a_shutdown_ends_watches() {
 async fn a_watcher_of_the_client_library_follows() {
     let bench = bench();
     let maps: Api<ConfigMap> = Api::all(bench.client.clone());
-    for config in [kube::runtime::watcher::Config::default(), kube::runtime::watcher::Config::default().streaming_lists()] {
+    for config in
+        [kube::runtime::watcher::Config::default(), kube::runtime::watcher::Config::default().streaming_lists()]
+    {
         let stream = kube::runtime::watcher(maps.clone(), config);
         let mut stream = stream.boxed();
         bench.post(MAPS, &config_map("a", json!({}))).await;
         let mut seen = Vec::new();
         while seen.len() < 4 {
-            let event = tokio::time::timeout(Duration::from_secs(10), stream.try_next()).await.unwrap().unwrap().unwrap();
+            let event =
+                tokio::time::timeout(Duration::from_secs(10), stream.try_next()).await.unwrap().unwrap().unwrap();
             use kube::runtime::watcher::Event;
             match event {
                 Event::Init => seen.push("init"),
