@@ -18,6 +18,8 @@ use crate::store::{Key, Store};
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
     pools: BTreeMap<String, Pool>,
+    /// What couldn't be read of a pool's ranges.
+    errors: HashMap<String, String>,
     /// Address objects per pool.
     used: HashMap<String, u64>,
     /// Pools whose status is to be looked at.
@@ -41,8 +43,11 @@ impl Pools {
     /// A pool is new or changed.
     pub(crate) fn set(&mut self, pool: &AddressPool, addresses: &Store<Address>) {
         let (mut ranges, errors) = Pool::new(&pool.spec.ranges);
-        for error in errors {
-            tracing::warn!(pool = pool.name_any(), %error, "an address range is ignored");
+        self.errors.remove(&pool.name_any());
+        if !errors.is_empty() {
+            let errors = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            tracing::warn!(pool = pool.name_any(), errors, "address ranges are ignored");
+            self.errors.insert(pool.name_any(), errors);
         }
         let parsed = addresses.iter().filter_map(|(_, address)| address.spec.address.parse().ok());
         parsed.for_each(|address| ranges.take(address));
@@ -107,11 +112,12 @@ impl Pools {
                 "there is no AddressPool {name}; create it, or name another in the gateway's template"
             )));
         };
-        pool.next_free().ok_or_else(|| {
-            let size = pool.size();
-            no(format!(
-                "AddressPool {name} is exhausted (all {size} addresses are in use): add a range to it or free one"
-            ))
+        let ignored = self.errors.get(name).map(|errors| format!("; ignored: {errors}")).unwrap_or_default();
+        pool.next_free().ok_or_else(|| match pool.size() {
+            0 => no(format!("AddressPool {name} has no address that can be given out: correct its ranges{ignored}")),
+            size => no(format!(
+                "AddressPool {name} is exhausted (all {size} addresses are in use): add a range to it or free one{ignored}"
+            )),
         })
     }
 
@@ -165,6 +171,13 @@ impl Pipeline {
             match self.pools.any(pool) {
                 Ok(address) => creates.push(address),
                 Err(unmet) => gateway.unmet = Some(unmet),
+            }
+        }
+        for name in gateway.assigning.keys() {
+            let target = Target { kind: Kind::Address, key: Key::cluster(name) };
+            if let Some(error) = self.failures.get(&target) {
+                let message = format!("Address {name} can't be created: {error}");
+                gateway.unmet = Some(Unmet { reason: "AddressNotAssigned", message });
             }
         }
         for address in creates {

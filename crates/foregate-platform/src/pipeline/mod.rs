@@ -109,6 +109,8 @@ pub(crate) struct Pipeline {
     pools: Pools,
     presences: Presences,
     outbox: Outbox,
+    /// Why objects couldn't be created at the last attempt.
+    failures: HashMap<Target, String>,
     /// What translation or an engine says against objects.
     problems: HashMap<ObjectRef, String>,
     /// For the translator, since the last step.
@@ -173,6 +175,7 @@ impl Pipeline {
             pools: Pools::default(),
             presences,
             outbox: Outbox::default(),
+            failures: HashMap::new(),
             problems: HashMap::new(),
             changes: Vec::new(),
             reshape: BTreeSet::new(),
@@ -257,12 +260,16 @@ impl Pipeline {
     fn done(&mut self, target: &Target, write: &Write, outcome: Outcome, now: Instant) {
         let failed = matches!(outcome, Outcome::Failed(_) | Outcome::Conflict);
         self.outbox.done(target, failed, now);
+        self.failures.remove(target);
         match outcome {
             Outcome::Written(object) => self.written(*object),
             Outcome::Missing => self.missing(target, write),
             Outcome::Conflict => self.conflict(target, write),
             Outcome::Failed(error) => {
                 tracing::warn!(kind = ?target.kind, object = %target.key, error, "a write failed; it is tried again");
+                if !matches!(write, Write::Status { .. } | Write::Delete { .. }) {
+                    self.failures.insert(target.clone(), error);
+                }
             }
         }
         self.touch(target, write);

@@ -83,6 +83,7 @@ impl Pipeline {
         };
         if uid.is_none() {
             tracing::warn!(kind = ?target.kind, object = %target.key, "can't be created: its namespace is missing");
+            self.failures.insert(target.clone(), "its namespace is missing".to_owned());
             return;
         }
         let key = &target.key;

@@ -71,7 +71,7 @@ impl History {
                 refused.refused = true;
             }
             let before = versions.iter().take(refused_at.unwrap_or(versions.len()));
-            good = before.filter(|old| !old.refused && old.sequence <= applied).last().map(|old| old.owners.clone());
+            good = before.filter(|old| !old.refused && old.sequence <= applied).next_back().map(|old| old.owners.clone());
         }
         let Some(good) = good else { return Blame { culprits: owners.to_vec(), certain: false } };
         let culprits: Vec<OwnerKey> = owners.iter().filter(|owner| !good.contains(owner)).cloned().collect();
@@ -112,8 +112,9 @@ mod tests {
     /// Published versions (sequence, owners), what the engine has applied, which is refused → culprits.
     #[test]
     fn blame() {
-        type Published<'a> = &'a [(u64, &'a [(&'a str, i64)])];
-        let cases: &[(&str, Published<'_>, u64, &[(&str, i64)])] = &[
+        type Owners<'a> = &'a [(&'a str, i64)];
+        type Case<'a> = (&'a str, &'a [(u64, Owners<'a>)], u64, Owners<'a>);
+        let cases: &[Case<'_>] = &[
             ("first ever: all", &[(1, &[("a", 1), ("b", 1)])], 0, &[("a", 1), ("b", 1)]),
             ("the new one", &[(1, &[("a", 1)]), (2, &[("a", 1), ("b", 1)])], 1, &[("b", 1)]),
             ("the new generation", &[(1, &[("a", 1), ("b", 1)]), (2, &[("a", 1), ("b", 2)])], 1, &[("b", 2)]),

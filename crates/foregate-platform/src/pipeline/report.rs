@@ -108,7 +108,10 @@ impl Pipeline {
         let binding = match (proxy, &gateway.template_missing) {
             (Some(proxy), _) => Binding::Bound(proxy.to_owned()),
             (None, Some(template)) => Binding::TemplateMissing(template.clone()),
-            (None, None) => Binding::Creating,
+            (None, None) => {
+                let key = Key::from(&crate::bind::proxy_of(claim));
+                Binding::Creating(self.failures.get(&Target { kind: Kind::Proxy, key }).cloned())
+            }
         };
         let other = lacking(gateway, claim);
         let template = complaint.of_template();

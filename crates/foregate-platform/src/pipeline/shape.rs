@@ -59,7 +59,7 @@ impl Pipeline {
         let target = Target { kind: Kind::Proxy, key: Key::from(proxy) };
         self.restate.insert(proxy.clone());
         match object {
-            Some(object) if !claims.is_empty() || !is_ours(&*object) => {
+            Some(object) if !claims.is_empty() || !is_ours(&object) => {
                 let asked = requests(claims.first().map(|claim| &**claim), &object.spec.requested_addresses).to_vec();
                 self.assign(proxy, &object.spec.template.pool, &asked, now);
                 self.place(proxy, object.spec.template.replicas, now);
@@ -110,7 +110,12 @@ impl Pipeline {
         gateway.template_missing = None;
         let pinned = object.spec.pinned_revision.clone().filter(|name| !name.is_empty());
         if gateway.pinned != pinned {
-            tracing::info!(group = group_of(proxy), revision = pinned, "pinned");
+            if pinned.is_some() && !self.started {
+                // Engines may have nothing yet: what is derived now is better than nothing.
+                tracing::warn!(group = group_of(proxy), "pinned, but started anew: the present configuration is published");
+            } else {
+                tracing::info!(group = group_of(proxy), revision = pinned, "pinned");
+            }
             if pinned.is_none() {
                 self.unpinned.insert(proxy.clone());
             }

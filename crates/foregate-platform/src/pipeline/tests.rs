@@ -34,6 +34,8 @@ struct World {
     /// Creates of these names meet an object that nobody has seen.
     hidden: Vec<String>,
     records: Vec<Record>,
+    /// What the next creates meet.
+    failing: Vec<&'static str>,
     /// How often it was said that all serves.
     serving: usize,
 }
@@ -59,6 +61,7 @@ impl World {
             writes: Vec::new(),
             hidden: Vec::new(),
             records: Vec::new(),
+            failing: Vec::new(),
             serving: 0,
         }
     }
@@ -164,6 +167,7 @@ impl World {
                 object["metadata"]["resourceVersion"] = json!(self.version.to_string());
                 return Outcome::Written(Box::new(read_object(target.kind, object)));
             }
+            _ if !self.failing.is_empty() => return Outcome::Failed(self.failing.remove(0).to_owned()),
             _ if self.objects.contains_key(&id) || self.hidden.contains(&name) => return Outcome::Conflict,
             Write::CreateProxy(object) => json!(object),
             Write::CreateAddress(object) => json!(object),

@@ -26,7 +26,8 @@ impl Pipeline {
         // A template that has a part in a virtual host is blamed only if no route can be.
         let culprits = if routes.is_empty() { culprits } else { routes.clone() };
         let Some(gateway) = self.gateways.get_mut(proxy) else { return };
-        if !gateway.history.is_latest(&id, version) && !(certain && culprits.len() == 1) {
+        let is_clear = certain && culprits.len() == 1;
+        if !is_clear && !gateway.history.is_latest(&id, version) {
             // What is on its way will be taken or refused itself, and tells more.
             return;
         }

@@ -25,8 +25,8 @@ pub(crate) enum Binding {
     Bound(String),
     /// There is none, and the template that one would be made from is missing.
     TemplateMissing(String),
-    /// It is being made.
-    Creating,
+    /// It is being made; why the last attempt failed.
+    Creating(Option<String>),
 }
 
 /// What came of one listener.
@@ -106,7 +106,14 @@ fn bound(facts: &ClaimFacts<'_>) -> Finding {
                 facts.claim.namespace().unwrap_or_default()
             ),
         ),
-        Binding::Creating => Finding::no(BOUND, "Pending", "the gateway is being created"),
+        Binding::Creating(failure) => Finding::no(BOUND, "Pending", creating(failure.as_deref())),
+    }
+}
+
+fn creating(failure: Option<&str>) -> String {
+    match failure {
+        Some(error) => format!("the gateway can't be created: {error}"),
+        None => "the gateway is being created".to_owned(),
     }
 }
 
@@ -120,7 +127,7 @@ fn programmed(facts: &ClaimFacts<'_>, previous: &GatewayClaimStatus) -> Finding 
     let no = |reason, message: String| Finding::no(PROGRAMMED, reason, message);
     match &facts.binding {
         Binding::TemplateMissing(template) => return no("Pending", format!("GatewayTemplate {template} is missing")),
-        Binding::Creating => return no("Pending", "the gateway is being created".into()),
+        Binding::Creating(failure) => return no("Pending", creating(failure.as_deref())),
         Binding::Bound(_) => {}
     }
     if let Some(unmet) = facts.unmet {

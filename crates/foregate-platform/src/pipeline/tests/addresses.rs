@@ -96,3 +96,11 @@ fn a_claim_that_shares_has_no_say_in_addresses() {
     assert_eq!(world.condition("younger", "Programmed"), "False AddressNotUsable");
     assert_eq!(world.condition("elder", "Programmed"), "False NoResources");
 }
+
+#[test]
+fn ranges_that_cannot_be_read_are_named() {
+    let mut world = World::new("127.100.0.0-24");
+    world.claim(&claim("web", 1));
+    let message = world.status("web").conditions[1].message.clone();
+    assert!(message.contains("correct its ranges; ignored: `127.100.0.0-24` is neither a CIDR"), "{message}");
+}

@@ -141,3 +141,26 @@ fn an_edit_of_the_proxys_template_is_published() {
     world.acknowledge("web");
     assert_eq!(world.condition("web", "Programmed"), "True Programmed");
 }
+
+#[test]
+fn a_creation_that_fails_is_told_and_tried_again() {
+    let mut world = World::new("127.100.0.0/24");
+    world.failing = vec!["quota exceeded", "quota exceeded"];
+    let claim = claim("web");
+    world.objects.insert((Kind::Claim, "web".into()), json!(claim));
+    world.pipeline.take_now(Observation::Claim(Seen::Set(Arc::new(claim))));
+    for _ in 0..3 {
+        let effects = world.pipeline.step(world.now, clock());
+        for (target, write) in effects.writes {
+            let outcome = world.carry_out(&target, &write);
+            let now = world.now;
+            world.pipeline.take(Input::Done(target, write, outcome), now, clock());
+        }
+        world.now += Duration::from_millis(20);
+    }
+    assert_eq!(world.condition("web", "Bound"), "False Pending");
+    assert_eq!(world.status("web").conditions[0].message, "the gateway can't be created: quota exceeded");
+    world.settle();
+    assert_eq!(world.condition("web", "Bound"), "True Bound");
+    assert!(world.pipeline.failures.is_empty());
+}

@@ -43,7 +43,7 @@ fn programmed_only_when_all_holds() {
     let cases: Vec<(&str, ClaimFacts<'_>, (&str, &str))> = vec![
         ("all is well", good.clone(), ("True", "Programmed")),
         ("ahead of it", ClaimFacts { serving: known(1, 1, 9), ..good.clone() }, ("True", "Programmed")),
-        ("creating", ClaimFacts { binding: Binding::Creating, ..good.clone() }, ("False", "Pending")),
+        ("creating", ClaimFacts { binding: Binding::Creating(None), ..good.clone() }, ("False", "Pending")),
         (
             "no template",
             ClaimFacts { binding: Binding::TemplateMissing("x".into()), ..good.clone() },
