@@ -29,6 +29,7 @@ mod status;
 mod world;
 
 pub use attach::Attach;
-pub use input::{Change, Input, Key};
+pub use foregate_api::{Change, Key};
+pub use input::Input;
 pub use output::{Derived, DerivedChange, DerivedKind, Output, StatusChange, StatusKind};
 pub use settings::Settings;

@@ -232,8 +232,7 @@ mod tests {
             async move { if failed { Outcome::Retry } else { Outcome::Done } }.boxed()
         })
         .await;
-        let noted = noted.lock().unwrap().clone();
-        noted
+        noted.lock().unwrap().clone()
     }
 
     #[tokio::test(start_paused = true)]

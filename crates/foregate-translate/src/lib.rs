@@ -28,7 +28,8 @@ mod resolve;
 mod template;
 mod translator;
 
-pub use input::{Change, Input, Key, Options};
+pub use foregate_api::{Change, Key};
+pub use input::{Input, Options};
 pub use output::{ObjectRef, Output, Report, ResourceChange};
 pub use problem::Problem;
 pub use template::{default_template, default_template_yaml};
