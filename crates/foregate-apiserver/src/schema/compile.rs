@@ -322,9 +322,9 @@ impl<'d> Compiler<'d> {
 /// Whether a rule may select the field `name`.
 fn mentions(source: &str, name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let selected = source.match_indices(name).any(|(at, _)| {
-        source[..at].trim_end().ends_with('.') && !source[at + name.len()..].starts_with(plain)
-    });
+    let selected = source
+        .match_indices(name)
+        .any(|(at, _)| source[..at].trim_end().ends_with('.') && !source[at + name.len()..].starts_with(plain));
     let escaped = !name.chars().all(plain) || name.contains("__") || cel::RESERVED.contains(&name);
     selected || (escaped && source.contains("__"))
 }

@@ -61,9 +61,9 @@ pub(super) fn secret(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldErr
         let text = value.as_str().unwrap_or_default();
         match base64::engine::general_purpose::STANDARD.decode(text) {
             Ok(bytes) => total += bytes.len(),
-            // The value is not repeated: it may be the secret itself, written without base64.
-            Err(error) => {
-                let detail = format!("must be base64: {error}; use stringData for plain text");
+            // Nothing of the value is repeated: it may be the secret itself, written without base64.
+            Err(_) => {
+                let detail = "must be base64; use stringData for plain text";
                 errors.push(FieldError::invalid(format_args!("data[{key}]"), &"<hidden>".into(), detail));
             }
         }

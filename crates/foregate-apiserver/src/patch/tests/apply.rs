@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::super::managed::{self, ApplyError, Writer};
 use super::{apply, conflicts, object, owners, schema, writer};
+use crate::builtin::find;
 
 #[test]
 fn apply_creates_and_owns_what_it_says() {
@@ -173,6 +174,33 @@ fn what_another_manager_also_owns_stays() {
     assert_eq!(owners(&live)["one"], json!({"f:spec": {}}));
     let live = apply(&schema, "two", Some(&live), json!({"replicas": 1})).unwrap();
     assert_eq!(live["spec"], json!({"replicas": 1}));
+}
+
+/// Built-in kinds: list keys with defaults, and defaults that no schema has.
+#[test]
+fn built_in_kinds_apply_too() {
+    let service = json!({"metadata": {"name": "s", "namespace": "n"}, "spec": {"ports": [{"port": 80}, {"port": 80, "protocol": "UDP"}]}});
+    let binding = json!({"metadata": {"name": "b", "namespace": "n"}, "roleRef": {"kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "name": "u"}]});
+    let secret = json!({"metadata": {"name": "s", "namespace": "n"}, "data": {"a": "eA=="}});
+    for (group, plural, mut applied) in
+        [("", "services", service), ("rbac.authorization.k8s.io", "rolebindings", binding), ("", "secrets", secret)]
+    {
+        let kind = find(group, "v1", plural).unwrap();
+        let schema = kind.schema().unwrap();
+        applied["apiVersion"] = format!("{group}/v1").trim_start_matches('/').into();
+        applied["kind"] = kind.kind.into();
+        let writer = writer(schema, "one");
+        let live = managed::apply(&writer, None, &applied, false).unwrap();
+        let later = Writer { now: "2030-01-01T00:00:00Z", ..writer };
+        assert_eq!(managed::apply(&later, Some(&live), &applied, false).unwrap(), live, "{plural}");
+        // Another manager that says the same becomes an owner without a conflict.
+        assert!(managed::apply(&Writer { manager: "two", ..later }, Some(&live), &applied, false).is_ok(), "{plural}");
+        if plural == "services" {
+            let ports = &owners(&live)["one"]["f:spec"]["f:ports"];
+            let keys: Vec<&String> = ports.as_object().unwrap().keys().collect();
+            assert_eq!(keys, ["k:{\"port\":80,\"protocol\":\"TCP\"}", "k:{\"port\":80,\"protocol\":\"UDP\"}"]);
+        }
+    }
 }
 
 #[test]

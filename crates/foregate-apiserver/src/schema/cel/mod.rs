@@ -88,6 +88,14 @@ impl Rule {
         })
     }
 
+    /// The same rule for the interpreter, to hold the two against each other.
+    #[cfg(test)]
+    pub(super) fn to_foreign(&self) -> Self {
+        let rule = serde_json::json!({"rule": self.text, "message": self.message, "fieldPath": self.field_path});
+        let compiled = Self::compile(&rule, "", true);
+        compiled.unwrap_or_else(|error| panic!("{error}"))
+    }
+
     /// Whether the native evaluator runs this rule.
     #[cfg(test)]
     pub(super) fn is_native(&self) -> bool {
