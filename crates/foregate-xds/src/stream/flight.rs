@@ -43,7 +43,8 @@ impl Stream {
         let mut batch = Batch::new();
         let several = suspects.len() > 1;
         for id in suspects {
-            let Some(item) = self.item_mut(&id) else { continue };
+            // One that was unsubscribed meanwhile, and perhaps subscribed again, is no suspect any more.
+            let Some(item) = self.item_mut(&id).filter(|item| item.suspect.is_some()) else { continue };
             // What the client did with it is open: it is sent even if it seems to have it.
             item.answer = true;
             let Some(change) = self.decide(store, &id, &shells, now) else { continue };
@@ -95,10 +96,7 @@ impl Stream {
         if shell && matches!(change, Change::Set(_)) && self.item(id).is_some_and(|item| item.acked.is_none()) {
             for name in store.virtual_hosts(&id.name) {
                 let id = ResourceId { kind: ResourceKind::VirtualHost, name: name.clone() };
-                if self.item(&id).is_none() {
-                    self.touch(&id, store.get(&id).map_or(0, |entry| entry.sequence));
-                }
-                self.enqueue(&id);
+                self.touch(&id, store.get(&id).map_or(0, |entry| entry.sequence));
             }
         }
     }
@@ -159,8 +157,9 @@ impl Stream {
                 self.host_held(id);
                 self.enqueue(id);
                 self.wake(id);
-                if before.is_some() && id.kind == ResourceKind::Cluster {
-                    self.resend_endpoints(id);
+                match before {
+                    Some(_) => self.resend_endpoints(id),
+                    None => self.resend_pulled(store, id),
                 }
             }
             Change::Remove => {
@@ -203,7 +202,7 @@ impl Stream {
 
     /// Envoy warms a changed cluster until its endpoints come once more.
     fn resend_endpoints(&mut self, cluster: &ResourceId) {
-        if self.profile.vhds {
+        if self.profile.vhds || cluster.kind != ResourceKind::Cluster {
             return;
         }
         let Some(entry) = self.item(cluster).and_then(|item| item.acked.clone()) else { return };
@@ -212,6 +211,25 @@ impl Stream {
                 item.answer = true;
             }
             self.enqueue(need);
+        }
+    }
+
+    /// In state of the world, while the culprit is searched, a client may get a resource, lose it and get it again, and
+    /// drop what that names without our seeing it.
+    fn resend_pulled(&mut self, store: &Store, id: &ResourceId) {
+        if self.profile.delta {
+            return;
+        }
+        let Some(entry) = self.item(id).and_then(|item| item.acked.clone()) else { return };
+        for need in entry.needs().iter().filter(|need| is_pulled(need.kind)) {
+            let Some(item) = self.item_mut(need).filter(|item| item.acked.is_some()) else { continue };
+            item.answer = true;
+            if need.kind != ResourceKind::RouteConfiguration
+                && let Some(acked) = item.acked.take()
+            {
+                self.unrefer(&acked);
+            }
+            self.touch(need, store.get(need).map_or(0, |entry| entry.sequence));
         }
     }
 
