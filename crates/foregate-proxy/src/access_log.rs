@@ -124,3 +124,28 @@ impl Sink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_find_no_room_are_counted() {
+        let (sender, receiver) = sync_channel(1);
+        let registry = Arc::new(Registry::default());
+        let sink = Sink { sender: Some(sender), registry: Arc::clone(&registry) };
+        for text in ["a\n", "b\nc\n", "d\n"] {
+            let mut buffer = text.as_bytes().to_vec();
+            sink.send(&mut buffer);
+            assert!(buffer.is_empty());
+        }
+        assert_eq!(registry.log_dropped.get(), 3);
+        assert_eq!(receiver.try_recv().ok(), Some(b"a\n".to_vec()));
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_opened_is_an_error() {
+        let log = AccessLog::File("/nonexistent/directory/log".into(), LogFormat::Text);
+        assert!(Writer::start(&log).is_err());
+    }
+}

@@ -112,20 +112,23 @@ fn bind_all(
     workers: usize,
     exclusive: bool,
 ) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-    // Without SO_REUSEPORT first: another process of the same user could have the address and would share it.
+    // Without SO_REUSEPORT first: another process of the same user could have the address and would share it. Bound is
+    // enough to tell; if this socket listened, whoever connected to it at that moment would be cut off.
     if exclusive && address.port() != 0 {
-        listening(address, 1, false)?;
+        bound(address, false)?;
     }
     let mut sockets = Vec::with_capacity(workers);
     for _ in 0..workers {
-        let socket = listening(address, backlog, true)?;
+        let socket = bound(address, true)?;
+        socket.listen(backlog)?;
+        let socket = TcpListener::from(socket);
         address = socket.local_addr()?;
         sockets.push(socket);
     }
     Ok((address, sockets))
 }
 
-fn listening(address: SocketAddr, backlog: i32, shared: bool) -> io::Result<TcpListener> {
+fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
@@ -134,8 +137,7 @@ fn listening(address: SocketAddr, backlog: i32, shared: bool) -> io::Result<TcpL
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(backlog)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 #[cfg(test)]

@@ -308,7 +308,7 @@ fn common(mut message: core::HttpProtocolOptions) -> Result<Common, Refusal> {
         idle_timeout: timeout(message.idle_timeout.take(), Some(IDLE_TIMEOUT), "idle_timeout")?,
         max_connection_duration: optional_duration(message.max_connection_duration.take(), "max_connection_duration")?,
         max_requests: number(&mut message.max_requests_per_connection).filter(|max| *max > 0),
-        max_headers: number(&mut message.max_headers_count).unwrap_or(MAX_HEADERS) as usize,
+        max_headers: max_headers(number(&mut message.max_headers_count))?,
         underscores: match Action::try_from(std::mem::take(&mut message.headers_with_underscores_action)) {
             Ok(Action::Allow) => Underscores::Allow,
             Ok(Action::RejectRequest) => Underscores::Reject,
@@ -318,6 +318,13 @@ fn common(mut message: core::HttpProtocolOptions) -> Result<Common, Refusal> {
     };
     nothing_left(&message)?;
     Ok(common)
+}
+
+fn max_headers(count: Option<u32>) -> Result<usize, Refusal> {
+    match count.unwrap_or(MAX_HEADERS) {
+        count @ 1..=8192 => Ok(count as usize),
+        _ => Err(Refusal::field("max_headers_count", "must be in 1..8192")),
+    }
 }
 
 fn http1(mut message: core::Http1ProtocolOptions) -> Result<(bool, Option<HeaderValue>), Refusal> {

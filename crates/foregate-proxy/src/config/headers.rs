@@ -83,7 +83,7 @@ fn removals(names: Vec<String>) -> Result<Vec<HeaderName>, Refusal> {
             if name.eq_ignore_ascii_case("host") {
                 return Err(Refusal::new("host can't be removed"));
             }
-            header_name(name)
+            header_name(name).and_then(changeable)
         })
         .collect()
 }
@@ -96,6 +96,17 @@ pub(crate) fn header_name(name: &str) -> Result<HeaderName, Refusal> {
     name.to_ascii_lowercase().parse().map_err(|_| Refusal::new(format!("{name:?} is not a header name")))
 }
 
+/// Headers that say where a message ends, or belong to one connection, are the engine's own: whoever could change them
+/// could make two proxies disagree about a message.
+fn changeable(name: HeaderName) -> Result<HeaderName, Refusal> {
+    match name.as_str() {
+        "content-length" | "transfer-encoding" | "connection" | "keep-alive" | "upgrade" | "te" | "trailer" => {
+            Err(Refusal::new(format!("{name} belongs to the connection and can't be changed")))
+        }
+        _ => Ok(name),
+    }
+}
+
 fn additions(options: Vec<core::HeaderValueOption>, field: &str) -> Result<Vec<Addition>, Refusal> {
     let mut compiled = Vec::with_capacity(options.len());
     for (index, option) in options.into_iter().enumerate() {
@@ -106,7 +117,7 @@ fn additions(options: Vec<core::HeaderValueOption>, field: &str) -> Result<Vec<A
 
 fn addition(mut option: core::HeaderValueOption) -> Result<Option<Addition>, Refusal> {
     let mut header = option.header.take().ok_or_else(|| Refusal::field("header", "must be set"))?;
-    let name = header_name(&std::mem::take(&mut header.key)).at("header.key")?;
+    let name = header_name(&std::mem::take(&mut header.key)).and_then(changeable).at("header.key")?;
     if name == http::header::HOST {
         return Err(Refusal::field("header.key", "use host_rewrite_literal to change the host"));
     }

@@ -12,11 +12,14 @@ use regex::Regex;
 use super::refusal::{At, Refusal, nothing_left};
 use crate::routing::matchers::{Fraction, TextMatch, TextMatcher};
 
+/// The longest duration of protobuf, 10,000 years: longer ones would overflow clocks.
+const LONGEST: u64 = 315_576_000_000;
+
 /// A duration, 0 or more.
 pub(crate) fn duration(value: &wkt::Duration) -> Result<Duration, Refusal> {
     match (u64::try_from(value.seconds), u32::try_from(value.nanos)) {
-        (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => Ok(Duration::new(seconds, nanos)),
-        _ => Err(Refusal::new("must not be negative")),
+        (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 && seconds <= LONGEST => Ok(Duration::new(seconds, nanos)),
+        _ => Err(Refusal::new("must be from 0 to 10,000 years")),
     }
 }
 

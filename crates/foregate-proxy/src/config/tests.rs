@@ -148,6 +148,10 @@ fn routes() {
             "match: { prefix: / }, request_headers_to_add: [{ header: { key: x, value: \"%REQ(host)%\" } }], route: { cluster: a }",
             Some("routes[0].request_headers_to_add[0].header.value: %REQ(host)%: commands are not supported by the built-in engine (write %% for a percent sign)"),
         ),
+        (
+            "match: { prefix: / }, response_headers_to_remove: [Content-Length], route: { cluster: a }",
+            Some("routes[0].response_headers_to_remove: content-length belongs to the connection and can't be changed"),
+        ),
         ("match: { prefix: / }, direct_response: { status: 200, body: { filename: /etc/passwd } }", Some("routes[0].direct_response.body.filename")),
         ("match: { prefix: / }, non_forwarding_action: {}", Some("routes[0].non_forwarding_action")),
         ("match: { prefix: / }", Some("routes[0]: must have an action")),
@@ -200,6 +204,23 @@ fn clusters_and_endpoints() {
         ),
         (&at("pipe: { path: /x }"), Some("endpoints[0].lb_endpoints[0].endpoint.address.pipe")),
     ]);
+}
+
+#[test]
+fn what_is_the_same_is_shared_with_the_version_before() {
+    let encode = |yaml: &str| {
+        foregate_envoy::from_yaml("envoy.config.route.v3.VirtualHost", yaml).unwrap().encode_to_vec()
+    };
+    const ONE: &str = "- { match: { path: /1 }, route: { cluster: a } }";
+    const TWO: &str = "- { match: { path: /2 }, route: { cluster: a } }";
+    const NEW: &str = "- { match: { path: /3 }, route: { cluster: b } }";
+    let slots = &mut Interner::default();
+    let host = |routes: [&str; 2]| encode(&format!("name: h\ndomains: [h]\nroutes:\n{}\n{}", routes[0], routes[1]));
+    let before = vhost::compile(&host([ONE, TWO]), None, slots).unwrap();
+    let after = vhost::compile(&host([NEW, ONE]), Some(&before), slots).unwrap();
+    let same = |a: usize, b: usize| std::sync::Arc::ptr_eq(&before.routes.all()[a], &after.routes.all()[b]);
+    assert!(same(0, 1), "a route that only moved is the same object");
+    assert!(!same(0, 0) && !same(1, 0));
 }
 
 /// Everything that translation makes of the stock template is accepted.

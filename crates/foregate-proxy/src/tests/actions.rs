@@ -136,7 +136,9 @@ async fn redirects_and_direct_responses_need_no_endpoint() {
 - match: { prefix: /d }
   direct_response: { status: 418, body: { inline_string: "teapot" } }
 - match: { prefix: /e }
-  direct_response: { status: 500 }"#,
+  direct_response: { status: 500 }
+- match: { prefix: /n }
+  direct_response: { status: 204, body: { inline_string: "none" } }"#,
     )
     .await;
     let mut client = rig.client().await;
@@ -145,6 +147,8 @@ async fn redirects_and_direct_responses_need_no_endpoint() {
     let reply = client.get("a", "/d").await;
     assert_eq!((reply.status, &*reply.body), (418, "teapot"));
     assert_eq!(client.get("a", "/e").await.status, 500);
+    let reply = client.get("a", "/n").await;
+    assert_eq!((reply.status, reply.header("content-length")), (204, None));
     let reply = client.ask("HEAD", "a", "/d", &[], "").await;
     assert_eq!((reply.status, reply.header("content-length")), (418, Some("6")));
 }

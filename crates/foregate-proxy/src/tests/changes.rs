@@ -113,6 +113,8 @@ async fn a_listener_that_goes_away_finishes_what_it_began() {
     let mut busy = Client::to(address).await;
     busy.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     let (mut upstream, _) = gate.accept().await.unwrap();
+    let mut head = [0; 4096];
+    let _ = tokio::io::AsyncReadExt::read(&mut upstream, &mut head).await.unwrap();
     let mut idle = Client::to(address).await;
     idle.send("GET / HTTP/1.1\r\n\r\n").await;
     assert_eq!(idle.reply(false).await.unwrap().status, 400, "an answer that needs no endpoint");
@@ -226,4 +228,39 @@ async fn a_listener_waits_for_its_routes() {
     rig.set(ResourceKind::RouteConfiguration, vec![shell("rc")]).await;
     rig.set(ResourceKind::VirtualHost, vec![host("rc", "*", "- { match: { prefix: / }, direct_response: { status: 200 } }")]).await;
     assert_eq!(client.reply(false).await.unwrap().status, 200, "it came early and wasn't turned away");
+}
+
+#[tokio::test]
+async fn an_address_changes() {
+    let mut rig = Rig::new().await;
+    let old = rig.serve("- { match: { prefix: / }, direct_response: { status: 200 } }").await;
+    let yaml = super::resources::listener_yaml("http-1", "127.0.0.2", 0, &rds("rc"), "");
+    let moved = super::resources::resource(ResourceKind::Listener, "http-1", &yaml);
+    rig.set(ResourceKind::Listener, vec![moved]).await;
+    let new = rig.address("http-1");
+    assert_ne!(new.ip(), old.ip());
+    assert_eq!(Client::to(new).await.get("a", "/").await.status, 200);
+    until("nobody listens on the old one", || std::net::TcpStream::connect(old).is_err()).await;
+}
+
+#[tokio::test]
+async fn connections_to_endpoints_that_are_gone_are_closed() {
+    let gate = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut rig = Rig::new().await;
+    rig.cluster("a", &[gate.local_addr().unwrap().port()]).await;
+    rig.serve(TO_A).await;
+    let mut client = rig.client().await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (mut upstream, _) = gate.accept().await.unwrap();
+    let mut head = [0; 4096];
+    let _ = tokio::io::AsyncReadExt::read(&mut upstream, &mut head).await.unwrap();
+    upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+    assert_eq!(client.reply(false).await.unwrap().body, "ok");
+    rig.set(ResourceKind::ClusterLoadAssignment, vec![endpoints("a", &[])]).await;
+    let mut rest = Vec::new();
+    let closed = tokio::io::AsyncReadExt::read_to_end(&mut upstream, &mut rest);
+    tokio::time::timeout(super::client::LIMIT, closed).await.expect("closed in time").unwrap();
+    assert_eq!(client.get("a", "/").await.body, "no healthy upstream");
+    rig.remove(ResourceKind::Cluster, &["a"]).await;
+    assert_eq!(client.get("a", "/").await.body, "no cluster");
 }

@@ -174,10 +174,10 @@ async fn serve(state: Rc<ConnectionState>, config: Arc<Listener>, chain: Arc<Fil
     let mut verdict = None;
     let ended = std::future::poll_fn(|cx| {
         match state.take_order(cx) {
-            Some(Order::Drain) => {
-                state.hurry();
-                Pin::new(&mut connection).graceful_shutdown();
-            }
+            // Before its first request hyper would close it at once: instead, the first response says that it is the
+            // last.
+            Some(Order::Drain) if state.requests.get() == 0 => state.hurry(),
+            Some(Order::Drain) => Pin::new(&mut connection).graceful_shutdown(),
             Some(order) => {
                 verdict = Some(order);
                 return Poll::Ready(Ok(()));
