@@ -4,6 +4,8 @@
 //! Structs and maps are walked; scalars, atomic lists and atomic maps are leaves; lists with keys
 //! and sets are walked by item. Where there is no schema, maps are walked and lists are atomic.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use super::fields::{Element, Node, Set};
@@ -234,18 +236,18 @@ fn differ_lists(typed: Typed<'_>, old: Option<&Value>, new: Option<&Value>, chan
         elements.filter_map(|(index, item)| Some((typed.element(list, item).ok()?, index))).collect()
     };
     let (old_elements, new_elements) = (indexed(&old), indexed(&new));
-    let find = |elements: &[(Element, usize)], wanted: &Element| {
-        elements.iter().find(|(known, _)| known == wanted).map(|(_, at)| *at)
-    };
+    let places =
+        |elements: &[(Element, usize)]| -> HashMap<Element, usize> { elements.iter().rev().cloned().collect() };
+    let (old_places, new_places) = (places(&old_elements), places(&new_elements));
     let below = if matches!(list, ListType::Map(_)) { typed.item() } else { Typed { id: None, ..typed } };
     for (element, index) in &new_elements {
-        let before = find(&old_elements, element).map(|at| &old[at]);
+        let before = old_places.get(element).map(|at| &old[*at]);
         let (added, gone) = differ(below, before, Some(&new[*index]));
         changed.put(element.clone(), added);
         removed.put(element.clone(), gone);
     }
     for (element, index) in &old_elements {
-        if find(&new_elements, element).is_none() {
+        if !new_places.contains_key(element) {
             removed.put(element.clone(), differ(below, Some(&old[*index]), None).1);
         }
     }

@@ -12,6 +12,7 @@
 
 mod cel;
 mod compile;
+mod correlation;
 mod error;
 mod format;
 mod keywords;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use super::correlation::Correlation;
 use super::error::{FieldError, FieldErrorKind};
 use super::format::Format;
 use super::path::Path;
@@ -65,9 +66,9 @@ impl Structure<'_> {
     fn array(&mut self, items: &[Value], old: Option<&Value>, node: &Node, path: &Path<'_>) {
         self.unique(items, node, path);
         let Some(id) = node.items else { return };
+        let before = Correlation::new(old, &node.list_type);
         for (index, item) in items.iter().enumerate() {
-            let old = correlated(old, &node.list_type, item, index);
-            self.value(item, old, id, &path.index(index));
+            self.value(item, before.of(item, index), id, &path.index(index));
         }
     }
 
@@ -215,18 +216,6 @@ impl Structure<'_> {
         let mut alone = Structure { schema: self.schema, errors: Vec::new() };
         alone.value(value, None, id, &Path::ROOT);
         alone.errors.is_empty()
-    }
-}
-
-/// The old item that `item` came from: by its keys, in other lists by its place.
-pub(super) fn correlated<'o>(old: Option<&'o Value>, list: &ListType, item: &Value, index: usize) -> Option<&'o Value> {
-    let old = old?.as_array()?;
-    match list {
-        ListType::Map(keys) => {
-            let same = |other: &&Value| keys.iter().all(|key| other.get(&**key) == item.get(&**key));
-            old.get(index).filter(same).or_else(|| old.iter().find(same))
-        }
-        _ => old.get(index),
     }
 }
 

@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use super::cel::{Budget, Scope};
+use super::correlation::Correlation;
 use super::error::{FieldError, FieldErrorKind};
 use super::path::Path;
-use super::structure::{REPORTED, Structure, correlated};
-use super::tree::{ListType, NodeId, Schema};
+use super::structure::{REPORTED, Structure};
+use super::tree::{NodeId, Schema};
 
 impl Schema {
     /// Everything that is wrong with `new`. With `old`, the object before the write, what did not
@@ -61,12 +62,10 @@ impl Rules<'_> {
             }
             Value::Array(items) => {
                 let Some(child) = node.items else { return };
+                let same = Correlation::new(same, &node.list_type);
+                let old = Correlation::new(old, &node.list_type);
                 for (index, item) in items.iter().enumerate() {
-                    let same = correlated(same, &node.list_type, item, index);
-                    let old = match node.list_type {
-                        ListType::Map(_) => correlated(old, &node.list_type, item, index),
-                        _ => None,
-                    };
+                    let (same, old) = (same.of(item, index), old.by_key(item, index));
                     self.value(item, same, old, child, &path.index(index));
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde_json::Value;
 use smallvec::SmallVec;
@@ -10,19 +11,25 @@ use super::expression::{Expression, Macro};
 use super::operations::{binary, call, item, length, select};
 
 /// Steps that the rules of one object may take together.
-pub(crate) struct Budget(u64);
+pub(crate) struct Budget {
+    steps: u64,
+    /// What the interpreter, which can't count steps, may still take.
+    pub(super) foreign: Duration,
+}
 
 impl Budget {
     /// Some 0.1 to 0.5 s of work: far above what honest rules need.
     pub(crate) const STEPS: u64 = 10_000_000;
+    /// Time of all rules on the interpreter together; it is checked between rules.
+    const FOREIGN: Duration = Duration::from_secs(1);
 
     pub(crate) fn new() -> Self {
-        Self(Self::STEPS)
+        Self { steps: Self::STEPS, foreign: Self::FOREIGN }
     }
 
     /// Takes one step.
     pub(super) fn step(&mut self) -> Outcome<'static, ()> {
-        self.0 = self.0.checked_sub(1).ok_or(Fault::Budget)?;
+        self.steps = self.steps.checked_sub(1).ok_or(Fault::Budget)?;
         Ok(())
     }
 }

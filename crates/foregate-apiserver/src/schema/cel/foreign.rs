@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use kube_cel::KubeCelExt as _;
 use kube_cel::cel::objects::{Key, Map};
@@ -10,16 +11,22 @@ use serde_json::Value;
 
 use super::super::format::Format;
 use super::super::tree::{Additional, Kind, NodeId, Schema};
-use super::Scope;
 use super::expression::{ESCAPES, RESERVED};
+use super::{Budget, Scope};
 
 static BASE: LazyLock<Context<'static>> = LazyLock::new(|| Context::default().with_all());
 static TIMESTAMP: LazyLock<Option<Program>> = LazyLock::new(|| Program::compile("timestamp(text)").ok());
 static DURATION: LazyLock<Option<Program>> = LazyLock::new(|| Program::compile("duration(text)").ok());
 
 /// Whether the rule holds.
-pub(super) fn condition(program: &Program, scope: &Scope<'_>) -> Result<bool, String> {
-    match run(program, scope)? {
+pub(super) fn condition(program: &Program, scope: &Scope<'_>, budget: &mut Budget) -> Result<bool, String> {
+    if budget.foreign.is_zero() {
+        return Err("the rules' time is used up: shorten the object's lists".to_string());
+    }
+    let start = Instant::now();
+    let result = run(program, scope);
+    budget.foreign = budget.foreign.saturating_sub(start.elapsed());
+    match result? {
         Cel::Bool(holds) => Ok(holds),
         _ => Err("the rule is not true or false".to_string()),
     }

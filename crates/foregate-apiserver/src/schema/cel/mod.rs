@@ -137,7 +137,7 @@ impl Code {
     fn condition(&self, scope: &Scope<'_>, budget: &mut Budget) -> Result<bool, String> {
         match self {
             Self::Native(expression) => evaluate::condition(expression, scope.value, scope.old, budget),
-            Self::Foreign(program) => foreign::condition(program, scope),
+            Self::Foreign(program) => foreign::condition(program, scope, budget),
         }
     }
 

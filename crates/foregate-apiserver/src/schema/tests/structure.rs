@@ -169,6 +169,23 @@ fn unchanged_parts_are_not_checked_again() {
     assert_eq!(errors(&schema, &changed, Some(&old)), ["spec.a: Too long: may not be more than 1 bytes"]);
 }
 
+/// Items that moved are found again in linear time.
+#[test]
+fn long_lists_that_shift_are_quick() {
+    let schema = spec(
+        json!({"list": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+        "items": {"type": "object", "properties": {"k": {"type": "string"}, "v": {"type": "string", "maxLength": 1}}}}}),
+    );
+    let items = |first: u32| {
+        object(json!({"list": (first..30_000).map(|k| json!({"k": k.to_string(), "v": "long"})).collect::<Vec<_>>()}))
+    };
+    let (old, new) = (items(1), items(0));
+    let start = std::time::Instant::now();
+    let found = errors(&schema, &new, Some(&old));
+    assert_eq!(found, ["spec.list[0].v: Too long: may not be more than 1 bytes"]);
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+}
+
 #[test]
 fn bad_schemas_are_refused_with_their_path() {
     let compile = |schema: Value| Schema::compile(&schema).unwrap_err();
