@@ -6,11 +6,14 @@
 //!
 //! A *unit* is a resource as the cache holds it. Units of one kind travel in responses of that kind, at most one in
 //! flight per kind; what changes meanwhile is queued by name, so that only the latest version is ever sent. The files:
-//! `decide` says what is to be done about one unit, `flight` sends and takes answers, `subscribe` says what the client
-//! wants, `render` makes responses, `progress` counts what is outstanding.
+//! `decide` says what is to be done about one unit, `flight` sends, `answer` takes acknowledgements and refusals, `held`
+//! keeps what the client is believed to have, `subscribe` what it wants, `render` makes responses, `progress` counts what
+//! is outstanding.
 
+mod answer;
 mod decide;
 mod flight;
+mod held;
 mod item;
 mod progress;
 mod render;
