@@ -173,13 +173,11 @@ async fn round(dir: &Path, round: usize, world: &World) {
     world.expected.kill();
     foregate.stop(Signal::KILL);
     world.expected.kill();
-    let killed = Instant::now();
     // What was acknowledged last is all that may ever be served again.
     world.expected.set(CHANGING, &[changed]);
     for task in writers.into_iter().chain([follower]) {
         tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap();
     }
-    world.ends.lock().unwrap().push(killed.elapsed());
 }
 
 struct World {
@@ -189,8 +187,6 @@ struct World {
     acknowledged: Arc<Mutex<Acknowledged>>,
     /// From exec to `ready`.
     starts: Mutex<Vec<Duration>>,
-    /// From a server's end until all its clients have noticed.
-    ends: Mutex<Vec<Duration>>,
 }
 
 impl World {
@@ -226,7 +222,6 @@ async fn kill_9_loses_nothing_and_shows_nothing_half_made() {
         follower: Follower::default(),
         acknowledged: Arc::default(),
         starts: Mutex::default(),
-        ends: Mutex::default(),
     };
     for number in 0..kills() {
         round(dir.path(), number, &world).await;
@@ -244,14 +239,11 @@ async fn kill_9_loses_nothing_and_shows_nothing_half_made() {
 /// Prints the figures, and fails if anything is wrong.
 fn report(world: &World, polled: &harness::poll::Polled) {
     let (told, acknowledged) = (world.follower.told(), world.acknowledged.lock().unwrap());
-    let spread = |times: &Mutex<Vec<Duration>>| {
-        let mut times = times.lock().unwrap().clone();
-        times.sort_unstable();
-        format!("median {:?}, slowest {:?}", times[times.len() / 2], times[times.len() - 1])
-    };
+    let mut starts = world.starts.lock().unwrap().clone();
+    starts.sort_unstable();
     println!("{} kills, {} acknowledged writes, none lost", kills(), acknowledged.writes);
     println!("watch: {} events, {} lists anew", told.events, told.lists);
-    println!("exec to ready: {}; kill to the last client's knowing: {}", spread(&world.starts), spread(&world.ends));
+    println!("exec to ready: median {:?}, slowest {:?}", starts[starts.len() / 2], starts[starts.len() - 1]);
     println!("requests: {} right, {} refused, {} cut by a kill", polled.right, polled.refused, polled.cut);
     assert!(told.faults.is_empty(), "{:#?}", told.faults);
     let once = |counts: &BTreeMap<String, usize>, name: &String| counts.get(name) == Some(&1);
