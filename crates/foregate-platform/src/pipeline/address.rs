@@ -137,6 +137,9 @@ impl Pools {
     }
 }
 
+/// An address that is asked for, and the name of its object if it is an address at all.
+type Wish<'a> = (&'a String, Option<String>);
+
 /// What a gateway asks for: the addresses that its first claim names, or that its proxy names.
 pub(crate) fn requests<'a>(eldest: Option<&'a GatewayClaim>, of_proxy: &'a [String]) -> &'a [String] {
     eldest.map(|claim| claim.spec.addresses.as_slice()).filter(|list| !list.is_empty()).unwrap_or(of_proxy)
@@ -152,50 +155,14 @@ impl Pipeline {
                 have.insert(name.clone(), address.spec.address.clone());
             }
         }
-        let wanted: Vec<(&String, Option<String>)> =
-            requests.iter().map(|text| (text, text.parse().ok().map(object_name))).collect();
-        let mut creates = Vec::new();
-        gateway.unmet = None;
-        for (text, name) in &wanted {
-            let known =
-                name.as_ref().is_some_and(|name| have.contains_key(name) || gateway.assigning.contains_key(name));
-            if known {
-                continue;
-            }
-            match self.pools.requested(pool, text) {
-                Ok(address) => creates.push(address),
-                Err(unmet) => gateway.unmet = gateway.unmet.take().or(Some(unmet)),
-            }
-        }
-        if requests.is_empty() && have.is_empty() && gateway.assigning.is_empty() {
-            match self.pools.any(pool) {
-                Ok(address) => creates.push(address),
-                Err(unmet) => gateway.unmet = Some(unmet),
-            }
-        }
-        for name in gateway.assigning.keys() {
-            let target = Target { kind: Kind::Address, key: Key::cluster(name) };
-            if let Some(error) = self.failures.get(&target) {
-                let message = format!("Address {name} can't be created: {error}");
-                gateway.unmet = Some(Unmet { reason: "AddressNotAssigned", message });
-            }
-        }
-        for address in creates {
-            self.pools.take(address);
-            gateway.assigning.insert(object_name(address), address);
-        }
+        let wanted: Vec<Wish<'_>> = requests.iter().map(|text| (text, text.parse().ok().map(object_name))).collect();
         gateway.owned = in_order(&wanted, &have);
-        let surplus = surplus(&wanted, &have);
-        let has_need = gateway.unmet.is_some();
-        let assigning: Vec<IpAddr> = gateway.assigning.values().copied().collect();
-        if has_need {
-            self.unmet.insert(proxy.clone())
-        } else {
-            self.unmet.remove(proxy)
-        };
-        for address in assigning {
+        self.choose(proxy, pool, &wanted, &have);
+        let assigning = self.gateways.get(proxy).map(|gateway| gateway.assigning.values().copied().collect());
+        for address in assigning.unwrap_or_else(Vec::new) {
             self.want_address(proxy, pool, address, now);
         }
+        let surplus = surplus(&wanted, &have);
         for name in have.keys() {
             if surplus.contains(name) {
                 self.release(name, now);
@@ -203,6 +170,39 @@ impl Pipeline {
                 // A release that was wanted isn't any more.
                 self.outbox.want(Target { kind: Kind::Address, key: Key::cluster(name) }, None, now);
             }
+        }
+    }
+
+    /// Decides on the addresses that a gateway lacks, or says why it can't have them.
+    fn choose(&mut self, proxy: &ProxyRef, pool: &str, wanted: &[Wish<'_>], have: &BTreeMap<String, String>) {
+        let Some(gateway) = self.gateways.get_mut(proxy) else { return };
+        let mut chosen = Vec::new();
+        let is_coming = |name: &String| have.contains_key(name) || gateway.assigning.contains_key(name);
+        for (text, _) in wanted.iter().filter(|(_, name)| !name.as_ref().is_some_and(is_coming)) {
+            chosen.push(self.pools.requested(pool, text));
+        }
+        if wanted.is_empty() && have.is_empty() && gateway.assigning.is_empty() {
+            chosen.push(self.pools.any(pool));
+        }
+        let failure = gateway.assigning.keys().find_map(|name| {
+            let error = self.failures.get(&Target { kind: Kind::Address, key: Key::cluster(name) })?;
+            let message = format!("Address {name} can't be created: {error}");
+            Some(Unmet { reason: "AddressNotAssigned", message })
+        });
+        gateway.unmet = failure;
+        for chosen in chosen {
+            match chosen {
+                Ok(address) => {
+                    self.pools.take(address);
+                    gateway.assigning.insert(object_name(address), address);
+                }
+                Err(unmet) => gateway.unmet = gateway.unmet.take().or(Some(unmet)),
+            }
+        }
+        if gateway.unmet.is_some() {
+            self.unmet.insert(proxy.clone());
+        } else {
+            self.unmet.remove(proxy);
         }
     }
 
@@ -224,7 +224,7 @@ impl Pipeline {
 }
 
 /// Addresses as they are shown: as they were asked for, then by name.
-fn in_order(wanted: &[(&String, Option<String>)], have: &BTreeMap<String, String>) -> Vec<String> {
+fn in_order(wanted: &[Wish<'_>], have: &BTreeMap<String, String>) -> Vec<String> {
     let asked: Vec<&String> =
         wanted.iter().filter_map(|(_, name)| name.as_ref().filter(|name| have.contains_key(*name))).collect();
     let others = have.keys().filter(|name| !asked.contains(name));
@@ -232,7 +232,7 @@ fn in_order(wanted: &[(&String, Option<String>)], have: &BTreeMap<String, String
 }
 
 /// Addresses that aren't asked for any more: once everything that is asked for is there.
-fn surplus(wanted: &[(&String, Option<String>)], have: &BTreeMap<String, String>) -> Vec<String> {
+fn surplus(wanted: &[Wish<'_>], have: &BTreeMap<String, String>) -> Vec<String> {
     let asked: BTreeSet<&String> = wanted.iter().filter_map(|(_, name)| name.as_ref()).collect();
     if wanted.is_empty() || asked.len() < wanted.len() || !asked.iter().all(|name| have.contains_key(*name)) {
         return Vec::new();

@@ -41,7 +41,8 @@ impl History {
         owners: Arc<[OwnerKey]>,
         applied: u64,
     ) {
-        let versions = self.resources.entry(id).or_default();
+        // Most resources never change: one place is enough for these.
+        let versions = self.resources.entry(id).or_insert_with(|| VecDeque::with_capacity(1));
         versions.retain(|old| !old.refused);
         if let Some(newest_good) = versions.iter().rposition(|old| old.sequence <= applied) {
             versions.drain(..newest_good);
@@ -71,7 +72,8 @@ impl History {
                 refused.refused = true;
             }
             let before = versions.iter().take(refused_at.unwrap_or(versions.len()));
-            good = before.filter(|old| !old.refused && old.sequence <= applied).next_back().map(|old| old.owners.clone());
+            good =
+                before.filter(|old| !old.refused && old.sequence <= applied).next_back().map(|old| old.owners.clone());
         }
         let Some(good) = good else { return Blame { culprits: owners.to_vec(), certain: false } };
         let culprits: Vec<OwnerKey> = owners.iter().filter(|owner| !good.contains(owner)).cloned().collect();

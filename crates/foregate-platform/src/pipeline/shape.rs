@@ -63,6 +63,7 @@ impl Pipeline {
                 let asked = requests(claims.first().map(|claim| &**claim), &object.spec.requested_addresses).to_vec();
                 self.assign(proxy, &object.spec.template.pool, &asked, now);
                 self.place(proxy, object.spec.template.replicas, now);
+                self.follow_pin(proxy, &object);
                 self.feed(proxy, &object);
             }
             None if !claims.is_empty() => self.make(proxy, &claims, target, now),
@@ -104,23 +105,32 @@ impl Pipeline {
         self.stores.instances.get(&Key::cluster(name)).and_then(|instance| delete(&**instance))
     }
 
+    /// Notes whether the gateway is held at a revision.
+    fn follow_pin(&mut self, proxy: &ProxyRef, object: &GatewayProxy) {
+        let Some(gateway) = self.gateways.get_mut(proxy) else { return };
+        let pinned = object.spec.pinned_revision.clone().filter(|name| !name.is_empty());
+        if gateway.pinned == pinned {
+            return;
+        }
+        let group = group_of(proxy);
+        match &pinned {
+            // Engines may have nothing yet: what is derived now is better than nothing.
+            Some(_) if !self.started => {
+                tracing::warn!(group, "pinned, but started anew: the present configuration is published");
+            }
+            Some(revision) => tracing::info!(group, revision, "pinned"),
+            None => {
+                tracing::info!(group, "unpinned");
+                self.unpinned.insert(proxy.clone());
+            }
+        }
+        gateway.pinned = pinned;
+    }
+
     /// Tells the translator what the gateway is now, if it is something else than before.
     fn feed(&mut self, proxy: &ProxyRef, object: &Arc<GatewayProxy>) {
         let Some(gateway) = self.gateways.get_mut(proxy) else { return };
         gateway.template_missing = None;
-        let pinned = object.spec.pinned_revision.clone().filter(|name| !name.is_empty());
-        if gateway.pinned != pinned {
-            if pinned.is_some() && !self.started {
-                // Engines may have nothing yet: what is derived now is better than nothing.
-                tracing::warn!(group = group_of(proxy), "pinned, but started anew: the present configuration is published");
-            } else {
-                tracing::info!(group = group_of(proxy), revision = pinned, "pinned");
-            }
-            if pinned.is_none() {
-                self.unpinned.insert(proxy.clone());
-            }
-            gateway.pinned = pinned;
-        }
         let addresses = gateway.owned.clone();
         // Without an address there is nothing to listen on.
         let listeners = if addresses.is_empty() { Vec::new() } else { gateway.merge.listeners.clone() };
