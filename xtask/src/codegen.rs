@@ -2,7 +2,8 @@
 //!
 //! Tests compare them with what they are made from, so that a stale one is a failed test.
 
-use crate::process::{self, TaskError, cargo, step};
+use crate::process::{self, TaskError, cargo, command, step};
+use crate::tools;
 
 /// Runs every generator.
 ///
@@ -14,5 +15,13 @@ pub fn run() -> Result<(), TaskError> {
             cargo(&["test", "-p", "foregate-api", "-p", "foregate-attach", "-p", "foregate-translate"])
                 .env("UPDATE_GOLDEN", "1"),
         )
+    })?;
+    step("Envoy's descriptors", || {
+        tools::apt_install(&[("protoc", "protobuf-compiler")])?;
+        process::run(&mut command("sh", &["crates/foregate-envoy/codegen/descriptors.sh"]))
+    })?;
+    step("Kubernetes' schemas", || {
+        tools::download_kubernetes_sources()?;
+        process::run(&mut cargo(&["run", "-p", "foregate-apiserver", "--example", "codegen"]))
     })
 }

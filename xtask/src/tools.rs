@@ -54,6 +54,18 @@ fn kubectl(folder: &str, version: &str) -> Result<PathBuf, TaskError> {
     Ok(binary)
 }
 
+/// Puts the sources that `foregate-apiserver`'s generator reads into Go's module cache.
+///
+/// # Errors
+/// When Go can't be had or a download fails.
+pub fn download_kubernetes_sources() -> Result<(), TaskError> {
+    let (folder, _) = KUBECTLS[KUBECTLS.len() - 1];
+    let modules = ["k8s.io/kubernetes", "k8s.io/api", "k8s.io/apimachinery"];
+    let mut download = Command::new(go()?);
+    download.arg("-C").arg(root().join("tools").join(folder)).args(["mod", "download"]).args(modules);
+    run(&mut download)
+}
+
 /// Go's path: the machine's own where it is recent enough, else PyPI's.
 fn go() -> Result<PathBuf, TaskError> {
     if go_version(Path::new("go")).is_some_and(|version| version >= GO) {
