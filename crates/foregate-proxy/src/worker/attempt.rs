@@ -6,12 +6,14 @@ use std::rc::Rc;
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::body::RequestBody;
 use super::exchange::{Exchange, Flag};
-use super::forward::{Payload, is_idempotent};
+use super::forward::within;
 use super::host::Host;
 use super::local::LocalReply;
+use super::payload::{Payload, is_idempotent};
 use super::pool::{self, Lease};
 use super::prepared::Prepared;
 
@@ -71,10 +73,10 @@ pub(super) async fn attempt(
         return Err(Failure::Overflow);
     }
     exchange.upstream = Some(Rc::clone(&host));
-    let sending = exchange_with(upstream, &host, &cluster.config, prepared, payload, keep);
-    let result = match policy.and_then(|policy| policy.per_try_timeout) {
-        Some(limit) => tokio::time::timeout(limit, sending).await.unwrap_or(Err(Failure::TryTimeout)),
-        None => sending.await,
+    let deadline = policy.and_then(|policy| policy.per_try_timeout).map(|limit| Instant::now() + limit);
+    let result = {
+        let mut sending = std::pin::pin!(exchange_with(upstream, &host, &cluster.config, prepared, payload, keep));
+        within(deadline, sending.as_mut()).await.unwrap_or(Err(Failure::TryTimeout))
     };
     let class = result.as_ref().map_or(0, |(response, _)| usize::from(response.status().as_u16() / 100).min(5));
     upstream.stats.requests[class].inc();
@@ -102,7 +104,8 @@ async fn exchange_with(
         let connection = match idle {
             Some(connection) => connection,
             None if upstream.open.get() >= config.limits.connections => return Err(Failure::Overflow),
-            None => pool::connect(upstream, host, config.connect_timeout).await.map_err(Failure::Connect)?,
+            // In a box, as it is rare and large: every request would carry room for it.
+            None => Box::pin(pool::connect(upstream, host, config.connect_timeout)).await.map_err(Failure::Connect)?,
         };
         let mut lease = Lease::new(connection, Rc::clone(host), Rc::clone(upstream), config);
         let again = reused && is_idempotent(&prepared.method);

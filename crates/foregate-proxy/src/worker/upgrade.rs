@@ -25,10 +25,10 @@ pub(super) fn ask(headers: &mut HeaderMap, protocol: HeaderValue) {
 }
 
 /// The endpoint agrees: the client's connection is joined to its when the response is written.
-pub(super) fn accept(job: &Job<'_>, headers: &mut HeaderMap, lease: Option<Lease>, connection: &Rc<ConnectionState>) {
+pub(super) fn accept(job: &Job<'_>, headers: &mut HeaderMap, lease: Lease, connection: &Rc<ConnectionState>) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     connection.enter(Phase::Response);
-    if let Some(upstream) = lease.and_then(Lease::into_upgraded) {
+    if let Some(upstream) = lease.into_upgraded() {
         job.session.upgrade(Pending { upstream });
     }
 }

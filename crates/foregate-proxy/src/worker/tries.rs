@@ -1,0 +1,87 @@
+//! Tries, until one is good enough.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::Response;
+use hyper::body::Incoming;
+
+use super::attempt::{self, Failure};
+use super::exchange::{Exchange, Flag};
+use super::forward::{Job, Outgoing};
+use super::head;
+use super::local::LocalReply;
+use super::pool::Lease;
+use super::upstream::Upstream;
+use crate::config::retry::RetryPolicy;
+
+/// Tries until a response is good enough, or there are no tries left.
+pub(super) async fn tries(
+    job: &Job<'_>,
+    outgoing: &mut Outgoing<'_>,
+    exchange: &mut Exchange,
+) -> Result<(Response<Incoming>, Lease), LocalReply> {
+    let policy = job.retry_policy();
+    let Outgoing { prepared, payload, upstream, .. } = outgoing;
+    let upstream: &Rc<Upstream> = upstream;
+    let mut left = policy.map_or(0, |policy| policy.retries);
+    let mut avoid = None;
+    let mut attempt: u32 = 1;
+    loop {
+        if job.host.attempt_count {
+            prepared.headers_mut().insert(head::X_ENVOY_ATTEMPT_COUNT.clone(), attempt.into());
+        }
+        let keep = left > 0;
+        let result = attempt::attempt(upstream, prepared, payload, keep, policy, avoid, exchange).await;
+        let again = policy.is_some_and(|policy| is_retriable(policy, &result)) && payload.can_restart();
+        let within = upstream.retrying.get() < upstream.cluster().config.limits.retries;
+        if again && left > 0 && within {
+            left -= 1;
+            avoid = exchange.upstream.as_ref().map(|host| host.address);
+            drop(result);
+            let _retrying = Retrying::new(upstream);
+            tokio::time::sleep(policy.map_or(Duration::ZERO, |policy| policy.back_off(attempt))).await;
+            attempt += 1;
+            continue;
+        }
+        if again {
+            exchange.flag(if within { Flag::Urx } else { Flag::Uo });
+        }
+        return result
+            .map(|(mut response, lease)| {
+                if job.host.attempt_count_in_response {
+                    response.headers_mut().insert(head::X_ENVOY_ATTEMPT_COUNT.clone(), attempt.into());
+                }
+                (response, lease)
+            })
+            .map_err(|failure| failure.reply());
+    }
+}
+
+/// Counts a retry for as long as it waits.
+struct Retrying<'a>(&'a Upstream);
+
+impl<'a> Retrying<'a> {
+    fn new(upstream: &'a Upstream) -> Self {
+        upstream.stats.retries.inc();
+        upstream.retrying.set(upstream.retrying.get() + 1);
+        Self(upstream)
+    }
+}
+
+impl Drop for Retrying<'_> {
+    fn drop(&mut self) {
+        self.0.retrying.set(self.0.retrying.get() - 1);
+    }
+}
+
+fn is_retriable(policy: &RetryPolicy, result: &Result<(Response<Incoming>, Lease), Failure>) -> bool {
+    match result {
+        Ok((response, _)) => policy.on_status(response.status()),
+        Err(Failure::Connect(_)) => policy.on_connect_failure(),
+        Err(Failure::Reset) => policy.on_reset(),
+        Err(Failure::TryTimeout) => policy.any_5xx || policy.gateway_error,
+        Err(Failure::NoEndpoint) => false,
+        Err(Failure::Overflow) => false,
+    }
+}
