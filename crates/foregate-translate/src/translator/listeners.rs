@@ -86,9 +86,12 @@ fn render(proxy: &mut Proxy, key: &Key, listener: &ir::Listener, work: &mut Work
         }
     }
     if let Some(body) = made {
-        let secrets: BTreeSet<&String> = listener.filter_chains.iter().flat_map(|chain| &chain.secrets).collect();
+        let chains = listener.filter_chains.iter();
+        let secrets = chains.clone().flat_map(|chain| &chain.secrets).map(|name| (ResourceKind::Secret, name));
+        let routes = chains.map(|chain| (ResourceKind::RouteConfiguration, &chain.route_configuration));
+        let named: BTreeSet<_> = secrets.chain(routes).collect();
         let needs: Arc<[ResourceId]> =
-            secrets.into_iter().map(|name| ResourceId::new(ResourceKind::Secret, name.as_str())).collect();
+            named.into_iter().map(|(kind, name)| ResourceId::new(kind, name.as_str())).collect();
         let id = ResourceId::new(ResourceKind::Listener, name.clone());
         work.publish(key, Translator::encoded(id, &body, needs, [proxy.owner()]));
     } else if problem.is_none() {
