@@ -268,8 +268,7 @@ impl Store {
                     self.shared.workers.one(index, Command::Listen {
                         instance: self.instance.key,
                         key: bound.key,
-                        slot: entry.slot.number,
-                        name: Arc::clone(&entry.newest.listener.name),
+                        slot: Arc::clone(&entry.slot),
                         socket,
                     });
                 }

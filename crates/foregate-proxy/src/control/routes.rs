@@ -86,10 +86,12 @@ impl Store {
         let config = route_config::compile(&resource.body, before, &mut self.cluster_slots)?;
         let mut domains = route_config::domains(&config.hosts)?;
         if config.vhds {
-            self.wanted.hosts.add(&format!("{}/*", resource.name));
             for host in self.routes.hosts.get(&resource.name).into_iter().flatten().map(|(_, host)| host) {
                 claim(&mut domains, host)?;
             }
+        }
+        if config.vhds {
+            self.wanted.hosts.add(&format!("{}/*", resource.name));
         }
         let slot = self.route_slots.slot(&resource.name);
         self.set_table(&slot, &config, domains);

@@ -22,6 +22,7 @@ use super::instance::Instance;
 use super::io::{ClientStream, Watched};
 use super::service::{self, Session};
 use super::upgrade;
+use crate::slots::Slot;
 use crate::snapshot::{FilterChain, Listener};
 
 /// First byte of a TLS handshake record.
@@ -32,22 +33,21 @@ pub(super) fn listen(
     worker: &Rc<Worker>,
     instance: &Rc<Instance>,
     key: u64,
-    slot: u32,
-    name: &Arc<str>,
+    slot: Arc<Slot>,
     socket: std::net::TcpListener,
 ) {
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => {
-            tracing::error!(listener = %name, %error, "can't use a listening socket");
+            tracing::error!(listener = %slot.name, %error, "can't use a listening socket");
             return;
         }
     };
     let listener = Rc::new(ListenerState {
         instance: Rc::clone(instance),
-        name: Arc::clone(name),
+        name: Arc::clone(&slot.name),
+        stats: worker.registry.listener(&instance.shared.name, &slot.name),
         slot,
-        stats: worker.registry.listener(&instance.shared.name, name),
         draining: false.into(),
         open: 0.into(),
         empty: tokio::sync::Notify::new(),
@@ -103,12 +103,12 @@ fn accepted_one(worker: &Rc<Worker>, listener: &Rc<ListenerState>, stream: TcpSt
 
 /// The listener as it is configured now.
 fn current(listener: &ListenerState) -> Option<Arc<Listener>> {
-    listener.instance.snapshot().listeners.get(listener.slot).cloned()
+    listener.instance.snapshot().listeners.get(listener.slot.number).cloned()
 }
 
 /// Whether the listener is still there.
 pub(super) fn is_configured(listener: &ListenerState) -> bool {
-    listener.instance.snapshot().listeners.get(listener.slot).is_some()
+    listener.instance.snapshot().listeners.get(listener.slot.number).is_some()
 }
 
 /// Finds the filter chain, after a TLS handshake where there is one.

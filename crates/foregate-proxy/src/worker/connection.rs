@@ -13,12 +13,13 @@ use super::Worker;
 use super::framing::Framing;
 use super::instance::Instance;
 use crate::metrics::ListenerStats;
+use crate::slots::Slot;
 
 /// A listener as a worker sees it.
 pub(super) struct ListenerState {
     pub(super) instance: Rc<Instance>,
     pub(super) name: Arc<str>,
-    pub(super) slot: u32,
+    pub(super) slot: Arc<Slot>,
     pub(super) stats: Arc<ListenerStats>,
     /// New requests are the last of their connections.
     pub(super) draining: Cell<bool>,

@@ -43,6 +43,7 @@ use tokio::sync::oneshot;
 use crate::access_log::{LogFormat, Sink};
 use crate::metrics::Registry;
 use crate::shared::InstanceShared;
+use crate::slots::Slot;
 
 use connection::ConnectionState;
 use instance::Instance;
@@ -61,10 +62,8 @@ pub(crate) enum Command {
         instance: u64,
         /// Names the socket.
         key: u64,
-        /// The listener's slot.
-        slot: u32,
-        /// Its name.
-        name: Arc<str>,
+        /// The listener's slot: it is nobody else's as long as a connection of this one is open.
+        slot: Arc<Slot>,
         /// The listening socket, non-blocking.
         socket: std::net::TcpListener,
     },
@@ -149,9 +148,9 @@ impl Worker {
                 let key = shared.key;
                 self.instances.borrow_mut().insert(key, Rc::new(Instance::new(shared)));
             }
-            Command::Listen { instance, key, slot, name, socket } => {
+            Command::Listen { instance, key, slot, socket } => {
                 if let Some(instance) = self.instance(instance) {
-                    accept::listen(self, &instance, key, slot, &name, socket);
+                    accept::listen(self, &instance, key, slot, socket);
                 }
             }
             Command::Close { instance, key, drain } => {

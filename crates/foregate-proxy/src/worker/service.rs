@@ -66,7 +66,7 @@ impl Session {
 
     /// The options that count for the next request: those of the newest version of this connection's filter chain.
     fn chain(&self, snapshot: &Held) -> Local<FilterChain> {
-        let newest = snapshot.listeners.get(self.connection.listener.slot);
+        let newest = snapshot.listeners.get(self.connection.listener.slot.number);
         if let Some(newest) = newest
             && !Arc::ptr_eq(newest, &self.listener.borrow())
         {
