@@ -1,7 +1,10 @@
 //! Serves the API alone: `cargo run -p foregate-apiserver --example serve -- DIR ADDR:PORT`. The kubeconfig is in DIR.
 #![allow(clippy::print_stderr, reason = "an example speaks to its user")]
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use foregate_apiserver::{Server, ServerOptions};
@@ -15,7 +18,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(args.next().unwrap_or_else(|| "127.0.0.1:7443".into()))?;
     let server = Server::open(ServerOptions::new(&dir))?;
     let kubeconfig = dir.join("admin.kubeconfig");
-    std::fs::write(&kubeconfig, server.admin_kubeconfig(listener.local_addr()?)?)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&kubeconfig)?;
+    file.write_all(server.admin_kubeconfig(listener.local_addr()?)?.as_bytes())?;
     eprintln!("kubectl --kubeconfig {}", kubeconfig.display());
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();

@@ -1,6 +1,6 @@
 //! Objects on redb, and the one order of all changes to them.
 //!
-//! One thread writes. It takes every write that waits, checks each against the object's revision, and commits them in
+//! One at a time writes, mostly a thread of its own. It takes every write that waits, checks each against the object's revision, and commits them in
 //! one transaction: one fsync for all. Only then are they acknowledged and shown to watchers, in the order of their
 //! revisions. A batch of derived writes alone skips the fsync; a later one, at most [`FLUSH`] away, covers it.
 //!
@@ -106,7 +106,8 @@ impl std::fmt::Debug for Snapshot {
 /// The store.
 pub struct Store {
     db: Arc<RwLock<Option<Database>>>,
-    queue: Mutex<Option<Sender<Request>>>,
+    writer: Arc<Mutex<writer::Writer>>,
+    queue: Mutex<Option<Sender<writer::Message>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     path: PathBuf,
     start: u64,
@@ -130,14 +131,16 @@ impl Store {
         let (start, limit) =
             open::reserve(&db).map_err(|error| OpenError::Damaged { path: path.clone(), detail: error.to_string() })?;
         let db = Arc::new(RwLock::new(Some(db)));
-        let (queue, requests) = channel();
-        let writer = writer::Writer::new(db.clone(), dir, disk, requests, observer, (start, limit));
+        let (queue, messages) = channel();
+        let writer = Arc::new(Mutex::new(writer::Writer::new(db.clone(), dir, disk, observer, (start, limit))));
+        let own = writer.clone();
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || writer.run())
+            .spawn(move || writer::run(&own, &messages))
             .map_err(|source| OpenError::Io { path: path.clone(), source })?;
         Ok(Self {
             db,
+            writer,
             queue: Mutex::new(Some(queue)),
             thread: Mutex::new(Some(thread)),
             path,
@@ -160,14 +163,33 @@ impl Store {
     ///
     /// # Errors
     /// [`WriteError`]; nothing was written then.
-    pub async fn write(&self, write: Write) -> Result<Object, WriteError> {
-        let (reply, answer) = oneshot::channel();
-        {
-            let queue = self.queue.lock();
-            let queue = queue.as_ref().ok_or(WriteError::Closed)?;
-            queue.send(Request { write, reply }).map_err(|_| WriteError::Closed)?;
+    pub async fn write(&self, mut write: Write) -> Result<Object, WriteError> {
+        if write.durability == Durability::Derived {
+            match self.write_now(write) {
+                Ok(outcome) => return outcome,
+                Err(back) => write = *back,
+            }
         }
+        let (reply, answer) = oneshot::channel();
+        self.tell(writer::Message::Write(Box::new(Request { write, reply })))?;
         answer.await.map_err(|_| WriteError::Closed)?
+    }
+
+    /// Writes on this thread, if nobody else is writing and no fsync is needed.
+    fn write_now(&self, write: Write) -> Result<Result<Object, WriteError>, Box<Write>> {
+        let Some(mut writer) = self.writer.try_lock() else { return Err(Box::new(write)) };
+        let (outcome, flush) = writer.commit_now(write)?;
+        drop(writer);
+        if flush {
+            // Fails only at the end, which flushes as well.
+            let _ = self.tell(writer::Message::Flush);
+        }
+        Ok(outcome)
+    }
+
+    fn tell(&self, message: writer::Message) -> Result<(), WriteError> {
+        let queue = self.queue.lock();
+        queue.as_ref().ok_or(WriteError::Closed)?.send(message).map_err(|_| WriteError::Closed)
     }
 
     /// The store as it is now.

@@ -1,4 +1,4 @@
-//! The writer's thread: group commit.
+//! The writer: group commit.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::ballast::Ballast;
@@ -17,14 +17,48 @@ use super::{Durability, Event, EventKind, FLUSH, META, OBJECTS, Object, Observer
 /// Writes in one transaction at most: bounds how long the first of them waits for the last.
 const BATCH: usize = 512;
 
+/// The writer's thread.
+pub(super) fn run(writer: &Mutex<Writer>, messages: &Receiver<Message>) {
+    loop {
+        let flush_at = writer.lock().flush_at;
+        let first = match flush_at {
+            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
+        };
+        match first {
+            Ok(Message::Write(request)) => {
+                let mut requests = vec![*request];
+                while requests.len() < BATCH
+                    && let Ok(Message::Write(next)) = messages.try_recv()
+                {
+                    requests.push(*next);
+                }
+                writer.lock().batch(requests);
+            }
+            // The time of the flush is looked at again.
+            Ok(Message::Flush) => {}
+            Err(RecvTimeoutError::Timeout) => writer.lock().flush(),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    writer.lock().finish();
+}
+
 type Outcome = Result<Arc<Event>, WriteError>;
+
+/// What the writer's thread is told.
+pub(super) enum Message {
+    /// A write and who waits for it.
+    Write(Box<Request>),
+    /// Something was committed that must be flushed before long.
+    Flush,
+}
 
 pub(super) struct Writer {
     db: Arc<RwLock<Option<Database>>>,
     path: PathBuf,
     disk: Disk,
     ballast: Ballast,
-    requests: Receiver<Request>,
     observer: Observer,
     revision: u64,
     limit: u64,
@@ -32,6 +66,7 @@ pub(super) struct Writer {
     unflushed: BTreeMap<Vec<u8>, Option<(u64, Bytes)>>,
     flush_at: Option<Instant>,
     broken: bool,
+    closed: bool,
     /// The events of a commit that was begun: if it fails, only the reopened file tells whether it took place.
     in_doubt: Vec<Arc<Event>>,
 }
@@ -41,7 +76,6 @@ impl Writer {
         db: Arc<RwLock<Option<Database>>>,
         dir: &Path,
         disk: Disk,
-        requests: Receiver<Request>,
         observer: Observer,
         (revision, limit): (u64, u64),
     ) -> Self {
@@ -50,47 +84,50 @@ impl Writer {
             path: dir.join(open::FILE),
             disk,
             ballast: Ballast::new(dir),
-            requests,
             observer,
             revision,
             limit,
             unflushed: BTreeMap::new(),
             flush_at: None,
             broken: false,
+            closed: false,
             in_doubt: Vec::new(),
         }
     }
 
-    pub(super) fn run(mut self) {
-        loop {
-            let first = match self.flush_at {
-                None => self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(at) => self.requests.recv_timeout(at.saturating_duration_since(Instant::now())),
-            };
-            match first {
-                Ok(request) => self.batch(request),
-                Err(RecvTimeoutError::Timeout) => self.flush(),
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
+    /// Commits one derived write at once, on the caller's thread, if that takes no fsync: it is sparing of two
+    /// changes of threads. None hands the write back. The second value: whether the thread must be told of a flush.
+    pub(super) fn commit_now(&mut self, write: Write) -> Result<(Result<Object, WriteError>, bool), Box<Write>> {
+        if write.durability == Durability::Immediate || self.broken || self.closed || self.needs_block(1) {
+            return Err(Box::new(write));
         }
-        self.finish();
+        let flushes = self.flush_at.is_some();
+        let outcome = match self.attempt(std::slice::from_ref(&write), false) {
+            Ok(mut outcomes) => outcomes.pop().unwrap_or(Err(WriteError::Closed)).map(|event| event.object.clone()),
+            Err(error) => Err(error),
+        };
+        Ok((outcome, !flushes && self.flush_at.is_some()))
     }
 
-    fn batch(&mut self, first: Request) {
-        let mut requests = vec![first];
-        while requests.len() < BATCH
-            && let Ok(next) = self.requests.try_recv()
-        {
-            requests.push(next);
+    fn needs_block(&self, writes: usize) -> bool {
+        self.revision + writes as u64 >= self.limit
+    }
+
+    /// Commits and announces what can be committed.
+    fn attempt(&mut self, writes: &[Write], may_flush: bool) -> Result<Vec<Outcome>, WriteError> {
+        self.ready()?;
+        let outcomes = self.commit(writes, may_flush).map_err(|error| self.failed(&error))?;
+        let events: Vec<Arc<Event>> = outcomes.iter().filter_map(|o| o.as_ref().ok().cloned()).collect();
+        if !events.is_empty() {
+            (self.observer)(&events);
         }
+        Ok(outcomes)
+    }
+
+    fn batch(&mut self, requests: Vec<Request>) {
         let (writes, replies): (Vec<Write>, Vec<_>) = requests.into_iter().map(|r| (r.write, r.reply)).unzip();
-        let result = self.ready().and_then(|()| self.commit(&writes).map_err(|e| self.failed(&e)));
-        match result {
+        match self.attempt(&writes, true) {
             Ok(outcomes) => {
-                let events: Vec<Arc<Event>> = outcomes.iter().filter_map(|o| o.as_ref().ok().cloned()).collect();
-                if !events.is_empty() {
-                    (self.observer)(&events);
-                }
                 for (reply, outcome) in replies.into_iter().zip(outcomes) {
                     let _ = reply.send(outcome.map(|event| event.object.clone()));
                 }
@@ -104,13 +141,13 @@ impl Writer {
     }
 
     /// One transaction with all of `writes` whose expectations hold.
-    fn commit(&mut self, writes: &[Write]) -> Result<Vec<Outcome>, redb::Error> {
+    fn commit(&mut self, writes: &[Write], may_flush: bool) -> Result<Vec<Outcome>, redb::Error> {
         let shared = self.db.clone();
         let db = shared.read();
         let Some(db) = db.as_ref() else { return Err(redb::Error::DatabaseClosed) };
         let mut transaction = db.begin_write()?;
-        let needs_block = self.revision + writes.len() as u64 >= self.limit;
-        let flush_due = self.flush_at.is_some_and(|at| at <= Instant::now());
+        let needs_block = self.needs_block(writes.len());
+        let flush_due = may_flush && self.flush_at.is_some_and(|at| at <= Instant::now());
         let durable = needs_block || flush_due || writes.iter().any(|w| w.durability == Durability::Immediate);
         transaction.set_durability(if durable { redb::Durability::Immediate } else { redb::Durability::None })?;
         let limit = if needs_block { self.revision + writes.len() as u64 + REVISION_BLOCK } else { self.limit };
@@ -178,6 +215,9 @@ impl Writer {
 
     /// Whether the store can be written: after a failure the file is reopened first, and space must be left.
     fn ready(&mut self) -> Result<(), WriteError> {
+        if self.closed {
+            return Err(WriteError::Closed);
+        }
         if self.broken {
             self.recover().map_err(|error| self.refusal(&error))?;
         }
@@ -262,12 +302,12 @@ impl Writer {
     }
 
     /// A clean end: everything on disk, and the rest of the block of revisions given back.
-    fn finish(mut self) {
+    fn finish(&mut self) {
         if !self.unflushed.is_empty() {
             self.flush();
         }
-        let mut slot = self.db.write();
-        if let Some(db) = slot.take() {
+        self.closed = true;
+        if let Some(db) = self.db.write().take() {
             if let Err(error) = give_back(&db, self.revision) {
                 tracing::warn!(%error, "the store's last transaction failed; revisions will skip ahead");
             }
