@@ -13,6 +13,7 @@ mod engines;
 mod gateway;
 mod macros;
 mod observe;
+mod patience;
 mod publish;
 mod readiness;
 mod refusal;
@@ -40,6 +41,7 @@ use crate::revision::{Record, Step};
 use crate::store::{Key, Seen, Store};
 use address::Pools;
 use gateway::Gateway;
+use patience::Patience;
 use readiness::Readiness;
 
 /// A change in the API.
@@ -109,6 +111,7 @@ pub(crate) struct Pipeline {
     pools: Pools,
     presences: Presences,
     outbox: Outbox,
+    patience: Patience,
     /// Why objects couldn't be created at the last attempt.
     failures: HashMap<Target, String>,
     /// What translation or an engine says against objects.
@@ -175,6 +178,7 @@ impl Pipeline {
             pools: Pools::default(),
             presences,
             outbox: Outbox::default(),
+            patience: Patience::default(),
             failures: HashMap::new(),
             problems: HashMap::new(),
             changes: Vec::new(),
@@ -215,6 +219,7 @@ impl Pipeline {
         }
         let expired = self.presences.expire(now);
         self.restate.extend(expired);
+        self.restate.extend(self.patience.expire(now));
         self.shape_all(now);
         self.publish();
         if first {
@@ -232,7 +237,8 @@ impl Pipeline {
         if !self.started {
             return None;
         }
-        self.outbox.next_due().into_iter().chain(self.presences.next_deadline()).min()
+        let others = [self.presences.next_deadline(), self.patience.next_deadline()];
+        self.outbox.next_due().into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// What only a start has to do: instances that were there are expected back, and objects that an engine refused

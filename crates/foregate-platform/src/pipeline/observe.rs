@@ -118,6 +118,9 @@ impl Pipeline {
             claim.as_deref().filter(|claim| claim.metadata.deletion_timestamp.is_none()).map(proxy_of)
         };
         let (was, is) = (live(&changed.old), live(&changed.new));
+        if is.is_none() {
+            self.patience.forget(&Target { kind: Kind::Claim, key: changed.key.clone() });
+        }
         if let Some(proxy) = &was
             && was != is
         {
@@ -149,6 +152,7 @@ impl Pipeline {
         }
         if changed.new.is_none() {
             gateway.pinned = None;
+            self.patience.forget(&Target { kind: Kind::Proxy, key: changed.key.clone() });
             self.problems.remove(&ObjectRef { kind: "GatewayProxy", key: translator_key(&changed.key) });
             self.changes.push(Translate::Proxy(Change::Gone(translator_key(&changed.key))));
         }

@@ -19,19 +19,32 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::gateway::Gateway;
 use crate::pipeline::observe::translator_key;
 use crate::presence::Serving;
-use crate::status::claim::{Binding, ClaimFacts, ListenerFacts, claim_status};
+use crate::status::claim::{Binding, ClaimFacts, ListenerFacts, claim_status, is_awaited, is_transient};
 use crate::status::complaint::Complaint;
 use crate::status::instance::instance_status;
 use crate::status::proxy::{ProxyFacts, proxy_status};
 use crate::status::{self, Unmet};
 use crate::store::Key;
 
+/// What is wanted of an object of a gateway.
+struct Want {
+    target: Target,
+    write: Option<Write>,
+    /// It says something that is about to change.
+    is_transient: bool,
+}
+
 impl Pipeline {
     /// Says what is to be written of everything that something touched.
     pub(super) fn report(&mut self, now: Instant, clock: Timestamp) {
         let mut wants = Vec::new();
         for proxy in std::mem::take(&mut self.restate) {
-            self.report_gateway(&proxy, clock, &mut wants);
+            let mut of_gateway = Vec::new();
+            self.report_gateway(&proxy, clock, &mut of_gateway);
+            for Want { target, write, is_transient } in of_gateway {
+                let write = self.patience.consider(&proxy, &target, write, is_transient, now);
+                wants.push((target, write));
+            }
         }
         for target in std::mem::take(&mut self.reconsider) {
             let write = self.by_problem(&target, clock);
@@ -52,7 +65,7 @@ impl Pipeline {
         }
     }
 
-    fn report_gateway(&self, proxy: &ProxyRef, clock: Timestamp, wants: &mut Vec<(Target, Option<Write>)>) {
+    fn report_gateway(&self, proxy: &ProxyRef, clock: Timestamp, wants: &mut Vec<Want>) {
         let Some(gateway) = self.gateways.get(proxy) else { return };
         let key = Key::from(proxy);
         let object = self.stores.proxies.get(&key);
@@ -63,9 +76,9 @@ impl Pipeline {
         let serving = self.presences.serving(proxy, &nodes);
         for claim in gateway.order.iter().filter_map(|name| self.stores.claims.get(&Key::new(&proxy.namespace, name))) {
             let bound = object.is_some().then_some(&*proxy.name);
-            let wanted = self.claim_status(gateway, claim, bound, complaint, serving, clock);
+            let (wanted, is_transient) = self.claim_status(gateway, claim, bound, complaint, serving, clock);
             let write = write(&**claim, claim.status.as_ref(), wanted, status::claim::OPTIONAL);
-            wants.push((Target { kind: Kind::Claim, key: Key::of(&**claim) }, write));
+            wants.push(Want { target: Target { kind: Kind::Claim, key: Key::of(&**claim) }, write, is_transient });
         }
         // A gateway that nobody claims is on its way out, or is an operator's own and is described all the same.
         let Some(object) = object.filter(|_| gateway.fed.is_some()) else { return };
@@ -84,14 +97,16 @@ impl Pipeline {
         };
         let write_proxy =
             write(&**object, object.status.as_ref(), proxy_status(&facts, clock), status::proxy::OPTIONAL);
-        wants.push((Target { kind: Kind::Proxy, key }, write_proxy));
+        let is_transient = gateway.unmet.is_none()
+            && (gateway.owned.is_empty() || facts.published.is_some_and(|published| is_awaited(serving, published)));
+        wants.push(Want { target: Target { kind: Kind::Proxy, key }, write: write_proxy, is_transient });
         for node in nodes {
             let key = Key::cluster(instance_name(proxy, node));
             let Some(instance) = self.stores.instances.get(&key) else { continue };
             let wanted = instance_status(instance, self.presences.of(proxy, node));
             let write = wanted
                 .and_then(|wanted| write(&**instance, instance.status.as_ref(), wanted, status::instance::OPTIONAL));
-            wants.push((Target { kind: Kind::Instance, key }, write));
+            wants.push(Want { target: Target { kind: Kind::Instance, key }, write, is_transient: false });
         }
     }
 
@@ -103,7 +118,7 @@ impl Pipeline {
         complaint: Complaint<'_>,
         serving: Serving,
         clock: Timestamp,
-    ) -> GatewayClaimStatus {
+    ) -> (GatewayClaimStatus, bool) {
         let name = claim.name_any();
         let binding = match (proxy, &gateway.template_missing) {
             (Some(proxy), _) => Binding::Bound(proxy.to_owned()),
@@ -126,7 +141,7 @@ impl Pipeline {
             serving,
             pinned: gateway.pinned.as_deref(),
         };
-        claim_status(&facts, clock)
+        (claim_status(&facts, clock), is_transient(&facts))
     }
 
     /// What came of each listener of a claim.

@@ -85,6 +85,12 @@ impl World {
         self.settle();
     }
 
+    /// Lets so much time go by that all is said.
+    fn wait(&mut self) {
+        self.now += super::patience::PATIENCE;
+        self.settle();
+    }
+
     /// A user or controller writes.
     fn put<K: Resource + Clone + Serialize>(
         &mut self,

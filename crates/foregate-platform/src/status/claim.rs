@@ -87,6 +87,27 @@ pub(crate) fn claim_status(facts: &ClaimFacts<'_>, now: Timestamp) -> GatewayCla
     }
 }
 
+/// Whether all that it lacks is on its way, and usually there in a moment.
+pub(crate) fn is_transient(facts: &ClaimFacts<'_>) -> bool {
+    if facts.unmet.is_some() || facts.template_problem.is_some() || facts.pinned.is_some() {
+        return false;
+    }
+    let nothing_yet =
+        facts.binding == Binding::Creating(None) || facts.addresses.is_empty() || facts.published.is_none();
+    match facts.binding {
+        Binding::TemplateMissing(_) | Binding::Creating(Some(_)) => false,
+        _ => nothing_yet || facts.published.is_some_and(|published| is_awaited(facts.serving, published)),
+    }
+}
+
+/// Whether connected instances are still to apply what was published.
+pub(crate) fn is_awaited(serving: Serving, published: u64) -> bool {
+    match serving {
+        Serving::Known { counts, applied } => counts.connected > 0 && (counts.ready == 0 || applied < published),
+        Serving::Uncertain => false,
+    }
+}
+
 /// The counts to show: the old ones while they are uncertain.
 pub(crate) fn counts(serving: Serving, previous: InstanceCounts) -> InstanceCounts {
     match serving {

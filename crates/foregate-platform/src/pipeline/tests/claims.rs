@@ -20,6 +20,7 @@ fn a_claim_gets_proxy_address_and_instance_and_is_programmed_once_acknowledged()
     assert!(world.group("web").contains(&"Listener http-8080".to_owned()), "{:?}", world.group("web"));
 
     world.hear(Event::Connected(instance("web")));
+    world.wait();
     assert_eq!(world.condition("web", "Programmed"), "False Pending");
     world.acknowledge("web");
     assert_eq!(world.condition("web", "Programmed"), "True Programmed");
@@ -44,6 +45,9 @@ fn a_new_listener_is_programmed_when_it_is_acknowledged() {
         claim.spec.origin.generation = 2;
     });
     world.claim(&edited);
+    assert_eq!(world.condition("web", "Programmed"), "True Programmed");
+    assert_eq!(world.status("web").observed_generation, 1, "it is still about the old one");
+    world.wait();
     assert_eq!(world.condition("web", "Programmed"), "False Pending");
     assert_eq!((world.status("web").observed_generation, world.status("web").origin_generation), (2, 2));
     world.acknowledge("web");
@@ -163,4 +167,21 @@ fn a_creation_that_fails_is_told_and_tried_again() {
     world.settle();
     assert_eq!(world.condition("web", "Bound"), "True Bound");
     assert!(world.pipeline.failures.is_empty());
+}
+
+#[test]
+fn a_listener_that_is_taken_at_once_costs_one_write_of_the_claim() {
+    let mut world = World::new("127.100.0.0/24");
+    world.claim(&claim("web"));
+    world.connect("web");
+    let writes = world.writes.len();
+    let edited = edited(&claim("web"), |claim| {
+        claim.spec.listeners.push(listener("more", 8081, ListenerProtocol::Http, None));
+    });
+    world.claim(&edited);
+    world.acknowledge("web");
+    world.wait();
+    assert_eq!(world.writes[writes..], ["status Claim web", "status Proxy web"]);
+    assert_eq!(world.status("web").observed_generation, 2);
+    assert_eq!(world.condition("web", "Programmed"), "True Programmed");
 }
