@@ -59,7 +59,7 @@ impl Store {
             match self.compile_listener(resource) {
                 Ok(compiled) => {
                     if let Err(error) = self.set_listener(&resource.name, compiled) {
-                        refusals.add(&resource.name, &error);
+                        refusals.say(&error);
                     }
                 }
                 Err(refusal) => refusals.add(&resource.name, &refusal),

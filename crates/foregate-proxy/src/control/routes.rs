@@ -179,6 +179,10 @@ impl Store {
                 }
             }
         }
+        if known.is_empty() {
+            self.routes.hosts.remove(config);
+        }
+        let entry = self.routes.configs.get(config);
         if let Some(entry) = entry {
             let options = Arc::clone(&entry.config.options);
             let table = RouteTable { domains, options };

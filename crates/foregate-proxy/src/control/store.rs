@@ -152,4 +152,9 @@ impl Refusals {
     pub(super) fn add(&mut self, name: &str, why: &dyn std::fmt::Display) {
         self.0.push(format!("{name}: {why}"));
     }
+
+    /// A refusal that names its resource itself.
+    pub(super) fn say(&mut self, why: &dyn std::fmt::Display) {
+        self.0.push(why.to_string());
+    }
 }

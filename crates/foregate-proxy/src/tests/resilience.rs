@@ -208,6 +208,46 @@ async fn connecting_takes_only_so_long() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_speaks_no_http_is_a_bad_gateway() {
+    let (noise, _) = raw(|_| Some("HTTP/1.1 okay\r\n\r\n")).await;
+    let (twice, _) = raw(|_| Some("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab")).await;
+    let endless: &'static str = Box::leak(format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(100_000)).into_boxed_str());
+    let (large, _) = raw(move |_| Some(endless)).await;
+    let mut rig = Rig::new().await;
+    let mut routes = String::new();
+    for (name, port) in [("noise", noise), ("twice", twice), ("large", large)] {
+        rig.cluster(name, &[port]).await;
+        routes.push_str(&format!("- {{ match: {{ path: /{name} }}, route: {{ cluster: {name} }} }}\n"));
+    }
+    rig.serve(&routes).await;
+    let mut client = rig.client().await;
+    for name in ["noise", "twice", "large"] {
+        assert_eq!(client.get("a", &format!("/{name}")).await.status, 502, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_body_never_passes_for_a_whole_one() {
+    let backend = Backend::named("a").await;
+    let mut rig = Rig::new().await;
+    rig.cluster("a", &[backend.port()]).await;
+    rig.serve(
+        "- { match: { prefix: / }, route: { cluster: a, retry_policy: { retry_on: \"5xx,reset,connect-failure\", num_retries: 3 } } }",
+    )
+    .await;
+    for text in [
+        "PUT / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
+        "PUT / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabcdef\r\n",
+    ] {
+        let mut client = rig.client().await;
+        client.send(text).await;
+        let reply = client.reply(false).await;
+        assert!(reply.is_none_or(|reply| reply.status >= 400), "{text}");
+    }
+    assert!(backend.got().is_empty());
+}
+
+#[tokio::test]
 async fn limits_of_a_cluster_are_kept() {
     let (silent, _) = raw(|_| Some("")).await;
     let mut rig = Rig::with(crate::EngineOptions { workers: 1, ..crate::EngineOptions::default() }).await;

@@ -32,6 +32,8 @@ pub(super) enum Failure {
     Connect(io::Error),
     /// The connection broke before a response.
     Reset,
+    /// What came is no HTTP.
+    Protocol,
     /// It took longer than one try may.
     TryTimeout,
 }
@@ -47,6 +49,11 @@ impl Failure {
                 unavailable("upstream connect error: connection timeout", Flag::Uf)
             }
             Self::Connect(_) => unavailable("upstream connect error: connection failure", Flag::Uf),
+            Self::Protocol => LocalReply::new(
+                StatusCode::BAD_GATEWAY,
+                "upstream connect error or disconnect/reset before headers: protocol error",
+                Flag::Upe,
+            ),
             Self::Reset => unavailable("upstream disconnected or reset before headers", Flag::Uc),
             Self::TryTimeout => LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", Flag::Ut),
         }
@@ -82,7 +89,7 @@ pub(super) async fn attempt(
     upstream.stats.requests[class].inc();
     match &result {
         Err(Failure::TryTimeout) => upstream.stats.timeouts.inc(),
-        Err(Failure::Reset) => upstream.stats.resets.inc(),
+        Err(Failure::Reset | Failure::Protocol) => upstream.stats.resets.inc(),
         _ => {}
     }
     result
@@ -128,7 +135,8 @@ async fn exchange_with(
             if let Some(request) = unsent {
                 take_back(request, prepared, payload);
             }
-            return Err(Failure::Reset);
+            let no_http = broken.is_parse() || broken.is_parse_too_large();
+            return Err(if no_http { Failure::Protocol } else { Failure::Reset });
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) enum Flag {
     Ut,
     /// Upstream overflow: a limit was reached.
     Uo,
+    /// Upstream protocol error.
+    Upe,
     /// Retry limit exceeded.
     Urx,
     /// No route.
@@ -35,12 +37,13 @@ pub(super) enum Flag {
     Dpe,
 }
 
-const FLAGS: [(Flag, &str); 10] = [
+const FLAGS: [(Flag, &str); 11] = [
     (Flag::Uh, "UH"),
     (Flag::Uf, "UF"),
     (Flag::Uc, "UC"),
     (Flag::Ut, "UT"),
     (Flag::Uo, "UO"),
+    (Flag::Upe, "UPE"),
     (Flag::Urx, "URX"),
     (Flag::Nr, "NR"),
     (Flag::Nc, "NC"),

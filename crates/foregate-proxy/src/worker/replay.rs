@@ -20,6 +20,8 @@ pub(super) struct Replay {
     size_kept: Cell<u64>,
     limit: u64,
     overflowed: Cell<bool>,
+    /// The client broke off: what is there must never pass for the whole.
+    failed: Cell<bool>,
     pub(super) size: SizeHint,
     copies: RefCell<Vec<Sender<Bytes>>>,
     /// The client's body has come to its end.
@@ -36,6 +38,7 @@ impl Replay {
             size_kept: Cell::new(0),
             limit,
             overflowed: Cell::new(false),
+            failed: Cell::new(false),
             copies: RefCell::new(copies),
             whole: Rc::default(),
         }
@@ -43,7 +46,7 @@ impl Replay {
 
     /// Whether it can be sent from its beginning.
     pub(super) fn can_restart(&self) -> bool {
-        !self.overflowed.get()
+        !self.overflowed.get() && !self.failed.get()
     }
 
     /// The frame at a position; what isn't there yet is read from the client.
@@ -58,7 +61,7 @@ impl Replay {
             *position += 1;
             return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
         }
-        if self.overflowed.get() && *position == 0 {
+        if self.failed.get() || (self.overflowed.get() && *position == 0) {
             return Poll::Ready(Some(Err(BodyError::Gone)));
         }
         if self.whole.get() {
@@ -77,6 +80,7 @@ impl Replay {
             }
             end => {
                 self.whole.set(end.is_none());
+                self.failed.set(end.is_some());
                 self.copies.borrow_mut().clear();
             }
         }

@@ -79,7 +79,7 @@ fn is_retriable(policy: &RetryPolicy, result: &Result<(Response<Incoming>, Lease
     match result {
         Ok((response, _)) => policy.on_status(response.status()),
         Err(Failure::Connect(_)) => policy.on_connect_failure(),
-        Err(Failure::Reset) => policy.on_reset(),
+        Err(Failure::Reset | Failure::Protocol) => policy.on_reset(),
         Err(Failure::TryTimeout) => policy.any_5xx || policy.gateway_error,
         Err(Failure::NoEndpoint) => false,
         Err(Failure::Overflow) => false,
