@@ -158,8 +158,9 @@ impl Pipeline {
         let wanted: Vec<Wish<'_>> = requests.iter().map(|text| (text, text.parse().ok().map(object_name))).collect();
         gateway.owned = in_order(&wanted, &have);
         self.choose(proxy, pool, &wanted, &have);
-        let assigning = self.gateways.get(proxy).map(|gateway| gateway.assigning.values().copied().collect());
-        for address in assigning.unwrap_or_else(Vec::new) {
+        let assigning: Option<Vec<_>> =
+            self.gateways.get(proxy).map(|gateway| gateway.assigning.values().copied().collect());
+        for address in assigning.unwrap_or_default() {
             self.want_address(proxy, pool, address, now);
         }
         let surplus = surplus(&wanted, &have);

@@ -84,7 +84,7 @@ mod tests {
         let later = start + PATIENCE / 2;
         assert_eq!(patience.consider(&proxy, &target, write(), true, later), None);
         assert_eq!(patience.next_deadline(), Some(start + PATIENCE), "it isn't put off");
-        assert_eq!(patience.expire(start + PATIENCE), [proxy.clone()]);
+        assert_eq!(patience.expire(start + PATIENCE), std::slice::from_ref(&proxy));
         assert_eq!(patience.consider(&proxy, &target, write(), true, start + PATIENCE), write());
         assert_eq!(patience.consider(&proxy, &target, write(), true, start + PATIENCE), write());
     }

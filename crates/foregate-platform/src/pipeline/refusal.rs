@@ -71,9 +71,8 @@ impl History {
             if let Some(refused) = refused_at.and_then(|at| versions.get_mut(at)) {
                 refused.refused = true;
             }
-            let before = versions.iter().take(refused_at.unwrap_or(versions.len()));
-            good =
-                before.filter(|old| !old.refused && old.sequence <= applied).next_back().map(|old| old.owners.clone());
+            let mut before = versions.iter().take(refused_at.unwrap_or(versions.len()));
+            good = before.rfind(|old| !old.refused && old.sequence <= applied).map(|old| old.owners.clone());
         }
         let Some(good) = good else { return Blame { culprits: owners.to_vec(), certain: false } };
         let culprits: Vec<OwnerKey> = owners.iter().filter(|owner| !good.contains(owner)).cloned().collect();
