@@ -53,6 +53,15 @@ pub(crate) struct Claim {
     addresses: Addresses,
 }
 
+impl Claim {
+    /// Gives the address to another listener of the same instance, sockets and all.
+    pub(crate) fn hand_over(&self, listener: &Arc<str>) {
+        if let Some((_, owner)) = self.addresses.0.lock().owners.get_mut(&self.address) {
+            *owner = Arc::clone(listener);
+        }
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut table = self.addresses.0.lock();

@@ -47,23 +47,30 @@ struct Bound {
     claim: Claim,
     /// Sockets that no worker has yet.
     unopened: Vec<TcpListener>,
+    /// Workers have them, for the listener that had the address before.
+    moving: bool,
 }
 
 impl Store {
     pub(super) fn apply_listeners(&mut self, response: &Response, refusals: &mut Refusals) {
-        // An address may go from one listener to another in one step.
+        // An address may go from one listener to another in one step: its sockets go along, and nobody who connects in
+        // that moment is turned away.
+        let mut spare = Sockets::new();
         for name in &response.removed {
-            self.remove_listener(name);
+            spare.extend(self.remove_listener(name).into_values().map(|bound| (bound.claim.address, bound)));
         }
         for resource in &response.set {
             match self.compile_listener(resource) {
                 Ok(compiled) => {
-                    if let Err(error) = self.set_listener(&resource.name, compiled) {
+                    if let Err(error) = self.set_listener(&resource.name, compiled, &mut spare) {
                         refusals.say(&error);
                     }
                 }
                 Err(refusal) => refusals.add(&resource.name, &refusal),
             }
+        }
+        for bound in spare.into_values() {
+            self.close(bound);
         }
     }
 
@@ -84,9 +91,14 @@ impl Store {
         Ok(compiled)
     }
 
-    fn set_listener(&mut self, name: &str, compiled: CompiledListener) -> Result<(), Box<BindError>> {
+    fn set_listener(
+        &mut self,
+        name: &str,
+        compiled: CompiledListener,
+        spare: &mut Sockets,
+    ) -> Result<(), Box<BindError>> {
         let old = self.listeners.entries.get_mut(name).map(|entry| std::mem::take(&mut entry.sockets));
-        let sockets = match self.bind(old.unwrap_or_default(), &compiled) {
+        let sockets = match self.bind(old.unwrap_or_default(), spare, &compiled) {
             Ok(sockets) => sockets,
             Err((old, error)) => {
                 if let Some(entry) = self.listeners.entries.get_mut(name) {
@@ -130,6 +142,7 @@ impl Store {
     fn bind(
         &mut self,
         mut old: Sockets,
+        spare: &mut Sockets,
         compiled: &CompiledListener,
     ) -> Result<Sockets, (Sockets, Box<BindError>)> {
         let listener = &compiled.listener;
@@ -140,13 +153,19 @@ impl Store {
                 sockets.insert(*address, bound);
                 continue;
             }
+            if let Some(mut bound) = spare.remove(address) {
+                bound.claim.hand_over(&listener.name);
+                bound.moving = bound.unopened.is_empty();
+                sockets.insert(*address, bound);
+                continue;
+            }
             let workers = self.shared.workers.count();
             let addresses = &self.shared.addresses;
             match addresses.bind(&self.instance.name, &listener.name, *address, listener.backlog, workers) {
                 Ok((claim, unopened)) => {
                     self.listeners.next_key += 1;
                     fresh.push(*address);
-                    sockets.insert(*address, Bound { key: self.listeners.next_key, claim, unopened });
+                    sockets.insert(*address, Bound { key: self.listeners.next_key, claim, unopened, moving: false });
                 }
                 Err(error) => {
                     old.extend(sockets.into_iter().filter(|(address, _)| !fresh.contains(address)));
@@ -180,8 +199,9 @@ impl Store {
         }
     }
 
-    fn remove_listener(&mut self, name: &str) {
-        let Some(entry) = self.listeners.entries.remove(name) else { return };
+    /// Returns its sockets: somebody else may want them, otherwise they are to be closed.
+    fn remove_listener(&mut self, name: &str) -> Sockets {
+        let Some(entry) = self.listeners.entries.remove(name) else { return Sockets::new() };
         if entry.warm_until.is_some() {
             self.listeners.warming -= 1;
         }
@@ -189,11 +209,9 @@ impl Store {
             self.want(old, false);
             self.forget_inline(old, None);
         }
-        for bound in entry.sockets.into_values() {
-            self.close(bound);
-        }
         self.snapshot.listeners = self.snapshot.listeners.with(entry.slot.number, None);
         self.changed = true;
+        entry.sockets
     }
 
     /// Takes the route configurations that an old version held itself out of the snapshot.
@@ -264,6 +282,11 @@ impl Store {
                 continue;
             }
             for bound in entry.sockets.values_mut() {
+                if std::mem::take(&mut bound.moving) {
+                    let (instance, key, drain) = (self.instance.key, bound.key, self.shared.drain);
+                    let slot = &entry.slot;
+                    self.shared.workers.all(|| Command::Move { instance, key, slot: Arc::clone(slot), drain });
+                }
                 for (index, socket) in bound.unopened.drain(..).enumerate() {
                     self.shared.workers.one(index, Command::Listen {
                         instance: self.instance.key,

@@ -1,5 +1,6 @@
 //! From a listening socket to a connection that speaks HTTP.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use super::connection::{ConnectionState, ListenerState, Order};
-use super::instance::Instance;
+use super::instance::{Instance, SocketOwner};
 use super::io::{ClientStream, Watched};
 use super::service::{self, Session};
 use super::upgrade;
@@ -43,21 +44,27 @@ pub(super) fn listen(
             return;
         }
     };
-    let listener = Rc::new(ListenerState {
+    let owner: SocketOwner = Rc::new(RefCell::new(listener_state(worker, instance, slot)));
+    let stop = CancellationToken::new();
+    instance.opened(key, stop.clone(), Rc::clone(&owner));
+    tokio::task::spawn_local(accept_all(Rc::clone(worker), owner, socket, stop));
+}
+
+/// A listener that nobody has connected to yet.
+pub(super) fn listener_state(worker: &Worker, instance: &Rc<Instance>, slot: Arc<Slot>) -> Rc<ListenerState> {
+    Rc::new(ListenerState {
         instance: Rc::clone(instance),
         name: Arc::clone(&slot.name),
         stats: worker.registry.listener(&instance.shared.name, &slot.name),
+        config: RefCell::new(instance.snapshot().listeners.get(slot.number).cloned()),
         slot,
         draining: false.into(),
         open: 0.into(),
         empty: tokio::sync::Notify::new(),
-    });
-    let stop = CancellationToken::new();
-    instance.opened(key, stop.clone(), Rc::clone(&listener));
-    tokio::task::spawn_local(accept_all(Rc::clone(worker), listener, socket, stop));
+    })
 }
 
-async fn accept_all(worker: Rc<Worker>, listener: Rc<ListenerState>, socket: TcpListener, stop: CancellationToken) {
+async fn accept_all(worker: Rc<Worker>, owner: SocketOwner, socket: TcpListener, stop: CancellationToken) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -65,7 +72,7 @@ async fn accept_all(worker: Rc<Worker>, listener: Rc<ListenerState>, socket: Tcp
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, remote)) => accepted_one(&worker, &listener, stream, remote),
+            Ok((stream, remote)) => accepted_one(&worker, &owner, stream, remote),
             // Out of descriptors or memory, or a client that gave up: go on, but don't spin.
             Err(error) => {
                 tracing::debug!(%error, "can't accept a connection");
@@ -73,23 +80,22 @@ async fn accept_all(worker: Rc<Worker>, listener: Rc<ListenerState>, socket: Tcp
             }
         }
     }
-    // Who is in the kernel's queue already has a connection, as far as they know: they are served, once.
-    let rest = std::future::poll_fn(|cx| {
-        let mut rest = Vec::new();
-        while let Poll::Ready(Ok(accepted)) = socket.poll_accept(cx) {
-            rest.push(accepted);
+    // Who is in the kernel's queue already has a connection, as far as they know: they are served, once. The kernel is
+    // asked itself, as the runtime only knows of connections that it has been told of.
+    let Ok(socket) = socket.into_std() else { return };
+    while let Ok((stream, remote)) = socket.accept() {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            accepted_one(&worker, &owner, stream, remote);
         }
-        Poll::Ready(rest)
-    });
-    for (stream, remote) in rest.await {
-        accepted_one(&worker, &listener, stream, remote);
     }
 }
 
-fn accepted_one(worker: &Rc<Worker>, listener: &Rc<ListenerState>, stream: TcpStream, remote: SocketAddr) {
+fn accepted_one(worker: &Rc<Worker>, owner: &SocketOwner, stream: TcpStream, remote: SocketAddr) {
+    let listener = Rc::clone(&owner.borrow());
     listener.stats.connections.inc();
     let worker = Rc::clone(worker);
-    let listener = Rc::clone(listener);
     tokio::task::spawn_local(async move {
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr() else { return };
@@ -101,9 +107,12 @@ fn accepted_one(worker: &Rc<Worker>, listener: &Rc<ListenerState>, stream: TcpSt
     });
 }
 
-/// The listener as it is configured now.
+/// The listener as it is configured now, or was last: who came while it went is served all the same.
 fn current(listener: &ListenerState) -> Option<Arc<Listener>> {
-    listener.instance.snapshot().listeners.get(listener.slot.number).cloned()
+    if let Some(newest) = listener.instance.snapshot().listeners.get(listener.slot.number) {
+        *listener.config.borrow_mut() = Some(Arc::clone(newest));
+    }
+    listener.config.borrow().clone()
 }
 
 /// Whether the listener is still there.

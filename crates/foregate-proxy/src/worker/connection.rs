@@ -14,6 +14,7 @@ use super::framing::Framing;
 use super::instance::Instance;
 use crate::metrics::ListenerStats;
 use crate::slots::Slot;
+use crate::snapshot::Listener;
 
 /// A listener as a worker sees it.
 pub(super) struct ListenerState {
@@ -21,6 +22,8 @@ pub(super) struct ListenerState {
     pub(super) name: Arc<str>,
     pub(super) slot: Arc<Slot>,
     pub(super) stats: Arc<ListenerStats>,
+    /// Its configuration, as far as it was needed.
+    pub(super) config: RefCell<Option<Arc<Listener>>>,
     /// New requests are the last of their connections.
     pub(super) draining: Cell<bool>,
     /// Open connections.

@@ -30,8 +30,12 @@ pub(super) struct Instance {
 
 struct Socket {
     stop: CancellationToken,
-    listener: Rc<ListenerState>,
+    /// Whose its new connections are.
+    listener: SocketOwner,
 }
+
+/// Whose a socket's new connections are; shared with the task that accepts them.
+pub(super) type SocketOwner = Rc<RefCell<Rc<ListenerState>>>;
 
 impl Instance {
     pub(super) fn new(shared: Arc<InstanceShared>) -> Self {
@@ -107,7 +111,7 @@ impl Instance {
         }
     }
 
-    pub(super) fn opened(&self, key: u64, stop: CancellationToken, listener: Rc<ListenerState>) {
+    pub(super) fn opened(&self, key: u64, stop: CancellationToken, listener: SocketOwner) {
         self.sockets.borrow_mut().insert(key, Socket { stop, listener });
     }
 
@@ -115,7 +119,14 @@ impl Instance {
     pub(super) fn close(&self, key: u64) -> Option<Rc<ListenerState>> {
         let socket = self.sockets.borrow_mut().remove(&key)?;
         socket.stop.cancel();
-        Some(socket.listener)
+        let listener = Rc::clone(&socket.listener.borrow());
+        Some(listener)
+    }
+
+    /// Gives a socket to another listener; returns the one that had it.
+    pub(super) fn move_socket(&self, key: u64, to: Rc<ListenerState>) -> Option<Rc<ListenerState>> {
+        let sockets = self.sockets.borrow();
+        Some(sockets.get(&key)?.listener.replace(to))
     }
 
     /// Stops accepting from all sockets.

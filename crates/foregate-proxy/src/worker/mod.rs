@@ -67,6 +67,17 @@ pub(crate) enum Command {
         /// The listening socket, non-blocking.
         socket: std::net::TcpListener,
     },
+    /// New connections of a socket are another listener's; the old one ends those that it has.
+    Move {
+        /// Whose.
+        instance: u64,
+        /// Names the socket.
+        key: u64,
+        /// The other listener's slot.
+        slot: Arc<Slot>,
+        /// For the old one's requests.
+        drain: Duration,
+    },
     /// Take no more connections from a socket, and end those that it has when their requests are done.
     Close {
         /// Whose.
@@ -151,6 +162,13 @@ impl Worker {
             Command::Listen { instance, key, slot, socket } => {
                 if let Some(instance) = self.instance(instance) {
                     accept::listen(self, &instance, key, slot, socket);
+                }
+            }
+            Command::Move { instance, key, slot, drain } => {
+                if let Some(instance) = self.instance(instance)
+                    && let Some(old) = instance.move_socket(key, accept::listener_state(self, &instance, slot))
+                {
+                    tokio::task::spawn_local(Rc::clone(self).drain(old, drain));
                 }
             }
             Command::Close { instance, key, drain } => {
