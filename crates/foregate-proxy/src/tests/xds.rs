@@ -134,9 +134,15 @@ async fn from_the_cache_to_traffic_and_back() {
     settled(&mut events, sequence).await;
     assert_eq!(client.get("a.example.com", "/").await.body, "b", "it catches up when the stream is back");
 
+    // A port that changes its protocol: another listener at the same address.
+    let needs = [(ResourceKind::RouteConfiguration, "rc")];
+    let heir = published(ResourceKind::Listener, &listener("heir", address.port(), &rds("rc"), ""), &needs);
     let gone = ResourceId::new(ResourceKind::Listener, Arc::<str>::from("http-1"));
-    cache.apply(GROUP, Delta { set: Vec::new(), remove: vec![gone] });
+    let sequence = cache.apply(GROUP, Delta { set: vec![heir], remove: vec![gone] });
+    let nacks = settled(&mut events, sequence).await;
+    assert!(nacks.is_empty(), "{nacks:?}");
     assert!(client.is_closed().await);
+    assert_eq!(Client::to(address).await.get("a.example.com", "/").await.body, "b");
     engine.shutdown(Duration::from_secs(5)).await;
     again.cancel();
     server.await.unwrap().unwrap();
