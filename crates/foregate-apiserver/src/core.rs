@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::registry::{Kind, Registry};
+use crate::rest;
 use crate::store::{Draft, Durability, Key, Meta, Object, ReadError, Store, Write, WriteError};
 use crate::watch::Hub;
 
@@ -37,8 +38,22 @@ impl Core {
     pub fn read(&self, key: &Key) -> Result<Option<Live>, ApiError> {
         let Some(object) = self.store.get(key)? else { return Ok(None) };
         let value = parse(&object)?;
-        let meta = Arc::new(Meta::of(&value));
+        let meta = self.meta(key, &value);
         Ok(Some(Live { object, value, meta }))
+    }
+
+    /// What selectors ask of an object, its kind's own fields among it.
+    fn meta(&self, key: &Key, value: &Value) -> Arc<Meta> {
+        let mut meta = Meta::of(value);
+        let kinds = self.registry.kinds();
+        let (group, plural) = key.resource.split_once('/').unwrap_or_default();
+        let versions = kinds.groups.get(group).into_iter().flat_map(|g| g.values());
+        for path in versions.filter_map(|v| v.get(plural)).flat_map(|k| &k.selectable) {
+            if !meta.fields.contains_key(path) {
+                meta.fields.insert(path.clone(), rest::field(value, path));
+            }
+        }
+        Arc::new(meta)
     }
 
     /// Writes `value` at `key`; `live` is what is there now.
@@ -65,7 +80,7 @@ impl Core {
         durability: Durability,
         delete: bool,
     ) -> Result<Object, WriteError> {
-        let meta = Arc::new(Meta::of(value));
+        let meta = self.meta(&key, value);
         let draft = Draft::new(value).map_err(|e| WriteError::Failed(e.to_string()))?;
         if draft.len() > LIMIT && !delete {
             return Err(WriteError::TooLarge { size: draft.len(), limit: LIMIT });

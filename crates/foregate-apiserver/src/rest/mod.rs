@@ -36,6 +36,7 @@ use op::Op;
 use path::{Route, Target};
 use query::Query;
 pub(crate) use read::Pages;
+pub(crate) use selector::field;
 pub(crate) use update::is_gone;
 
 /// In a request's extensions: the listener that it came through ends, and its watches with it.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::error::ApiError;
+use crate::store::Key;
 
 /// One requirement of a label selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +132,18 @@ impl Fields {
         !self.rest.is_empty()
     }
 
+    /// Whether it takes the object at `key` with these fields, its name aside.
+    pub fn fits(&self, key: &Key, fields: &BTreeMap<String, String>) -> bool {
+        self.rest.iter().all(|(path, equal, value)| {
+            let found = match path.as_str() {
+                "metadata.name" => &*key.name,
+                "metadata.namespace" => &*key.namespace,
+                path => fields.get(path).map(String::as_str).unwrap_or_default(),
+            };
+            (found == value) == *equal
+        })
+    }
+
     /// Whether it takes an object, its name aside.
     pub fn matches(&self, object: &Value) -> bool {
         self.rest.iter().all(|(path, equal, value)| (field(object, path) == *value) == *equal)
@@ -138,7 +151,7 @@ impl Fields {
 }
 
 /// The text at a dotted path; empty when there is none.
-fn field(object: &Value, path: &str) -> String {
+pub(crate) fn field(object: &Value, path: &str) -> String {
     let mut at = object;
     for part in path.split('.') {
         at = &at[part];

@@ -21,7 +21,7 @@ use super::read::Selection;
 use super::table;
 use crate::core::parse;
 use crate::error::ApiError;
-use crate::store::{Event, EventKind, Object};
+use crate::store::{Event, EventKind, Meta, Object};
 use crate::watch::Log;
 
 /// Events taken from the log at once.
@@ -209,16 +209,10 @@ impl Watch {
         {
             return Ok(());
         }
-        let labels = &self.selection.labels;
-        let mut now = labels.matches(&event.meta.labels);
-        let mut before = event.old.as_ref().is_some_and(|m| labels.matches(&m.labels));
-        if self.selection.fields.needs_object() {
-            // The fields that can be selected by do not change in the kinds that have them, but for phases: a
-            // watcher then sees a deletion of what it never saw, which clients ignore.
-            let fits = self.selection.fields.matches(&parse(&event.object)?);
-            before = before && (fits || event.kind == EventKind::Modified);
-            now = now && fits;
-        }
+        let Selection { labels, fields } = &self.selection;
+        let takes = |meta: &Meta| labels.matches(&meta.labels) && fields.fits(key, &meta.fields);
+        let now = takes(&event.meta);
+        let before = event.old.as_ref().is_some_and(|meta| takes(meta));
         let kind = match (event.kind, before, now) {
             (EventKind::Deleted, true, _) => "DELETED",
             (EventKind::Deleted, false, _) | (_, false, false) => return Ok(()),

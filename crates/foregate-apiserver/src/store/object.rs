@@ -42,6 +42,8 @@ pub struct Meta {
     pub finalizers: Vec<String>,
     /// Whether `metadata.deletionTimestamp` is set.
     pub deleting: bool,
+    /// What the kind's field selectors may ask for, by path.
+    pub fields: BTreeMap<String, String>,
 }
 
 impl Meta {
@@ -59,6 +61,7 @@ impl Meta {
             owners: meta.owner_references.unwrap_or_default().into_iter().map(owner).collect(),
             finalizers: meta.finalizers.unwrap_or_default(),
             deleting: meta.deletion_timestamp.is_some(),
+            fields: BTreeMap::new(),
         })
     }
 
@@ -81,6 +84,7 @@ impl Meta {
                 .map(|list| list.iter().filter_map(text).collect())
                 .unwrap_or_default(),
             deleting: meta["deletionTimestamp"].is_string(),
+            fields: BTreeMap::new(),
         }
     }
 }

@@ -127,6 +127,26 @@ async fn a_selector_turns_changes_into_additions_and_deletions() {
 }
 
 #[tokio::test]
+async fn a_field_selector_does_so_too() {
+    let bench = bench();
+    bench.define(things()).await;
+    let path = format!("{THINGS}?watch=true&fieldSelector=spec.size%3D2,metadata.namespace%3Ddefault");
+    let mut events = Events::open(&bench, &path, "application/json").await;
+    bench.post(THINGS, &thing("a", json!({"size": 1}))).await;
+    let path = format!("{THINGS}/a");
+    bench.merge(&path, json!({"spec": {"size": 2}})).await;
+    bench.merge(&path, json!({"spec": {"text": "x"}})).await;
+    bench.merge(&path, json!({"spec": {"size": 3}})).await;
+    bench.delete(&path, json!({})).await;
+    bench.post(THINGS, &thing("b", json!({"size": 2}))).await;
+    bench.delete(&format!("{THINGS}/b"), json!({})).await;
+    let expected = [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a"), ("ADDED", "b"), ("DELETED", "b")];
+    for (kind, name) in expected {
+        assert_eq!(events.next().await, is(kind, name));
+    }
+}
+
+#[tokio::test]
 async fn a_watch_of_one_name_or_namespace_sees_nothing_else() {
     let bench = bench();
     bench.post("/api/v1/namespaces", &json!({"metadata": {"name": "other"}})).await;
