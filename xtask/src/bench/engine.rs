@@ -29,6 +29,9 @@ pub struct EngineArgs {
     /// Connections of the load generator.
     #[arg(long, default_value_t = 64)]
     connections: u32,
+    /// Measure this binary instead of one built from this tree.
+    #[arg(long)]
+    binary: Option<PathBuf>,
 }
 
 const BACKEND: &str = "127.0.0.1:19080";
@@ -60,22 +63,28 @@ struct Peer {
 /// When something can't be installed or started, or a proxy answers wrongly.
 pub fn run(args: &EngineArgs) -> Result<(), TaskError> {
     tools::apt_install(&[("haproxy", "haproxy"), ("nginx", "nginx-light"), ("wrk", "wrk"), ("curl", "curl")])?;
-    run_command(&mut cargo(&["build", "-p", "foregate", "--profile", "dist"]))?;
+    let binary = match &args.binary {
+        Some(binary) => binary.clone(),
+        None => {
+            run_command(&mut cargo(&["build", "-p", "foregate", "--profile", "dist"]))?;
+            root().join("target/dist/foregate")
+        }
+    };
     let dir = std::env::temp_dir().join(format!("foregate-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).map_err(|error| TaskError::Other(format!("{}: {error}", dir.display())))?;
-    let result = measure(args, &dir);
+    let result = measure(args, &binary, &dir);
     let _ = std::fs::remove_dir_all(&dir);
     result
 }
 
-fn measure(args: &EngineArgs, dir: &Path) -> Result<(), TaskError> {
+fn measure(args: &EngineArgs, binary: &Path, dir: &Path) -> Result<(), TaskError> {
     let backend = start(1, "nginx", &["-c".into(), backend_config(dir, args.body)?])?;
     wait_for(BACKEND, args.body)?;
     let peer = |name, address, process| Peer { name, address, process, micros_per_request: Vec::new() };
     let mut peers = vec![
         peer("haproxy", HAPROXY, start(0, "haproxy", &["-f".into(), haproxy_config(dir)?])?),
         peer("nginx", NGINX, start(0, "nginx", &["-c".into(), nginx_config(dir)?])?),
-        peer("foregate", FOREGATE, start_foregate(dir)?),
+        peer("foregate", FOREGATE, start_foregate(binary, dir)?),
     ];
     for peer in &peers {
         wait_for(peer.address, args.body)?;
@@ -158,12 +167,11 @@ fn start(cpu: u8, program: &str, args: &[String]) -> Result<Running, TaskError> 
         .map_err(|source| TaskError::Start { command: program.to_owned(), source })
 }
 
-fn start_foregate(dir: &Path) -> Result<Running, TaskError> {
-    let binary = root().join("target/dist/foregate").display().to_string();
+fn start_foregate(binary: &Path, dir: &Path) -> Result<Running, TaskError> {
     let data = dir.join("data").display().to_string();
     let log = dir.join("access.log").display().to_string();
     let flags = ["up", "--data-dir", &data, "--api-listen", "127.0.0.1:0", "--workers", "1", "--access-log", &log];
-    let foregate = start(0, &binary, &flags.map(String::from))?;
+    let foregate = start(0, &binary.display().to_string(), &flags.map(String::from))?;
     let kubeconfig = dir.join("data/admin.kubeconfig");
     let deadline = Instant::now() + Duration::from_secs(20);
     let kubectl = tools::kubectls()?.pop().unwrap_or_else(|| PathBuf::from("kubectl"));

@@ -3,14 +3,12 @@
 use std::time::Instant;
 
 use foregate_api::instance::Nack;
-use foregate_xds::{Event, Instance};
+use foregate_xds::{Event, Instance, Owner, ResourceId, ResourceKind};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::bind::proxy_of_group;
 use crate::pipeline::Pipeline;
-use crate::pipeline::gateway::{LISTENER, OwnerKey, ResourceKey};
-use crate::pipeline::macros::{key, owners};
 
 impl Pipeline {
     /// What a stream says.
@@ -53,7 +51,7 @@ impl Pipeline {
                 }
             }
             Event::Nacked { instance, id: refused, version, owners, message } => {
-                self.refused(&instance, key!(refused), &version, &owners!(owners), message, clock);
+                self.refused(&instance, refused.clone(), &version, &owners.clone(), message, clock);
             }
             Event::Connected(_) | Event::Disconnected(_) => {}
         }
@@ -63,17 +61,17 @@ impl Pipeline {
     fn refused(
         &mut self,
         instance: &Instance,
-        id: ResourceKey,
+        id: ResourceId,
         version: &str,
-        owners: &[OwnerKey],
+        owners: &[Owner],
         message: String,
         clock: Timestamp,
     ) {
-        tracing::warn!(group = %instance.group, node = %instance.node, kind = id.0, name = %id.1, message, "refused");
+        tracing::warn!(group = %instance.group, node = %instance.node, kind = id.kind.type_url(), name = %id.name, message, "refused");
         let Some(proxy) = proxy_of_group(&instance.group) else { return };
         let nack = Nack {
-            type_url: id.0.to_owned(),
-            resources: vec![id.1.to_string()],
+            type_url: id.kind.type_url().to_owned(),
+            resources: vec![id.name.to_string()],
             message: message.clone(),
             time: Time(Timestamp::from_second(clock.as_second()).unwrap_or(clock)),
         };
@@ -85,9 +83,9 @@ impl Pipeline {
             return self.trial_refused(&proxy, &id, version, &message);
         }
         let blame = gateway.history.blame(&id, version, owners, applied);
-        if id.0 == LISTENER && !blame.certain {
+        if id.kind == ResourceKind::Listener && !blame.certain {
             // The template served before, so it is what the listener asks for: a port that is taken, for example.
-            gateway.refused_listeners.insert((id.1.to_string(), instance.node.to_string()), message);
+            gateway.refused_listeners.insert((id.name.to_string(), instance.node.to_string()), message);
             return;
         }
         self.hold_back(&proxy, id, version, blame, &message);

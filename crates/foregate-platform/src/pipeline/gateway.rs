@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use foregate_api::claim::ClaimListener;
 use foregate_api::proxy::ProxyListener;
 use foregate_api::template::GatewayTemplateSpec;
+use foregate_xds::{Owner, ResourceId};
 
 use crate::merge::Merge;
 use crate::pipeline::refusal::History;
@@ -47,7 +47,7 @@ pub(crate) struct Gateway {
     /// Whose the published resources are, and were.
     pub history: History,
     /// Searches for culprits, by resource.
-    pub searches: HashMap<ResourceKey, Search<OwnerKey>>,
+    pub searches: HashMap<ResourceId, Search<Owner>>,
     /// Listeners that an engine refused, by resource name and node, with its words.
     pub refused_listeners: BTreeMap<(String, String), String>,
 }
@@ -115,12 +115,3 @@ impl Gateway {
 fn has_port(resource: &str, port: u16) -> bool {
     resource.rsplit_once('-').is_some_and(|(_, number)| number.parse() == Ok(port))
 }
-
-/// An owner of a resource: UID and generation.
-pub(crate) type OwnerKey = (Arc<str>, i64);
-
-/// A resource: type URL and name.
-pub(crate) type ResourceKey = (&'static str, Arc<str>);
-
-/// Type URL of listeners: what is wrong with one is a claim's or the template's, never a route's.
-pub(crate) const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";

@@ -11,7 +11,6 @@
 mod address;
 mod engines;
 mod gateway;
-mod macros;
 mod observe;
 mod patience;
 mod publish;

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use foregate_api::address::ProxyRef;
 use foregate_api::revision::Refusal;
 use foregate_translate::{ObjectRef, Output, Report, ResourceChange};
+use foregate_xds::{Owner, ResourceId, ResourceKind};
 use kube::ResourceExt as _;
 
 use crate::bind::{group_of, proxy_of};
 use crate::outbox::{Kind, Target};
 use crate::pipeline::Pipeline;
-use crate::pipeline::gateway::{LISTENER, OwnerKey, ResourceKey};
-use crate::pipeline::macros::{key, owners};
 use crate::revision::{Record, Step};
 use crate::status::complaint::Complaint;
 use crate::store::Key;
@@ -27,7 +26,7 @@ fn flows(type_url: &str) -> bool {
     FLOWING.contains(&type_url)
 }
 
-type Published = (ResourceKey, Arc<str>, Arc<[OwnerKey]>);
+type Published = (ResourceId, Arc<str>, Arc<[Owner]>);
 
 impl Pipeline {
     /// Translates what has changed and publishes what follows.
@@ -49,8 +48,8 @@ impl Pipeline {
                 }
                 let applied = self.presences.applied(&proxy).unwrap_or_default();
                 let set: Vec<_> =
-                    delta.set.iter().map(|it| (key!(it.id), it.version.clone(), owners!(it.owners))).collect();
-                let removed: Vec<_> = delta.remove.iter().map(|it| key!(it)).collect();
+                    delta.set.iter().map(|it| (it.id.clone(), it.version.clone(), it.owners.clone())).collect();
+                let removed: Vec<_> = delta.remove.iter().map(|it| it.clone()).collect();
                 let sequence = self.cache.apply(&group_of(&proxy), delta);
                 self.record(&proxy, sequence, applied, set, &removed);
                 if let Some(changes) = changes.remove(&proxy).filter(|changes| !changes.is_empty()) {
@@ -78,7 +77,7 @@ impl Pipeline {
     /// A gateway isn't held any more: all that was kept back is published.
     fn let_go(&mut self, proxy: &ProxyRef, output: &mut Output) {
         let before = self.cache.dump(&group_of(proxy));
-        let mut before: HashMap<ResourceKey, _> = before.into_iter().map(|it| (key!(it.id), it)).collect();
+        let mut before: HashMap<ResourceId, _> = before.into_iter().map(|it| (it.id.clone(), it)).collect();
         let delta = output.deltas.entry(proxy.clone()).or_default();
         let changes = output.changes.entry(proxy.clone()).or_default();
         delta.set.clear();
@@ -89,7 +88,7 @@ impl Pipeline {
             changes.push(ResourceChange { id, old, old_version, new_version });
         };
         for resource in self.translator.resources(proxy) {
-            let old = before.remove(&key!(resource.id));
+            let old = before.remove(&resource.id.clone());
             if old.as_ref() == Some(resource) {
                 continue;
             }
@@ -135,18 +134,18 @@ impl Pipeline {
     }
 
     /// Keeps what a later refusal is judged by.
-    fn record(&mut self, proxy: &ProxyRef, sequence: u64, applied: u64, set: Vec<Published>, removed: &[ResourceKey]) {
+    fn record(&mut self, proxy: &ProxyRef, sequence: u64, applied: u64, set: Vec<Published>, removed: &[ResourceId]) {
         let Some(gateway) = self.gateways.get_mut(proxy) else { return };
         gateway.sequence = sequence;
         let mut relieved = false;
         for (id, version, owners) in set {
-            relieved |= id.0 == LISTENER && gateway.relieve(&id.1);
+            relieved |= id.kind == ResourceKind::Listener && gateway.relieve(&id.name);
             if !owners.is_empty() {
                 gateway.history.set(id, sequence, version, owners, applied);
             }
         }
         for id in removed {
-            relieved |= id.0 == LISTENER && gateway.relieve(&id.1);
+            relieved |= id.kind == ResourceKind::Listener && gateway.relieve(&id.name);
             gateway.history.remove(id);
         }
         if relieved {

@@ -7,9 +7,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use foregate_api::GatewayRoute;
+use foregate_xds::{Owner, ResourceId};
 
 use crate::conditions::find;
-use crate::pipeline::gateway::{OwnerKey, ResourceKey};
 
 /// How the translator says that an engine refused something ([`foregate_translate::Problem::Refused`]).
 const REFUSED: &str = "the engine refused it: ";
@@ -20,27 +20,20 @@ const KEPT: usize = 4;
 /// Per resource (type URL and name): who made its last versions.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    resources: HashMap<ResourceKey, VecDeque<Version>>,
+    resources: HashMap<ResourceId, VecDeque<Version>>,
 }
 
 #[derive(Clone, Debug)]
 struct Version {
     sequence: u64,
     version: Arc<str>,
-    owners: Arc<[OwnerKey]>,
+    owners: Arc<[Owner]>,
     refused: bool,
 }
 
 impl History {
     /// A resource was published. `applied`: what all connected instances have applied by now.
-    pub(crate) fn set(
-        &mut self,
-        id: ResourceKey,
-        sequence: u64,
-        version: Arc<str>,
-        owners: Arc<[OwnerKey]>,
-        applied: u64,
-    ) {
+    pub(crate) fn set(&mut self, id: ResourceId, sequence: u64, version: Arc<str>, owners: Arc<[Owner]>, applied: u64) {
         // Most resources never change: one place is enough for these.
         let versions = self.resources.entry(id).or_insert_with(|| VecDeque::with_capacity(1));
         versions.retain(|old| !old.refused);
@@ -55,17 +48,17 @@ impl History {
     }
 
     /// Whether a version is the one that was published last.
-    pub(crate) fn is_latest(&self, id: &ResourceKey, version: &str) -> bool {
+    pub(crate) fn is_latest(&self, id: &ResourceId, version: &str) -> bool {
         self.resources.get(id).and_then(VecDeque::back).is_some_and(|latest| *latest.version == *version)
     }
 
-    pub(crate) fn remove(&mut self, id: &ResourceKey) {
+    pub(crate) fn remove(&mut self, id: &ResourceId) {
         self.resources.remove(id);
     }
 
     /// An engine that has applied everything up to `applied` refused a version, made by `owners`: who is to blame.
-    pub(crate) fn blame(&mut self, id: &ResourceKey, version: &str, owners: &[OwnerKey], applied: u64) -> Blame {
-        let mut good: Option<Arc<[OwnerKey]>> = None;
+    pub(crate) fn blame(&mut self, id: &ResourceId, version: &str, owners: &[Owner], applied: u64) -> Blame {
+        let mut good: Option<Arc<[Owner]>> = None;
         if let Some(versions) = self.resources.get_mut(id) {
             let refused_at = versions.iter().rposition(|entry| *entry.version == *version);
             if let Some(refused) = refused_at.and_then(|at| versions.get_mut(at)) {
@@ -75,7 +68,7 @@ impl History {
             good = before.rfind(|old| !old.refused && old.sequence <= applied).map(|old| old.owners.clone());
         }
         let Some(good) = good else { return Blame { culprits: owners.to_vec(), certain: false } };
-        let culprits: Vec<OwnerKey> = owners.iter().filter(|owner| !good.contains(owner)).cloned().collect();
+        let culprits: Vec<Owner> = owners.iter().filter(|owner| !good.contains(owner)).cloned().collect();
         let certain = !culprits.is_empty();
         Blame { culprits: if certain { culprits } else { owners.to_vec() }, certain }
     }
@@ -84,7 +77,7 @@ impl History {
 /// Whose fault a refusal is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Blame {
-    pub culprits: Vec<OwnerKey>,
+    pub culprits: Vec<Owner>,
     /// They alone are new since a version that was acknowledged.
     pub certain: bool,
 }
@@ -106,8 +99,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
     use super::*;
 
-    fn owners(list: &[(&str, i64)]) -> Arc<[OwnerKey]> {
-        list.iter().map(|&(uid, generation)| (Arc::from(uid), generation)).collect()
+    fn owners(list: &[(&str, i64)]) -> Arc<[Owner]> {
+        list.iter().map(|&(uid, generation)| Owner { uid: uid.into(), generation }).collect()
     }
 
     /// Published versions (sequence, owners), what the engine has applied, which is refused → culprits.
@@ -135,7 +128,7 @@ mod tests {
         ];
         for (name, published, applied, expected) in cases {
             let mut history = History::default();
-            let id = ("vhost", Arc::from("x"));
+            let id = ResourceId::new(foregate_xds::ResourceKind::VirtualHost, "host");
             for (sequence, made_by) in *published {
                 history.set(id.clone(), *sequence, sequence.to_string().into(), owners(made_by), *applied);
             }
@@ -148,7 +141,7 @@ mod tests {
     #[test]
     fn what_was_refused_is_never_good() {
         let mut history = History::default();
-        let id = ("vhost", Arc::from("x"));
+        let id = ResourceId::new(foregate_xds::ResourceKind::VirtualHost, "host");
         history.set(id.clone(), 1, "1".into(), owners(&[("a", 1)]), 0);
         history.set(id.clone(), 2, "2".into(), owners(&[("a", 2)]), 1);
         let first = history.blame(&id, "2", &owners(&[("a", 2)]), 1);
@@ -162,7 +155,7 @@ mod tests {
     #[test]
     fn history_is_bounded() {
         let mut history = History::default();
-        let id = ("vhost", Arc::from("x"));
+        let id = ResourceId::new(foregate_xds::ResourceKind::VirtualHost, "host");
         for sequence in 1..100 {
             history.set(id.clone(), sequence, sequence.to_string().into(), owners(&[("a", sequence as i64)]), 1);
         }

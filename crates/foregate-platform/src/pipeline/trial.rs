@@ -8,10 +8,10 @@ use std::sync::Arc;
 use foregate_api::GatewayRoute;
 use foregate_api::address::ProxyRef;
 use foregate_translate::{Change, Input as Translate, ObjectRef};
+use foregate_xds::{Owner, ResourceId};
 
 use crate::outbox::{Kind, Target};
 use crate::pipeline::Pipeline;
-use crate::pipeline::gateway::{OwnerKey, ResourceKey};
 use crate::pipeline::observe::translator_key;
 use crate::pipeline::refusal::Blame;
 use crate::search::{Move, Search};
@@ -19,10 +19,10 @@ use crate::store::Key;
 
 impl Pipeline {
     /// Holds back whoever is to blame for a refused resource; if these are several routes, begins to search among them.
-    pub(super) fn hold_back(&mut self, proxy: &ProxyRef, id: ResourceKey, version: &str, blame: Blame, message: &str) {
+    pub(super) fn hold_back(&mut self, proxy: &ProxyRef, id: ResourceId, version: &str, blame: Blame, message: &str) {
         let Blame { culprits, certain } = blame;
-        let routes: Vec<OwnerKey> =
-            culprits.iter().filter(|(uid, _)| !self.routes_of(proxy, uid).is_empty()).cloned().collect();
+        let routes: Vec<Owner> =
+            culprits.iter().filter(|owner| !self.routes_of(proxy, &owner.uid).is_empty()).cloned().collect();
         // A template that has a part in a virtual host is blamed only if no route can be.
         let culprits = if routes.is_empty() { culprits } else { routes.clone() };
         let Some(gateway) = self.gateways.get_mut(proxy) else { return };
@@ -35,15 +35,15 @@ impl Pipeline {
         if routes.len() < 2 {
             return;
         }
-        tracing::info!(name = %id.1, suspects = routes.len(), "searching for the culprit");
-        self.suspects.extend(routes.iter().map(|(uid, _)| uid.clone()));
+        tracing::info!(name = %id.name, suspects = routes.len(), "searching for the culprit");
+        self.suspects.extend(routes.iter().map(|owner| owner.uid.clone()));
         let (search, first) = Search::begin(routes);
         self.gateway(proxy).searches.insert(id.clone(), search);
         self.carry_on(proxy, &id, first, message);
     }
 
     /// An engine has refused a resource that is being searched.
-    pub(super) fn trial_refused(&mut self, proxy: &ProxyRef, id: &ResourceKey, version: &str, message: &str) {
+    pub(super) fn trial_refused(&mut self, proxy: &ProxyRef, id: &ResourceId, version: &str, message: &str) {
         let Some(gateway) = self.gateways.get_mut(proxy) else { return };
         if !gateway.history.is_latest(id, version) {
             // What came before the trial.
@@ -70,7 +70,7 @@ impl Pipeline {
 
     /// The gateway is no more, or another.
     pub(super) fn abandon(&mut self, proxy: &ProxyRef) {
-        let ids: Vec<ResourceKey> = self.gateway(proxy).searches.keys().cloned().collect();
+        let ids: Vec<ResourceId> = self.gateway(proxy).searches.keys().cloned().collect();
         ids.iter().for_each(|id| self.close(proxy, id));
     }
 
@@ -83,9 +83,9 @@ impl Pipeline {
         }
     }
 
-    fn carry_on(&mut self, proxy: &ProxyRef, id: &ResourceKey, next: Move<OwnerKey>, message: &str) {
+    fn carry_on(&mut self, proxy: &ProxyRef, id: &ResourceId, next: Move<Owner>, message: &str) {
         self.quarantine(&next.hold, message);
-        for (uid, _) in &next.release {
+        for Owner { uid, .. } in &next.release {
             for route in self.routes_of(proxy, uid) {
                 // Anew, without what was said against it.
                 let key = translator_key(&Key::of(&*route));
@@ -100,15 +100,15 @@ impl Pipeline {
     }
 
     /// The search is over: it is said what is to be said.
-    fn close(&mut self, proxy: &ProxyRef, id: &ResourceKey) {
+    fn close(&mut self, proxy: &ProxyRef, id: &ResourceId) {
         let Some(search) = self.gateways.get_mut(proxy).and_then(|gateway| gateway.searches.remove(id)) else { return };
-        tracing::info!(name = %id.1, guilty = search.guilty().len(), "the search is over");
-        for (uid, _) in search.suspects() {
+        tracing::info!(name = %id.name, guilty = search.guilty().len(), "the search is over");
+        for Owner { uid, .. } in search.suspects() {
             self.suspects.remove(uid);
             let keys = self.routes_of(proxy, uid).into_iter().map(|route| Key::of(&*route));
             self.reconsider.extend(keys.map(|key| Target { kind: Kind::Route, key }));
         }
-        let guilty: Vec<_> = search.guilty().iter().flat_map(|(uid, _)| self.routes_of(proxy, uid)).collect();
+        let guilty: Vec<_> = search.guilty().iter().flat_map(|owner| self.routes_of(proxy, &owner.uid)).collect();
         for key in guilty.iter().map(|route| Key::of(&**route)) {
             let object = ObjectRef { kind: "GatewayRoute", key: translator_key(&key) };
             if let Some(problem) = self.problems.get(&object).cloned() {
@@ -117,8 +117,8 @@ impl Pipeline {
         }
     }
 
-    fn quarantine(&mut self, owners: &[OwnerKey], message: &str) {
-        for (uid, generation) in owners.iter().cloned() {
+    fn quarantine(&mut self, owners: &[Owner], message: &str) {
+        for Owner { uid, generation } in owners.iter().cloned() {
             self.changes.push(Translate::Quarantine { uid, generation, message: message.to_owned() });
         }
     }
