@@ -26,6 +26,9 @@ static X_ENVOY_EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-e
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
+/// About so many headers are added to a request.
+const ADDED: usize = 6;
+
 /// What one look over the names finds.
 #[derive(Default)]
 struct Found {
@@ -69,6 +72,8 @@ pub(super) fn take_in(
     options: &HttpOptions,
 ) -> Result<Taken, LocalReply> {
     let found = look(headers);
+    // Room for what is added here, at once instead of bit by bit.
+    headers.reserve(ADDED);
     if found.underscore {
         underscores(headers, options.underscores)?;
     }

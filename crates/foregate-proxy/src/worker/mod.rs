@@ -20,6 +20,7 @@ mod logging;
 mod mirror;
 mod normalize;
 mod payload;
+mod plain;
 mod pool;
 mod prepared;
 mod redirect;

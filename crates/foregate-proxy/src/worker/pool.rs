@@ -14,12 +14,13 @@ use tokio::sync::oneshot;
 
 use super::body::RequestBody;
 use super::host::Host;
+use super::plain::Plain;
 use super::upstream::Upstream;
 use crate::config::cluster::ClusterConfig;
 use crate::metrics::ClusterStats;
 
 /// What is left of a connection that was upgraded.
-pub(super) type Upgraded = Parts<TokioIo<TcpStream>>;
+pub(super) type Upgraded = Parts<TokioIo<Plain>>;
 
 /// Where a connection's task leaves what remains, and who waits for it: either may come first.
 #[derive(Default)]
@@ -136,7 +137,7 @@ pub(super) async fn connect(upstream: &Upstream, host: &Host, timeout: Duration)
     let _ = stream.set_nodelay(true);
     let (sender, mut connection) = Builder::new()
         .max_buf_size(BUFFER)
-        .handshake::<_, RequestBody>(TokioIo::new(stream))
+        .handshake::<_, RequestBody>(TokioIo::new(Plain(stream)))
         .await
         .map_err(io::Error::other)?;
     let remains: Rc<Remains> = Rc::default();

@@ -159,6 +159,7 @@ fn begin_line(connection: &ConnectionState, request: &Request<Incoming>) -> Opti
 }
 
 /// A request after everything that needs no waiting has been done.
+#[allow(clippy::large_enum_variant, reason = "the large one is the usual one; a box would cost every request")]
 enum Begun<'a> {
     /// It is answered.
     Done(Response<ResponseBody>),
