@@ -54,7 +54,7 @@ pub fn run(config: Config, demo: bool, started: Instant) -> Result<(), UpError> 
 async fn up(config: Config, demo: bool, started: Instant) -> Result<(), UpError> {
     let shutdown = CancellationToken::new();
     let drain = CancellationToken::new();
-    let mut parts = Parts::new(drain.clone(), shutdown.clone());
+    let mut parts = Parts::new(drain.clone(), shutdown.clone())?;
     let process = start(&config, &mut parts, &drain, &shutdown).await?;
     if demo {
         demo::start_backends(&shutdown).await?;

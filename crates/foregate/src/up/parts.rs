@@ -1,6 +1,6 @@
 //! The long-running parts of the process: if one ends by itself, the process does.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +14,9 @@ pub struct Parts {
     tasks: JoinSet<Ended>,
     drain: CancellationToken,
     shutdown: CancellationToken,
+    /// Listened to from the start, so that a signal that comes while nobody waits for it isn't lost.
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 /// The part that carries traffic: it ends first, when it has drained.
@@ -21,8 +24,13 @@ pub const NODE: &str = "node";
 
 impl Parts {
     /// None yet.
-    pub fn new(drain: CancellationToken, shutdown: CancellationToken) -> Self {
-        Self { tasks: JoinSet::new(), drain, shutdown }
+    ///
+    /// # Errors
+    /// When signals can't be listened to.
+    pub fn new(drain: CancellationToken, shutdown: CancellationToken) -> Result<Self, UpError> {
+        let listen = |kind| signal(kind).map_err(|source| UpError::Runtime { source });
+        let (terminate, interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        Ok(Self { tasks: JoinSet::new(), drain, shutdown, terminate, interrupt })
     }
 
     /// Starts one.
@@ -38,12 +46,9 @@ impl Parts {
     /// # Errors
     /// When a part ends by itself first.
     pub async fn until_signal(&mut self) -> Result<(), UpError> {
-        let runtime = |source| UpError::Runtime { source };
-        let mut terminate = signal(SignalKind::terminate()).map_err(runtime)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(runtime)?;
         tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
+            _ = self.terminate.recv() => Ok(()),
+            _ = self.interrupt.recv() => Ok(()),
             Some(ended) = self.tasks.join_next() => Err(why(ended)),
         }
     }
