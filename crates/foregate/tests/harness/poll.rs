@@ -63,6 +63,7 @@ impl Expected {
         let expected = self.clone();
         tokio::spawn(async move {
             let (mut polled, mut pace) = (Polled::default(), tokio::time::interval(PACE));
+            pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             while !expected.0.lock().unwrap().done {
                 let hosts: Vec<&'static str> = expected.0.lock().unwrap().hosts.keys().copied().collect();
                 for host in hosts {
