@@ -45,7 +45,9 @@ impl Foregate {
     /// Starts without waiting.
     pub fn spawn(dir: &Path, pool: &str, flags: &[&str]) -> Self {
         let any_port: &[&str] = if flags.contains(&"--api-listen") { &[] } else { &["--api-listen", "127.0.0.1:0"] };
-        let mut child = Command::new(env!("CARGO_BIN_EXE_foregate"))
+        // Another binary can be tried: an older one beside a newer, say.
+        let binary = std::env::var_os("FOREGATE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_foregate").into());
+        let mut child = Command::new(binary)
             .args(["up", "--address-pool", pool, "--data-dir"])
             .arg(dir)
             .args(any_port)
