@@ -50,7 +50,9 @@ fn deny() -> Result<(), TaskError> {
     let binary = dir.join("bin/cargo-deny");
     if !binary.exists() {
         println!("building cargo-deny {CARGO_DENY} (a few minutes, once)");
-        process::run(cargo(&["install", "--quiet", "--locked", "--version", CARGO_DENY, "cargo-deny", "--root"]).arg(&dir))?;
+        process::run(
+            cargo(&["install", "--quiet", "--locked", "--version", CARGO_DENY, "cargo-deny", "--root"]).arg(&dir),
+        )?;
     }
     process::run(std::process::Command::new(binary).args(["--workspace", "check", "bans", "licenses", "sources"]))
 }

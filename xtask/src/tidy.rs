@@ -84,7 +84,9 @@ fn files() -> Result<Vec<String>, TaskError> {
             faults.push(format!("{name}: {} lines; split it by feature ({MAX_LINES} at most)", text.lines().count()));
         }
         // Spelled apart, so that this file doesn't find itself.
-        for word in [concat!("to", "do!("), concat!("FIX", "ME"), concat!("unimple", "mented!("), concat!("#[", "ignore")] {
+        for word in
+            [concat!("to", "do!("), concat!("FIX", "ME"), concat!("unimple", "mented!("), concat!("#[", "ignore")]
+        {
             if name.ends_with(".rs") && text.contains(word) {
                 faults.push(format!("{name}: `{word}`: finish it, or say in an issue what is missing"));
             }

@@ -145,7 +145,8 @@ impl<K: Clone + Eq + Hash + Send + 'static, J: Send + 'static> Queue<K, J> {
     fn next(&mut self) -> Option<(K, Waiting<J>)> {
         for _ in 0..self.order.len() {
             let key = self.order.pop_front()?;
-            let held_up = self.waiting.get(&key).and_then(|waiting| waiting.turn).is_some_and(|turn| self.is_held_up(turn));
+            let held_up =
+                self.waiting.get(&key).and_then(|waiting| waiting.turn).is_some_and(|turn| self.is_held_up(turn));
             if held_up {
                 self.order.push_back(key);
             } else if let Some(waiting) = self.waiting.remove(&key) {

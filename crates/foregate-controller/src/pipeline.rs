@@ -13,8 +13,8 @@ use tokio::sync::{SetOnce, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::source::{Fed, follow};
 use crate::dispatch::Batch;
+use crate::source::{Fed, follow};
 use crate::{ControllerError, dispatch, write};
 
 /// Inputs that are decided on together at most; more wait their turn, so that a flood doesn't starve the writes.

@@ -155,8 +155,7 @@ where
         { "op": "replace", "path": "/metadata/resourceVersion", "value": change.resource_version },
         { "op": "add", "path": "/status", "value": change.status },
     ]);
-    let patch: json_patch::Patch =
-        serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
+    let patch: json_patch::Patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     api.patch_status(&change.key.name, &params, &Patch::Json::<K>(patch)).await.map(drop)
 }

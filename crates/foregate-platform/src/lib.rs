@@ -42,7 +42,7 @@ use tokio::sync::SetOnce;
 pub use bind::instance_name;
 pub use pool::{Pool, RangeError};
 pub use revision::TextOf;
-pub use run::run;
+pub use run::{Clients, run};
 
 /// What an operator can set.
 #[derive(Clone, Debug)]

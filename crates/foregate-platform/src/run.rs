@@ -12,7 +12,7 @@ use tokio::sync::{SetOnce, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::outbox::{Target, Write};
+use crate::outbox::{Kind, Target, Write};
 use crate::pipeline::{Input, Observation, Outcome, Pipeline};
 use crate::revision::{Record, keep};
 use crate::watch::watch;
@@ -26,16 +26,30 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// At most so many writes are under way.
 const WRITES: usize = 64;
 
+/// How the platform reaches the API.
+pub struct Clients {
+    /// For everything that would be derived again after a crash: it needn't wait for the disk.
+    pub client: Client,
+    /// For choices, which wouldn't be made the same way twice: which gateway has which address.
+    pub durable: Client,
+}
+
+impl From<Client> for Clients {
+    fn from(client: Client) -> Self {
+        Self { durable: client.clone(), client }
+    }
+}
+
 /// Runs the platform until the shutdown.
 ///
-/// Needs the foregate.dev kinds to be installed in the API that `client` reaches. Publishes to `cache`; a cache made
+/// Needs the foregate.dev kinds to be installed in the API that `clients` reach. Publishes to `cache`; a cache made
 /// with `started: false` begins to answer once everything is published. `events` is what the cache was made with.
 ///
 /// # Errors
 /// When it is configured to do nothing, or when the xDS server goes away. Errors of the API are never fatal: what
 /// failed is tried again.
 pub async fn run(
-    client: Client,
+    clients: impl Into<Clients>,
     options: PlatformOptions,
     cache: Cache,
     events: mpsc::UnboundedReceiver<Event>,
@@ -47,6 +61,7 @@ pub async fn run(
     // Dropped at the end of this function, which ends the watches with it.
     let stop = shutdown.child_token();
     let _stopped = stop.clone().drop_guard();
+    let Clients { client, durable } = clients.into();
     let observations = watch_all(&client, &options, &stop);
     let (records, taken) = mpsc::unbounded_channel();
     let serving = Arc::clone(&options.serving);
@@ -56,7 +71,7 @@ pub async fn run(
     resync.reset();
     let pipeline = Pipeline::new(options, cache, Instant::now());
     let (writes, waiting) = (JoinSet::new(), Vec::new());
-    let shell = Shell { client, pipeline, observations, events, records, writes, waiting, serving };
+    let shell = Shell { client, durable, pipeline, observations, events, records, writes, waiting, serving };
     let ended = shell.run(resync, shutdown).await;
     // The shell's end of the channel is closed now: what was published is written down, if the API is still there.
     let _ = tokio::time::timeout(LAST_WORDS, keeper).await;
@@ -65,6 +80,7 @@ pub async fn run(
 
 struct Shell {
     client: Client,
+    durable: Client,
     pipeline: Pipeline,
     observations: mpsc::Receiver<Observation>,
     events: mpsc::UnboundedReceiver<Event>,
@@ -126,7 +142,8 @@ impl Shell {
         while self.writes.len() < WRITES
             && let Some((target, write)) = self.waiting.pop()
         {
-            let client = self.client.clone();
+            let is_choice = target.kind == Kind::Address;
+            let client = if is_choice { self.durable.clone() } else { self.client.clone() };
             self.writes.spawn(async move {
                 let outcome = perform(client, &target, &write).await;
                 (target, write, outcome)

@@ -43,7 +43,10 @@ async fn main() {
     })
     .await;
     let mut bench = Bench { pid: foregate.pid(), api: Api::default_namespaced(client), address, routes: 1, serial: 0 };
-    println!("{:>7} {:>24} {:>24} {:>12} {:>10}", "routes", "live ms p50/p99/max", "status ms p50/p99/max", "CPU µs each", "RSS MiB");
+    println!(
+        "{:>7} {:>24} {:>24} {:>12} {:>10}",
+        "routes", "live ms p50/p99/max", "status ms p50/p99/max", "CPU µs each", "RSS MiB"
+    );
     for at in args.at {
         bench.fill(at).await;
         bench.measure(args.changes).await;

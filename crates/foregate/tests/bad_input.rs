@@ -14,7 +14,12 @@ use kube::{Api, Client};
 use rustix::process::Signal;
 
 /// Waits until a condition has a status and reason, and returns its message.
-async fn until(api: &str, read: impl AsyncFn() -> Option<serde_json::Value>, list: &str, want: (&str, &str, &str)) -> String {
+async fn until(
+    api: &str,
+    read: impl AsyncFn() -> Option<serde_json::Value>,
+    list: &str,
+    want: (&str, &str, &str),
+) -> String {
     let (kind, status, reason) = want;
     eventually(&format!("{api}: {kind} {status} {reason}"), || async {
         let found = condition(&read().await?, list, kind)?;
@@ -229,7 +234,8 @@ async fn of_fifty_resources_the_one_that_the_engine_refuses_is_named_and_the_oth
     apply(&client, &gateway("web")).await;
     let hosts: Vec<String> = (0..50).map(|index| format!("r{index}.test")).collect();
     for (index, host) in hosts.iter().enumerate() {
-        let yaml = route(&format!("r{index}"), "web", "/", "one").replace("spec:\n", &format!("spec:\n  hostnames: [{host}]\n"));
+        let yaml = route(&format!("r{index}"), "web", "/", "one")
+            .replace("spec:\n", &format!("spec:\n  hostnames: [{host}]\n"));
         apply(&client, &yaml).await;
     }
     let address = SocketAddr::new(gateway_address(&client, "web").await, 8080);

@@ -57,7 +57,12 @@ impl Scene {
             change(index).await;
         }
         let (sent, failures) = load.finish().await;
-        assert!(failures.is_empty(), "{what}: {} of {sent} failed: {:#?}", failures.len(), &failures[..failures.len().min(5)]);
+        assert!(
+            failures.is_empty(),
+            "{what}: {} of {sent} failed: {:#?}",
+            failures.len(),
+            &failures[..failures.len().min(5)]
+        );
         assert!(sent > 100, "{what}: only {sent} requests were sent");
         println!("{what}: {} changes, {sent} requests, none failed", changes());
     }
@@ -121,7 +126,8 @@ async fn a_certificate_is_replaced() {
 async fn another_listener_comes_and_goes() {
     let scene = Scene::set("127.113.0.0/24").await;
     let with_one = gateway("web");
-    let with_two = gateway("web").replace("protocol: HTTP}]", "protocol: HTTP}, {name: more, port: 8081, protocol: HTTP}]");
+    let with_two =
+        gateway("web").replace("protocol: HTTP}]", "protocol: HTTP}, {name: more, port: 8081, protocol: HTTP}]");
     scene
         .no_request_fails("a listener", async |index| {
             apply(&scene.client, if index % 2 == 0 { &with_two } else { &with_one }).await;

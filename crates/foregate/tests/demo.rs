@@ -46,7 +46,9 @@ async fn the_demo_serves_what_it_prints_stops_in_order_and_comes_back() {
 
 #[test]
 fn usage_and_configuration_errors_exit_with_2() {
-    for args in [&["up", "--no-such-flag"][..], &["up", "--address-pool", "nonsense"], &["up", "--config", "/no/such/file"]] {
+    for args in
+        [&["up", "--no-such-flag"][..], &["up", "--address-pool", "nonsense"], &["up", "--config", "/no/such/file"]]
+    {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_foregate")).args(args).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(!output.stderr.is_empty());

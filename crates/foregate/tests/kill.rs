@@ -159,7 +159,8 @@ async fn round(dir: &Path, round: usize, world: &World) {
     let api: Api<ConfigMap> = Api::default_namespaced(client.clone());
     let follower = tokio::spawn(world.follower.clone().until_gone(api.clone()));
     world.check(&api).await;
-    let changed = if round.is_multiple_of(2) { Some(change_route(&client, round, &world.expected).await) } else { None };
+    let changed =
+        if round.is_multiple_of(2) { Some(change_route(&client, round, &world.expected).await) } else { None };
     let before = world.acknowledged.lock().unwrap().writes;
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| tokio::spawn(write_until_gone(api.clone(), round, writer, world.acknowledged.clone())))

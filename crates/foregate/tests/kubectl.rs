@@ -89,7 +89,9 @@ fn objects_are_made_seen_changed_and_removed() {
         let before = version();
         kubectl.ok(&["apply", "-f", file]);
         assert_eq!(version(), before, "applying again changes nothing");
-        assert!(kubectl.ok(&["apply", "--server-side", "--force-conflicts", "-f", file]).contains("serverside-applied"));
+        assert!(
+            kubectl.ok(&["apply", "--server-side", "--force-conflicts", "-f", file]).contains("serverside-applied")
+        );
         assert!(kubectl.ok(&["apply", "--server-side", "-f", file]).contains("serverside-applied"));
 
         kubectl.ok(&["wait", "--for=condition=Programmed", "--timeout=20s", "gateway/web"]);
@@ -153,7 +155,9 @@ fn the_api_describes_itself() {
         assert!(kubectl.ok(&["auth", "can-i", "create", "gateways"]).contains("yes"));
         assert!(kubectl.ok(&["auth", "whoami"]).contains("system:masters"));
         assert!(kubectl.ok(&["version"]).contains("Server Version"));
-        assert!(kubectl.ok(&["get", "all", "-A"]).contains("service") || kubectl.ok(&["get", "ns"]).contains("default"));
+        assert!(
+            kubectl.ok(&["get", "all", "-A"]).contains("service") || kubectl.ok(&["get", "ns"]).contains("default")
+        );
     });
 }
 
@@ -165,7 +169,8 @@ fn watching_shows_changes_as_they_come() {
             kubectl.command(&["get", "gateway", "-w", "--no-headers"]).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
         kubectl.ok_with(&["apply", "-f", "-"], &gateway("web"));
-        let programmed = lines.by_ref().map_while(Result::ok).find(|line| line.contains("web") && line.contains("True"));
+        let programmed =
+            lines.by_ref().map_while(Result::ok).find(|line| line.contains("web") && line.contains("True"));
         let _ = watch.kill();
         let _ = watch.wait();
         assert!(programmed.is_some());
@@ -177,7 +182,10 @@ fn bad_objects_are_refused_with_the_field_and_nothing_is_lost() {
     with_each("127.115.5.0/24", |kubectl, _| {
         kubectl.ok_with(&["apply", "-f", "-"], &gateway("web"));
         let good = gateway("bad");
-        let big = good.replace("metadata: {name: bad}", &format!("metadata: {{name: bad, annotations: {{big: {}}}}}", "x".repeat(1_600_000)));
+        let big = good.replace(
+            "metadata: {name: bad}",
+            &format!("metadata: {{name: bad, annotations: {{big: {}}}}}", "x".repeat(1_600_000)),
+        );
         for (what, yaml, expected) in [
             ("an unknown field", good.replace("spec:\n", "spec:\n  colour: blue\n"), "colour"),
             ("a wrong type", good.replace("port: 8080", "port: many"), "port"),

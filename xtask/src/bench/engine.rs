@@ -108,7 +108,8 @@ fn one_measurement(args: &EngineArgs, peer: &Peer) -> Result<f64, TaskError> {
     let connections = args.connections.to_string();
     let duration = format!("{}s", args.seconds);
     let url = format!("http://{}/", peer.address);
-    let report = output(&mut command("taskset", &["-c", "1", "wrk", "-t1", "-c", &connections, "-d", &duration, &url]))?;
+    let report =
+        output(&mut command("taskset", &["-c", "1", "wrk", "-t1", "-c", &connections, "-d", &duration, &url]))?;
     let nanos = cpu_nanos(peer.process.0.id()) - before;
     if report.contains("Non-2xx") || report.contains("Socket errors") {
         return Err(TaskError::Other(format!("{} answered wrongly under load:\n{report}", peer.name)));
@@ -161,10 +162,7 @@ fn spread(values: &[f64]) -> [f64; 3] {
 fn start(cpu: u8, program: &str, args: &[String]) -> Result<Running, TaskError> {
     let mut command = Command::new("taskset");
     command.args(["-c", &cpu.to_string(), program]).args(args).stdout(Stdio::null()).stderr(Stdio::null());
-    command
-        .spawn()
-        .map(Running)
-        .map_err(|source| TaskError::Start { command: program.to_owned(), source })
+    command.spawn().map(Running).map_err(|source| TaskError::Start { command: program.to_owned(), source })
 }
 
 fn start_foregate(binary: &Path, dir: &Path) -> Result<Running, TaskError> {

@@ -23,6 +23,17 @@ pub fn run(args: &RoutesArgs) -> Result<(), TaskError> {
     let at = args.at.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let changes = args.changes.to_string();
     run_command(&mut cargo(&[
-        "bench", "-p", "foregate", "--bench", "routes", "--profile", "dist", "--", "--at", &at, "--changes", &changes,
+        "bench",
+        "-p",
+        "foregate",
+        "--bench",
+        "routes",
+        "--profile",
+        "dist",
+        "--",
+        "--at",
+        &at,
+        "--changes",
+        &changes,
     ]))
 }

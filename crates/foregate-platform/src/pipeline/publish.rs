@@ -49,7 +49,7 @@ impl Pipeline {
                 let applied = self.presences.applied(&proxy).unwrap_or_default();
                 let set: Vec<_> =
                     delta.set.iter().map(|it| (it.id.clone(), it.version.clone(), it.owners.clone())).collect();
-                let removed: Vec<_> = delta.remove.iter().map(|it| it.clone()).collect();
+                let removed = delta.remove.clone();
                 let sequence = self.cache.apply(&group_of(&proxy), delta);
                 self.record(&proxy, sequence, applied, set, &removed);
                 if let Some(changes) = changes.remove(&proxy).filter(|changes| !changes.is_empty()) {

@@ -30,6 +30,8 @@ fn answer(name: &str, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
     let body = format!("{name} here: {} {} for {host}\n", request.method(), request.uri());
     let mut response = Response::new(Full::new(Bytes::from(body)));
-    response.headers_mut().insert("x-backend", http::HeaderValue::from_str(name).unwrap_or(http::HeaderValue::from_static("demo")));
+    response
+        .headers_mut()
+        .insert("x-backend", http::HeaderValue::from_str(name).unwrap_or(http::HeaderValue::from_static("demo")));
     response
 }

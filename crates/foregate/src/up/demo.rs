@@ -27,9 +27,12 @@ const BACKEND_PORT: u16 = 9180;
 pub async fn start_backends(shutdown: &CancellationToken) -> Result<(), UpError> {
     for (name, ip) in BACKENDS {
         let address = SocketAddr::from((ip, BACKEND_PORT));
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| UpError::Bind { what: "a demo backend", address, hint: "what is using it? `ss -ltnp` shows it", source })?;
+        let listener = TcpListener::bind(address).await.map_err(|source| UpError::Bind {
+            what: "a demo backend",
+            address,
+            hint: "what is using it? `ss -ltnp` shows it",
+            source,
+        })?;
         tokio::spawn(super::backend::serve(name, listener, shutdown.clone()));
     }
     Ok(())

@@ -62,23 +62,25 @@ async fn up(config: Config, demo: bool, started: Instant) -> Result<(), UpError>
     }
     let address = tokio::select! {
         ready = process.ready(&config, demo) => ready?,
-        ended = parts.until_signal() => return finish(ended, parts).await,
+        ended = parts.until_signal() => return finish(ended, parts, process).await,
     };
     eprintln!("ready in {} ms", started.elapsed().as_millis());
     guide::print(process.api, &process.kubeconfig, address.map(|address| (address, DEMO_PORT + config.port_offset)));
     let ended = parts.until_signal().await;
-    finish(ended, parts).await
+    finish(ended, parts, process).await
 }
 
-/// Drains and stops.
-async fn finish(ended: Result<(), UpError>, parts: Parts) -> Result<(), UpError> {
+/// Drains, stops, and writes everything to disk.
+async fn finish(ended: Result<(), UpError>, parts: Parts, process: Process) -> Result<(), UpError> {
     tracing::info!("draining");
     parts.stop().await;
+    process.server.shutdown().await;
     ended
 }
 
 /// What runs.
 struct Process {
+    server: Server,
     client: kube::Client,
     api: SocketAddr,
     kubeconfig: PathBuf,
@@ -94,8 +96,7 @@ impl Process {
         }
         let port = DEMO_PORT + config.port_offset;
         let address = tokio::time::timeout(DEMO_PATIENCE, serving::demo_serves(&self.client, port)).await;
-        let silent =
-            |_| UpError::DemoSilent { seconds: DEMO_PATIENCE.as_secs(), kubeconfig: self.kubeconfig.clone() };
+        let silent = |_| UpError::DemoSilent { seconds: DEMO_PATIENCE.as_secs(), kubeconfig: self.kubeconfig.clone() };
         address.map(Some).map_err(silent)
     }
 }
@@ -115,8 +116,8 @@ async fn start(
     // What reconcilers write they would derive again after a crash: they needn't wait for the disk.
     let (client, reconcilers) = (server.client(), server.client_for(Durability::Derived));
     seed::seed(&client, config).await?;
-    let stop = shutdown.clone();
-    parts.start("API", async move { server.serve(listener, stop).await });
+    let (api_server, stop) = (server.clone(), shutdown.clone());
+    parts.start("API", async move { api_server.serve(listener, stop).await });
 
     let (cache, events) = foregate_xds::Cache::new(foregate_xds::Options {
         drain: config.drain(),
@@ -140,7 +141,8 @@ async fn start(
     }
     let node = node::Node::new(client.clone(), cache.clone(), engine, config.drain(), sockets);
     parts.start(parts::NODE, node.run(drain.clone()));
-    let platform = foregate_platform::run(reconcilers.clone(), options, cache, events, shutdown.clone());
+    let clients = foregate_platform::Clients { client: reconcilers.clone(), durable: client.clone() };
+    let platform = foregate_platform::run(clients, options, cache, events, shutdown.clone());
     let (stop, derived) = (shutdown.clone(), start.derived.clone());
     parts.start("platform", async move {
         tokio::select! {
@@ -150,10 +152,9 @@ async fn start(
         platform.await
     });
     let (settings, derived) = (foregate_controller::Settings::local(), start.derived.clone());
-    let controller =
-        foregate_controller::run(reconcilers.clone(), reconcilers, settings, derived, shutdown.clone());
+    let controller = foregate_controller::run(reconcilers.clone(), reconcilers, settings, derived, shutdown.clone());
     parts.start("controller", controller);
-    Ok(Process { client, api, kubeconfig, start })
+    Ok(Process { server, client, api, kubeconfig, start })
 }
 
 /// A resource as a ConfigRevision keeps it: JSON without what Envoy marks as sensitive.
@@ -165,8 +166,7 @@ fn revision_text(type_url: &str, body: &[u8]) -> Option<String> {
 fn open(config: &Config) -> Result<Server, UpError> {
     let mut options = ServerOptions::new(&config.data_dir);
     options.namespaces.push(foregate_api::DEFAULT_TENANT_NAMESPACE.to_owned());
-    Server::open(options)
-        .map_err(|source| UpError::Open { dir: config.data_dir.clone(), source: Box::new(source) })
+    Server::open(options).map_err(|source| UpError::Open { dir: config.data_dir.clone(), source: Box::new(source) })
 }
 
 fn bind(what: &'static str, address: SocketAddr, hint: &'static str) -> Result<TcpListener, UpError> {
@@ -196,10 +196,6 @@ fn start_engine(config: &Config) -> Result<Engine, UpError> {
         "stdout" => AccessLog::Stdout(LogFormat::Json),
         file => AccessLog::File(file.into(), LogFormat::Json),
     };
-    let options = EngineOptions {
-        workers: config.worker_count(),
-        drain: config.drain(),
-        access_log,
-    };
+    let options = EngineOptions { workers: config.worker_count(), drain: config.drain(), access_log };
     Engine::start(options).map_err(|source| UpError::Engine { source: Box::new(source) })
 }

@@ -80,8 +80,7 @@ impl Node {
             return Ok(());
         }
         let proxy = &instance.spec.proxy;
-        let identity =
-            Instance { group: format!("{}/{}", proxy.namespace, proxy.name).into(), node: NODE.into() };
+        let identity = Instance { group: format!("{}/{}", proxy.namespace, proxy.name).into(), node: NODE.into() };
         let xds_socket = self.sockets.join(socket_name(instance));
         let stop = shutdown.child_token();
         // Bound before the engine hears of it, so that it connects at once.

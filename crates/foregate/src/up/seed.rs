@@ -17,14 +17,15 @@ const MANAGER: &str = "foregate-up";
 /// # Errors
 /// When the API refuses something.
 pub async fn seed(client: &Client, config: &crate::config::Config) -> Result<(), UpError> {
-    let damaged = |source: &foregate_api::crds::CrdError| UpError::Manifest { file: "a CRD", message: source.to_string() };
+    let damaged =
+        |source: &foregate_api::crds::CrdError| UpError::Manifest { file: "a CRD", message: source.to_string() };
     for crd in foregate_api::crds().map_err(damaged)? {
         let api: Api<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
             Api::all(client.clone());
         let name = crd.name_any();
-        api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&crd))
-            .await
-            .map_err(|source| UpError::Seed { what: format!("CustomResourceDefinition {name}"), source: Box::new(source) })?;
+        api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&crd)).await.map_err(|source| {
+            UpError::Seed { what: format!("CustomResourceDefinition {name}"), source: Box::new(source) }
+        })?;
     }
     create(
         &Api::<foregate_api::AddressPool>::all(client.clone()),
@@ -33,8 +34,11 @@ pub async fn seed(client: &Client, config: &crate::config::Config) -> Result<(),
     .await?;
     let mut template = foregate_translate::default_template();
     template.metadata.namespace = Some(DEFAULT_TENANT_NAMESPACE.to_owned());
-    create_object(&Api::<foregate_api::GatewayTemplate>::namespaced(client.clone(), DEFAULT_TENANT_NAMESPACE), &template)
-        .await?;
+    create_object(
+        &Api::<foregate_api::GatewayTemplate>::namespaced(client.clone(), DEFAULT_TENANT_NAMESPACE),
+        &template,
+    )
+    .await?;
     create(
         &Api::<foregate_api::gateway::GatewayClass>::all(client.clone()),
         json!({

@@ -34,7 +34,10 @@ impl Start {
     pub async fn over(&self) {
         while tokio::time::timeout(LONG, self.serving.wait()).await.is_err() {
             let derived = self.derived.initialized();
-            tracing::warn!(derived, "not everything that is stored serves yet; `kubectl get gatewayinstances` shows what does");
+            tracing::warn!(
+                derived,
+                "not everything that is stored serves yet; `kubectl get gatewayinstances` shows what does"
+            );
         }
     }
 }
@@ -56,7 +59,8 @@ pub async fn demo_serves(client: &Client, port: u16) -> IpAddr {
 async fn demo_address(client: &Client) -> Option<IpAddr> {
     let api: Api<Gateway> = Api::namespaced(client.clone(), "default");
     let status = api.get_opt("demo").await.ok()??.status?;
-    let programmed = status.conditions.iter().any(|condition| condition.type_ == "Programmed" && condition.status == "True");
+    let programmed =
+        status.conditions.iter().any(|condition| condition.type_ == "Programmed" && condition.status == "True");
     let address = status.addresses.first()?.value.parse().ok()?;
     programmed.then_some(address)
 }
