@@ -65,7 +65,7 @@ impl Foregate {
     }
 
     fn wait_ready(&mut self) {
-        let line = self.wait_line("ready in ");
+        let line = self.wait_line("err: ready in ");
         let millis = line.split("ready in ").nth(1).and_then(|rest| rest.split(' ').next());
         self.ready_millis = millis.and_then(|millis| millis.parse().ok()).expect("`ready in N ms`");
     }
