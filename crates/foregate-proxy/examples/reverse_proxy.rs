@@ -56,8 +56,10 @@ filter_chains:
     );
     let host = "name: h\ndomains: [\"*\"]\nroutes: [{ match: { prefix: / }, route: { cluster: c, timeout: 0s } }]";
     let cluster = format!("name: c\ntype: EDS\neds_cluster_config: {{ eds_config: {ads} }}");
-    let endpoints =
-        format!("cluster_name: c\nendpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {} }} }}] }}]", address(backend));
+    let endpoints = format!(
+        "cluster_name: c\nendpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {} }} }}] }}]",
+        address(backend)
+    );
     vec![
         resource(Cluster, "c", &[], &cluster),
         resource(ClusterLoadAssignment, "c", &[], &endpoints),
@@ -80,7 +82,8 @@ async fn main() {
         async move { serve_unix(cache, &socket, identity, CancellationToken::new()).await }
     });
     cache.apply("example", Delta { set: resources(&listen, &backend), remove: Vec::new() });
-    let engine = Engine::start(EngineOptions { workers: 1, access_log, ..EngineOptions::default() }).expect("an engine");
+    let engine =
+        Engine::start(EngineOptions { workers: 1, access_log, ..EngineOptions::default() }).expect("an engine");
     let options = InstanceOptions { name: "example".into(), xds_socket: socket, node_id: "local".into() };
     engine.add(options).await.expect("an instance");
     while let Some(event) = events.recv().await {

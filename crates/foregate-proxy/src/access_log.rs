@@ -1,6 +1,7 @@
 //! The access log: lines gather in a buffer per worker, one thread writes them; when it can't keep up, lines are
 //! dropped and counted, and no request waits.
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -37,6 +38,16 @@ pub enum LogFormat {
     Json,
 }
 
+impl fmt::Display for AccessLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Stdout(_) => f.write_str("stdout"),
+            Self::File(path, _) => path.display().fmt(f),
+        }
+    }
+}
+
 impl AccessLog {
     /// The form of its lines, if there are any.
     pub(crate) fn format(&self) -> Option<LogFormat> {
@@ -68,9 +79,8 @@ impl Writer {
             AccessLog::File(path, _) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
         };
         let (sender, receiver) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("proxy-log".to_owned())
-            .spawn(move || write_all(receiver, target))?;
+        let thread =
+            std::thread::Builder::new().name("proxy-log".to_owned()).spawn(move || write_all(receiver, target))?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })
     }
 

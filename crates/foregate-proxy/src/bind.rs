@@ -12,7 +12,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Why an address can't be listened on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BindError {
-    #[error("listener {listener}: cannot bind {address}: listener {owner} of gateway instance {instance} has it already")]
+    #[error(
+        "listener {listener}: cannot bind {address}: listener {owner} of gateway instance {instance} has it already"
+    )]
     Taken { listener: String, address: SocketAddr, owner: Arc<str>, instance: Arc<str> },
     #[error("listener {listener}: cannot bind {address}: {}", explain(source, address))]
     Io { listener: String, address: SocketAddr, source: io::Error },
@@ -90,8 +92,11 @@ impl Addresses {
             });
         }
         let closing = self.0.lock().closing.get(&address).is_some_and(|since| since.elapsed() < CLOSING);
-        let (address, sockets) = bind_all(address, backlog, workers, !closing)
-            .map_err(|source| BindError::Io { listener: listener.to_string(), address, source })?;
+        let (address, sockets) = bind_all(address, backlog, workers, !closing).map_err(|source| BindError::Io {
+            listener: listener.to_string(),
+            address,
+            source,
+        })?;
         self.0.lock().owners.insert(address, (Arc::clone(instance), Arc::clone(listener)));
         Ok((Claim { address, addresses: self.clone() }, sockets))
     }
@@ -111,7 +116,12 @@ impl Addresses {
 
     /// All addresses: instance, listener, address.
     pub(crate) fn all(&self) -> Vec<(Arc<str>, Arc<str>, SocketAddr)> {
-        self.0.lock().owners.iter().map(|(address, (instance, name))| (instance.clone(), name.clone(), *address)).collect()
+        self.0
+            .lock()
+            .owners
+            .iter()
+            .map(|(address, (instance, name))| (instance.clone(), name.clone(), *address))
+            .collect()
     }
 }
 

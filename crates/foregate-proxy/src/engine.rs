@@ -53,7 +53,7 @@ pub enum EngineError {
     #[error("can't start the proxy engine: {0}")]
     Start(#[source] io::Error),
     /// The access log can't be opened.
-    #[error("can't open the access log {log:?}: {source}")]
+    #[error("can't open the access log {log}: {source}")]
     Log {
         /// Which.
         log: AccessLog,

@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
+use rustls::SupportedProtocolVersion;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, ServerConfig, StoresServerSessions};
 use rustls::sign::CertifiedKey;
-use rustls::SupportedProtocolVersion;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 

@@ -180,7 +180,8 @@ fn a_route_waits_for_the_endpoints_of_its_backend() {
 #[test]
 fn endpoints_stay_until_their_successors_are_here() {
     let mut translator = gateway();
-    let first = [backend_with(3, &["slice-3"], 1), support::input(world::slice(3, 2)), route(0, "/one", "backend-3", 1)];
+    let first =
+        [backend_with(3, &["slice-3"], 1), support::input(world::slice(3, 2)), route(0, "/one", "backend-3", 1)];
     translator.apply(first);
     translator.apply([gone("slice-3")]);
     assert_eq!(endpoints(&translator, "backend-3"), 2, "the backend lists it still");

@@ -100,8 +100,10 @@ impl Config {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        serde_saphyr::from_str(&text)
-            .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string() })
+        serde_saphyr::from_str(&text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            message: in_our_words(&error.to_string(), path),
+        })
     }
 
     fn override_with(&mut self, args: &UpArgs) {
@@ -140,6 +142,9 @@ impl Config {
         if self.drain_seconds > 3600 {
             return invalid("drainSeconds", format!("{} is too long; at most 3600", self.drain_seconds));
         }
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log_filter) {
+            return invalid("logFilter", format!("`{}`: {error}; write it like info,foregate=debug", self.log_filter));
+        }
         if self.access_log.is_empty() {
             return invalid("accessLog", "is empty; write `off`, `stdout` or a file's path".to_owned());
         }
@@ -158,6 +163,19 @@ impl Config {
         }
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
     }
+}
+
+/// The parser's message, without advice that is meant for its callers.
+fn in_our_words(message: &str, path: &Path) -> String {
+    const WORDS: [(&str, &str); 5] = [
+        (", set DuplicateKeyPolicy in Options if acceptable", "; write it once"),
+        ("; use from_str_multiple or from_str_multiple_with_options", "; write one"),
+        ("invalid u16", "not a whole number from 0 to 65535"),
+        ("invalid usize", "not a whole number, or too large"),
+        ("invalid socket address syntax", "not ADDR:PORT, such as 127.0.0.1:7443"),
+    ];
+    let message = message.strip_prefix("error: ").unwrap_or(message).replace("<input>", &path.display().to_string());
+    WORDS.iter().fold(message, |message, (theirs, ours)| message.replace(theirs, ours))
 }
 
 /// The XDG state directory, or `/var/lib/foregate` for root.
@@ -203,6 +221,11 @@ mod tests {
             ("portOffset: 65000\n", "at most 64511"),
             ("addressPool: 10.0.0.0\n", "127.100.0.0/24"),
             ("drainSeconds: 99999\n", "drainSeconds"),
+            ("logFilter: foo=bar=baz\n", "logFilter"),
+            ("apiListen: localhost\n", "such as 127.0.0.1:7443"),
+            ("workers: 1\nworkers: 2\n", "write it once"),
+            ("workers: 1\n---\nworkers: 2\n", "write one"),
+            ("portOffset: many\n", "0 to 65535"),
         ] {
             let error = load(text, UpArgs::default()).unwrap_err().to_string();
             assert!(error.contains(expected), "{text:?} gave {error:?}");

@@ -56,10 +56,39 @@ fn print_config(config: config::Config) -> Result<(), serde_saphyr::ser::Error> 
 fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
     let style = anstyle::AnsiColor::Red.on_default().bold();
     anstream::eprintln!("{style}error:{style:#} {error}");
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        anstream::eprintln!("  because: {inner}");
-        cause = inner.source();
+    for cause in causes(error) {
+        anstream::eprintln!("  because: {cause}");
     }
     ExitCode::from(code)
+}
+
+/// The causes of an error, without those that what is above them has said already.
+fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let mut said = error.to_string();
+    let mut causes = Vec::new();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !said.ends_with(&text) {
+            causes.push(text.clone());
+            said = text;
+        }
+        cause = inner.source();
+    }
+    causes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let deepest = || std::io::Error::other("no such file");
+        let path = std::path::PathBuf::from("c");
+        let error = config::ConfigError::Read { path: path.clone(), source: deepest() };
+        assert_eq!(causes(&error), Vec::<String>::new(), "its message ends with the cause's");
+        let error = up::UpError::Write { path, source: deepest() };
+        assert_eq!(causes(&error), ["no such file"]);
+    }
 }

@@ -88,7 +88,7 @@ impl Attach {
         if has_common_name {
             return Ok(taken);
         }
-        let message = format!("spec.hostnames: none is one of Gateway {gateway}'s listeners'");
+        let message = format!("spec.hostnames: none matches the hostname of a listener of Gateway {gateway}");
         Err(Problem::new(reason::NO_MATCHING_LISTENER_HOSTNAME, message))
     }
 

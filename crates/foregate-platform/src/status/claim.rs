@@ -38,6 +38,9 @@ pub(crate) struct ListenerFacts {
     pub refused: Option<String>,
 }
 
+/// Of a claim, and of its listeners, when nothing is missing.
+const SERVED: &str = "every connected instance serves it";
+
 /// All that a claim's status is made from.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimFacts<'a> {
@@ -62,7 +65,7 @@ pub(crate) fn claim_status(facts: &ClaimFacts<'_>, now: Timestamp) -> GatewayCla
     let previous = claim.status.as_ref().unwrap_or(&empty);
     let generation = claim.metadata.generation;
     let programmed = programmed(facts, previous);
-    let mut findings = vec![bound(facts), programmed.clone()];
+    let mut findings = vec![bound(facts), with_exceptions(programmed.clone(), &facts.listeners)];
     findings.extend(facts.pinned.map(pinned));
     let listener = |listener: &ListenerFacts| ClaimListenerStatus {
         name: listener.name.clone(),
@@ -190,7 +193,7 @@ fn acknowledged(facts: &ClaimFacts<'_>, published: u64, previous: &GatewayClaimS
             no("Pending", format!("waiting for {} instance(s) to acknowledge", counts.connected))
         }
         // Without numbers: they would be written on every change of an instance.
-        Serving::Known { .. } => Finding::yes(PROGRAMMED, "Programmed", "every connected instance serves it"),
+        Serving::Known { .. } => Finding::yes(PROGRAMMED, "Programmed", SERVED),
     }
 }
 
@@ -200,8 +203,19 @@ fn kept(facts: &ClaimFacts<'_>, previous: &GatewayClaimStatus) -> Option<Finding
     let same = previous.observed_generation == claim.metadata.generation.unwrap_or_default()
         && previous.origin_generation == claim.spec.origin.generation
         && previous.addresses == facts.addresses;
-    let condition = find(&previous.conditions, PROGRAMMED).filter(|condition| same && condition.status == "True")?;
-    Some(Finding::yes(PROGRAMMED, "Programmed", condition.message.clone()))
+    let served = find(&previous.conditions, PROGRAMMED).is_some_and(|condition| condition.status == "True");
+    (same && served).then(|| Finding::yes(PROGRAMMED, "Programmed", SERVED))
+}
+
+/// Names the listeners that a gateway serves without: `kubectl get gateway` shows True all the same.
+fn with_exceptions(programmed: Finding, listeners: &[ListenerFacts]) -> Finding {
+    let left_out: Vec<&str> =
+        listeners.iter().filter(|listener| objection(listener).is_some()).map(|listener| &*listener.name).collect();
+    if !programmed.holds || left_out.is_empty() {
+        return programmed;
+    }
+    let message = format!("{SERVED}, but for listeners that can't be served: {}", left_out.join(", "));
+    Finding { message, ..programmed }
 }
 
 fn all_refused(listeners: &[ListenerFacts]) -> Option<String> {

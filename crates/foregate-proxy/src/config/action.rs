@@ -167,10 +167,7 @@ pub(crate) fn forward(mut message: route::RouteAction, slots: &mut Interner) -> 
     Ok(forward)
 }
 
-fn target(
-    specifier: Option<route::route_action::ClusterSpecifier>,
-    slots: &mut Interner,
-) -> Result<Target, Refusal> {
+fn target(specifier: Option<route::route_action::ClusterSpecifier>, slots: &mut Interner) -> Result<Target, Refusal> {
     use route::route_action::ClusterSpecifier as Specifier;
     match specifier {
         Some(Specifier::Cluster(name)) => Ok(Target::Cluster(slots.slot(&name))),
@@ -226,9 +223,7 @@ fn weighted_cluster(
     Ok(cluster)
 }
 
-fn host_rewrite(
-    specifier: Option<route::route_action::HostRewriteSpecifier>,
-) -> Result<HostRewrite, Refusal> {
+fn host_rewrite(specifier: Option<route::route_action::HostRewriteSpecifier>) -> Result<HostRewrite, Refusal> {
     use route::route_action::HostRewriteSpecifier as Specifier;
     match specifier {
         None => Ok(HostRewrite::Keep),
@@ -261,10 +256,7 @@ pub(crate) fn mirrors(
     Ok(mirrors)
 }
 
-fn mirror(
-    mut message: route::route_action::RequestMirrorPolicy,
-    slots: &mut Interner,
-) -> Result<Mirror, Refusal> {
+fn mirror(mut message: route::route_action::RequestMirrorPolicy, slots: &mut Interner) -> Result<Mirror, Refusal> {
     let cluster = std::mem::take(&mut message.cluster);
     if cluster.is_empty() {
         return Err(Refusal::field("cluster", "must be set"));

@@ -40,10 +40,7 @@ pub(crate) fn compile(mut message: endpoint::ClusterLoadAssignment) -> Result<Lo
     Ok(assignment)
 }
 
-fn locality_into(
-    assignment: &mut LoadAssignment,
-    mut message: endpoint::LocalityLbEndpoints,
-) -> Result<(), Refusal> {
+fn locality_into(assignment: &mut LoadAssignment, mut message: endpoint::LocalityLbEndpoints) -> Result<(), Refusal> {
     let priority = std::mem::take(&mut message.priority) as usize;
     if priority > 128 {
         return Err(Refusal::field("priority", "must be at most 128"));
@@ -122,11 +119,14 @@ mod tests {
     #[test]
     fn usable_endpoints() {
         let assignment = |healthy, degraded, unhealthy| LoadAssignment {
-            priorities: vec![Priority::default(), Priority {
-                healthy: endpoints(healthy),
-                degraded: endpoints(degraded),
-                unhealthy: endpoints(unhealthy),
-            }],
+            priorities: vec![
+                Priority::default(),
+                Priority {
+                    healthy: endpoints(healthy),
+                    degraded: endpoints(degraded),
+                    unhealthy: endpoints(unhealthy),
+                },
+            ],
         };
         assert_eq!(assignment(1..3, 3..4, 4..5).usable(50.0).len(), 2, "the healthy ones");
         assert_eq!(assignment(1..1, 3..5, 4..5).usable(50.0).len(), 2, "else the degraded ones");

@@ -211,7 +211,8 @@ fn route_source(
 
 /// The router must be last and on; filters that are off do nothing, whatever they are.
 fn filters(filters: Vec<hcm::HttpFilter>) -> Result<bool, Refusal> {
-    let last = filters.len().checked_sub(1).ok_or_else(|| Refusal::field("http_filters", "must end with the router"))?;
+    let last =
+        filters.len().checked_sub(1).ok_or_else(|| Refusal::field("http_filters", "must end with the router"))?;
     let mut suppress = false;
     for (index, filter) in filters.into_iter().enumerate() {
         if filter.disabled && index < last {
@@ -248,8 +249,8 @@ fn options(
     routes: Arc<Slot>,
     suppress_envoy_headers: bool,
 ) -> Result<HttpOptions, Refusal> {
-    let common = common(message.common_http_protocol_options.take().unwrap_or_default())
-        .at("common_http_protocol_options")?;
+    let common =
+        common(message.common_http_protocol_options.take().unwrap_or_default()).at("common_http_protocol_options")?;
     let (http_10, default_host) =
         http1(message.http_protocol_options.take().unwrap_or_default()).at("http_protocol_options")?;
     let (server_name, server_header) = server(message)?;

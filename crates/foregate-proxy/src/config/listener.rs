@@ -42,10 +42,7 @@ pub(crate) struct CompiledListener {
 }
 
 /// Compiles a listener.
-pub(crate) fn compile(
-    mut message: listener::Listener,
-    context: &mut Context<'_>,
-) -> Result<CompiledListener, Refusal> {
+pub(crate) fn compile(mut message: listener::Listener, context: &mut Context<'_>) -> Result<CompiledListener, Refusal> {
     let name: Arc<str> = std::mem::take(&mut message.name).into();
     let addresses = addresses(&mut message)?;
     listener_filters(std::mem::take(&mut message.listener_filters))?;
@@ -61,11 +58,8 @@ pub(crate) fn compile(
         return Err(Refusal::field("filter_chains", "must not be empty"));
     }
     distinct(&chains)?;
-    let handshake_timeout = timeout(
-        message.listener_filters_timeout.take(),
-        Some(Duration::from_secs(15)),
-        "listener_filters_timeout",
-    )?;
+    let handshake_timeout =
+        timeout(message.listener_filters_timeout.take(), Some(Duration::from_secs(15)), "listener_filters_timeout")?;
     let compiled = Listener {
         name,
         addresses,

@@ -63,9 +63,7 @@ pub(crate) fn header_matcher(mut message: route::HeaderMatcher) -> Result<Header
 }
 
 #[allow(deprecated, reason = "exact_match and its like are still written by many")]
-fn header_check(
-    specifier: Option<route::header_matcher::HeaderMatchSpecifier>,
-) -> Result<HeaderCheck, Refusal> {
+fn header_check(specifier: Option<route::header_matcher::HeaderMatchSpecifier>) -> Result<HeaderCheck, Refusal> {
     use route::header_matcher::HeaderMatchSpecifier as Specifier;
     let text = |kind| Ok(HeaderCheck::Text(TextMatcher { kind, ignore_case: false }));
     match specifier {

@@ -121,9 +121,7 @@ fn last_line(error: &regex::Error) -> String {
 pub(crate) fn text_matcher(mut message: matcher::StringMatcher) -> Result<TextMatcher, Refusal> {
     use matcher::string_matcher::MatchPattern as Pattern;
     let ignore_case = std::mem::take(&mut message.ignore_case);
-    let fold = |text: String| -> Box<str> {
-        if ignore_case { text.to_ascii_lowercase().into() } else { text.into() }
-    };
+    let fold = |text: String| -> Box<str> { if ignore_case { text.to_ascii_lowercase().into() } else { text.into() } };
     let kind = match message.match_pattern.take() {
         Some(Pattern::Exact(text)) => TextMatch::Exact(fold(text)),
         Some(Pattern::Prefix(text)) => TextMatch::Prefix(fold(text)),

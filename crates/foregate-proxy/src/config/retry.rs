@@ -81,8 +81,8 @@ fn condition_into(policy: &mut RetryPolicy, condition: &str, codes: &[u32]) -> R
 fn back_off_into(policy: &mut RetryPolicy, mut message: route::retry_policy::RetryBackOff) -> Result<(), Refusal> {
     let base = message.base_interval.take().ok_or_else(|| Refusal::field("base_interval", "must be set"))?;
     policy.base_interval = duration(&base).at("base_interval")?.max(Duration::from_millis(1));
-    policy.max_interval =
-        optional_duration(message.max_interval.take(), "max_interval")?.unwrap_or(policy.base_interval.saturating_mul(10));
+    policy.max_interval = optional_duration(message.max_interval.take(), "max_interval")?
+        .unwrap_or(policy.base_interval.saturating_mul(10));
     if policy.max_interval < policy.base_interval {
         return Err(Refusal::field("max_interval", "must not be less than base_interval"));
     }

@@ -41,11 +41,7 @@ pub(crate) struct RouteConfig {
 }
 
 /// Compiles an encoded route configuration, sharing what `before` has too.
-pub(crate) fn compile(
-    body: &[u8],
-    before: Option<&RouteConfig>,
-    slots: &mut Interner,
-) -> Result<RouteConfig, Refusal> {
+pub(crate) fn compile(body: &[u8], before: Option<&RouteConfig>, slots: &mut Interner) -> Result<RouteConfig, Refusal> {
     let (rest, encoded) = wire::split(body, VIRTUAL_HOSTS).ok_or_else(|| Refusal::new("not a valid message"))?;
     let mut message: route::RouteConfiguration = decode(&rest)?;
     let mut hosts: Vec<Arc<VirtualHost>> = Vec::with_capacity(encoded.len());

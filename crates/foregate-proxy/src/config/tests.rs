@@ -67,7 +67,8 @@ filter_chains:
 "#
         )
     };
-    const ROUTER: &str = r#"{ name: r, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router } }"#;
+    const ROUTER: &str =
+        r#"{ name: r, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router } }"#;
     const CORS: &str = r#"typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors }"#;
     const RDS: &str = "rds: { config_source: { ads: {}, resource_api_version: V3 }, route_config_name: r }";
     const AT: &str = "filter_chains[0].filters[0].typed_config";
@@ -86,8 +87,14 @@ filter_chains:
         ("local_reply_config: {}", Some("local_reply_config")),
         ("proxy_100_continue: true", Some("proxy_100_continue")),
         ("upgrade_configs: [{ upgrade_type: CONNECT }]", Some("upgrade_configs[0].upgrade_type")),
-        ("common_http_protocol_options: { max_stream_duration: 1s }", Some("common_http_protocol_options.max_stream_duration")),
-        ("http_protocol_options: { header_key_format: { proper_case_words: {} } }", Some("http_protocol_options.header_key_format")),
+        (
+            "common_http_protocol_options: { max_stream_duration: 1s }",
+            Some("common_http_protocol_options.max_stream_duration"),
+        ),
+        (
+            "http_protocol_options: { header_key_format: { proper_case_words: {} } }",
+            Some("http_protocol_options.header_key_format"),
+        ),
     ] {
         let refusal = refused(ResourceKind::Listener, &with(fields));
         assert_eq!(refusal, want.map(|path| at(path) + NO), "{fields}");
@@ -96,7 +103,9 @@ filter_chains:
         (format!("{{ name: cors, disabled: true, {CORS} }}, {ROUTER}"), None),
         (
             format!("{{ name: cors, {CORS} }}, {ROUTER}"),
-            Some("http_filters[0].typed_config: type type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors is not supported by the built-in engine"),
+            Some(
+                "http_filters[0].typed_config: type type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors is not supported by the built-in engine",
+            ),
         ),
         (String::new(), Some("http_filters: must end with the router")),
         (format!("{ROUTER}, {ROUTER}"), Some("http_filters[0]: the router must be the last filter")),
@@ -118,99 +127,141 @@ filter_chains:
 #[test]
 fn routes() {
     let dress = |fields: &str| format!("name: h\ndomains: [\"*\"]\nroutes:\n- {{ {fields} }}");
-    table(ResourceKind::VirtualHost, dress, &[
-        ("match: { prefix: / }, route: { cluster: a }", None),
-        ("match: { prefix: / }, metadata: { filter_metadata: { x: { y: 1 } } }, route: { cluster: a }", None),
-        ("match: { prefix: / }, decorator: { operation: x }, route: { cluster: a }", Some("routes[0].decorator")),
-        ("match: { connect_matcher: {} }, route: { cluster: a }", Some("routes[0].match.connect_matcher")),
-        ("match: { prefix: /, grpc: {} }, route: { cluster: a }", Some("routes[0].match.grpc")),
-        (
-            "match: { safe_regex: { regex: \"(\" } }, route: { cluster: a }",
-            Some("routes[0].match.safe_regex.regex: not a valid regular expression: unclosed group"),
-        ),
-        (
-            "match: { prefix: /, headers: [{ name: a, string_match: { custom: { name: x, typed_config: { \"@type\": type.googleapis.com/google.protobuf.Empty } } } }] }, route: { cluster: a }",
-            Some("routes[0].match.headers[0].string_match.custom"),
-        ),
-        ("match: { prefix: / }, route: { cluster_header: x }", Some("routes[0].route.cluster_header")),
-        ("match: { prefix: / }, route: { cluster: a, hash_policy: [{ terminal: true }] }", Some("routes[0].route.hash_policy")),
-        ("match: { prefix: / }, route: { cluster: a, auto_host_rewrite: true }", Some("routes[0].route.auto_host_rewrite")),
-        ("match: { prefix: / }, route: { cluster: a, priority: HIGH }", Some("routes[0].route.priority")),
-        (
-            "match: { prefix: / }, route: { weighted_clusters: { clusters: [{ name: a, weight: 0 }] } }",
-            Some("routes[0].route.weighted_clusters: the sum of the weights must not be 0"),
-        ),
-        (
-            "match: { prefix: / }, route: { cluster: a, retry_policy: { retry_on: envoy-ratelimited } }",
-            Some("routes[0].route.retry_policy.retry_on: \"envoy-ratelimited\" is not supported by the built-in engine"),
-        ),
-        (
-            "match: { prefix: / }, request_headers_to_add: [{ header: { key: x, value: \"%REQ(host)%\" } }], route: { cluster: a }",
-            Some("routes[0].request_headers_to_add[0].header.value: %REQ(host)%: commands are not supported by the built-in engine (write %% for a percent sign)"),
-        ),
-        (
-            "match: { prefix: / }, response_headers_to_remove: [Content-Length], route: { cluster: a }",
-            Some("routes[0].response_headers_to_remove: content-length belongs to the connection and can't be changed"),
-        ),
-        ("match: { prefix: / }, direct_response: { status: 200, body: { filename: /etc/passwd } }", Some("routes[0].direct_response.body.filename")),
-        ("match: { prefix: / }, non_forwarding_action: {}", Some("routes[0].non_forwarding_action")),
-        ("match: { prefix: / }", Some("routes[0]: must have an action")),
-        (
-            "match: { prefix: / }, route: { cluster: a }, typed_per_filter_config: { cors: { \"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true } }",
-            None,
-        ),
-        (
-            "match: { prefix: / }, route: { cluster: a }, typed_per_filter_config: { cors: { \"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig } }",
-            Some("routes[0].typed_per_filter_config[\"cors\"]"),
-        ),
-    ]);
+    table(
+        ResourceKind::VirtualHost,
+        dress,
+        &[
+            ("match: { prefix: / }, route: { cluster: a }", None),
+            ("match: { prefix: / }, metadata: { filter_metadata: { x: { y: 1 } } }, route: { cluster: a }", None),
+            ("match: { prefix: / }, decorator: { operation: x }, route: { cluster: a }", Some("routes[0].decorator")),
+            ("match: { connect_matcher: {} }, route: { cluster: a }", Some("routes[0].match.connect_matcher")),
+            ("match: { prefix: /, grpc: {} }, route: { cluster: a }", Some("routes[0].match.grpc")),
+            (
+                "match: { safe_regex: { regex: \"(\" } }, route: { cluster: a }",
+                Some("routes[0].match.safe_regex.regex: not a valid regular expression: unclosed group"),
+            ),
+            (
+                "match: { prefix: /, headers: [{ name: a, string_match: { custom: { name: x, typed_config: { \"@type\": type.googleapis.com/google.protobuf.Empty } } } }] }, route: { cluster: a }",
+                Some("routes[0].match.headers[0].string_match.custom"),
+            ),
+            ("match: { prefix: / }, route: { cluster_header: x }", Some("routes[0].route.cluster_header")),
+            (
+                "match: { prefix: / }, route: { cluster: a, hash_policy: [{ terminal: true }] }",
+                Some("routes[0].route.hash_policy"),
+            ),
+            (
+                "match: { prefix: / }, route: { cluster: a, auto_host_rewrite: true }",
+                Some("routes[0].route.auto_host_rewrite"),
+            ),
+            ("match: { prefix: / }, route: { cluster: a, priority: HIGH }", Some("routes[0].route.priority")),
+            (
+                "match: { prefix: / }, route: { weighted_clusters: { clusters: [{ name: a, weight: 0 }] } }",
+                Some("routes[0].route.weighted_clusters: the sum of the weights must not be 0"),
+            ),
+            (
+                "match: { prefix: / }, route: { cluster: a, retry_policy: { retry_on: envoy-ratelimited } }",
+                Some(
+                    "routes[0].route.retry_policy.retry_on: \"envoy-ratelimited\" is not supported by the built-in engine",
+                ),
+            ),
+            (
+                "match: { prefix: / }, request_headers_to_add: [{ header: { key: x, value: \"%REQ(host)%\" } }], route: { cluster: a }",
+                Some(
+                    "routes[0].request_headers_to_add[0].header.value: %REQ(host)%: commands are not supported by the built-in engine (write %% for a percent sign)",
+                ),
+            ),
+            (
+                "match: { prefix: / }, response_headers_to_remove: [Content-Length], route: { cluster: a }",
+                Some(
+                    "routes[0].response_headers_to_remove: content-length belongs to the connection and can't be changed",
+                ),
+            ),
+            (
+                "match: { prefix: / }, direct_response: { status: 200, body: { filename: /etc/passwd } }",
+                Some("routes[0].direct_response.body.filename"),
+            ),
+            ("match: { prefix: / }, non_forwarding_action: {}", Some("routes[0].non_forwarding_action")),
+            ("match: { prefix: / }", Some("routes[0]: must have an action")),
+            (
+                "match: { prefix: / }, route: { cluster: a }, typed_per_filter_config: { cors: { \"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true } }",
+                None,
+            ),
+            (
+                "match: { prefix: / }, route: { cluster: a }, typed_per_filter_config: { cors: { \"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig } }",
+                Some("routes[0].typed_per_filter_config[\"cors\"]"),
+            ),
+        ],
+    );
     let host = |fields: &str| format!("name: h\n{fields}");
-    table(ResourceKind::VirtualHost, host, &[
-        ("domains: [a, \"*.b\", \"c.*\", \"*\"]", None),
-        ("domains: [\"a*b\"]", Some("domains[0]: must be a name with at most one * at its beginning or end")),
-        ("domains: []", Some("domains: must not be empty")),
-        ("domains: [a]\nrequire_tls: ALL", Some("require_tls")),
-        ("domains: [a]\ncors: {}", Some("cors")),
-    ]);
+    table(
+        ResourceKind::VirtualHost,
+        host,
+        &[
+            ("domains: [a, \"*.b\", \"c.*\", \"*\"]", None),
+            ("domains: [\"a*b\"]", Some("domains[0]: must be a name with at most one * at its beginning or end")),
+            ("domains: []", Some("domains: must not be empty")),
+            ("domains: [a]\nrequire_tls: ALL", Some("require_tls")),
+            ("domains: [a]\ncors: {}", Some("cors")),
+        ],
+    );
 }
 
 #[test]
 fn clusters_and_endpoints() {
     const EDS: &str = "type: EDS\neds_cluster_config: { eds_config: { ads: {} } }";
     let dress = |fields: &str| format!("name: c\n{fields}");
-    table(ResourceKind::Cluster, dress, &[
-        (EDS, None),
-        (&format!("{EDS}\nlb_policy: LEAST_REQUEST"), None),
-        ("type: STATIC", None),
-        ("type: STRICT_DNS", Some("type: STRICT_DNS is not supported by the built-in engine")),
-        (&format!("{EDS}\nlb_policy: RING_HASH"), Some("lb_policy: RING_HASH is not supported by the built-in engine")),
-        (&format!("{EDS}\noutlier_detection: {{}}"), Some("outlier_detection")),
-        (&format!("{EDS}\nhealth_checks: [{{ timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, tcp_health_check: {{}} }}]"), Some("health_checks")),
-        (&format!("{EDS}\ntransport_socket: {{ name: x }}"), Some("transport_socket")),
-        (
-            &format!("{EDS}\ntyped_extension_protocol_options: {{ envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {{ \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {{ http2_protocol_options: {{}} }} }} }}"),
-            Some("typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].explicit_http_config.http2_protocol_options"),
-        ),
-        ("type: EDS", Some("eds_cluster_config: must be set")),
-    ]);
+    table(
+        ResourceKind::Cluster,
+        dress,
+        &[
+            (EDS, None),
+            (&format!("{EDS}\nlb_policy: LEAST_REQUEST"), None),
+            ("type: STATIC", None),
+            ("type: STRICT_DNS", Some("type: STRICT_DNS is not supported by the built-in engine")),
+            (
+                &format!("{EDS}\nlb_policy: RING_HASH"),
+                Some("lb_policy: RING_HASH is not supported by the built-in engine"),
+            ),
+            (&format!("{EDS}\noutlier_detection: {{}}"), Some("outlier_detection")),
+            (
+                &format!(
+                    "{EDS}\nhealth_checks: [{{ timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, tcp_health_check: {{}} }}]"
+                ),
+                Some("health_checks"),
+            ),
+            (&format!("{EDS}\ntransport_socket: {{ name: x }}"), Some("transport_socket")),
+            (
+                &format!(
+                    "{EDS}\ntyped_extension_protocol_options: {{ envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {{ \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {{ http2_protocol_options: {{}} }} }} }}"
+                ),
+                Some(
+                    "typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].explicit_http_config.http2_protocol_options",
+                ),
+            ),
+            ("type: EDS", Some("eds_cluster_config: must be set")),
+        ],
+    );
     let dress = |fields: &str| format!("cluster_name: c\nendpoints: [{{ lb_endpoints: [{{ {fields} }}] }}]");
     let at = |address: &str| format!("endpoint: {{ address: {{ {address} }} }}");
-    table(ResourceKind::ClusterLoadAssignment, dress, &[
-        (&at("socket_address: { address: 10.0.0.1, port_value: 80 }"), None),
-        (&at("socket_address: { address: \"::1\", port_value: 80 }"), None),
-        (
-            &at("socket_address: { address: example.com, port_value: 80 }"),
-            Some("endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: must be an IP address"),
-        ),
-        (&at("pipe: { path: /x }"), Some("endpoints[0].lb_endpoints[0].endpoint.address.pipe")),
-    ]);
+    table(
+        ResourceKind::ClusterLoadAssignment,
+        dress,
+        &[
+            (&at("socket_address: { address: 10.0.0.1, port_value: 80 }"), None),
+            (&at("socket_address: { address: \"::1\", port_value: 80 }"), None),
+            (
+                &at("socket_address: { address: example.com, port_value: 80 }"),
+                Some("endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: must be an IP address"),
+            ),
+            (&at("pipe: { path: /x }"), Some("endpoints[0].lb_endpoints[0].endpoint.address.pipe")),
+        ],
+    );
 }
 
 #[test]
 fn what_is_the_same_is_shared_with_the_version_before() {
-    let encode = |yaml: &str| {
-        foregate_envoy::from_yaml("envoy.config.route.v3.VirtualHost", yaml).unwrap().encode_to_vec()
-    };
+    let encode =
+        |yaml: &str| foregate_envoy::from_yaml("envoy.config.route.v3.VirtualHost", yaml).unwrap().encode_to_vec();
     const ONE: &str = "- { match: { path: /1 }, route: { cluster: a } }";
     const TWO: &str = "- { match: { path: /2 }, route: { cluster: a } }";
     const NEW: &str = "- { match: { path: /3 }, route: { cluster: b } }";
@@ -239,7 +290,8 @@ fn what_translation_makes_is_accepted() {
                 continue;
             };
             let Some(kind) = ResourceKind::ALL.into_iter().find(|k| format!("{k:?}") == kind) else { continue };
-            let yaml: String = document.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+            let yaml: String =
+                document.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
             // Secrets aren't shown, and some files leave listeners out.
             if yaml.trim().is_empty() || kind == ResourceKind::Secret {
                 continue;

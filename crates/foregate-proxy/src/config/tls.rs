@@ -38,7 +38,8 @@ fn context_of(
     if boolean(&mut message.require_sni) == Some(true) {
         return Err(Refusal::unsupported("require_sni"));
     }
-    let common = message.common_tls_context.take().ok_or_else(|| Refusal::field("common_tls_context", "must be set"))?;
+    let common =
+        message.common_tls_context.take().ok_or_else(|| Refusal::field("common_tls_context", "must be set"))?;
     nothing_left(&message)?;
     common_of(common, secrets, shared).at("common_tls_context")
 }
@@ -86,7 +87,9 @@ fn versions(mut message: tls::TlsParameters) -> Result<Vec<&'static SupportedPro
     use tls::tls_parameters::TlsProtocol as Wire;
     let level = |version: i32, auto: u8, field: &str| match Wire::try_from(version) {
         Ok(Wire::TlsAuto) => Ok(auto),
-        Ok(Wire::TlSv10 | Wire::TlSv11) => Err(Refusal::field(field, "TLS below 1.2 is not supported by the built-in engine")),
+        Ok(Wire::TlSv10 | Wire::TlSv11) => {
+            Err(Refusal::field(field, "TLS below 1.2 is not supported by the built-in engine"))
+        }
         Ok(Wire::TlSv12) => Ok(2),
         Ok(Wire::TlSv13) => Ok(3),
         Err(_) => Err(Refusal::field(field, "isn't a known value")),

@@ -44,11 +44,7 @@ pub(crate) struct VirtualHost {
 }
 
 /// Compiles an encoded virtual host. Routes that `before` has too are shared with it, not compiled again.
-pub(crate) fn compile(
-    body: &[u8],
-    before: Option<&VirtualHost>,
-    slots: &mut Interner,
-) -> Result<VirtualHost, Refusal> {
+pub(crate) fn compile(body: &[u8], before: Option<&VirtualHost>, slots: &mut Interner) -> Result<VirtualHost, Refusal> {
     let (rest, encoded) = wire::split(body, ROUTES).ok_or_else(|| Refusal::new("not a valid message"))?;
     let mut message: route::VirtualHost = decode(&rest)?;
     let mut routes = Vec::with_capacity(encoded.len());

@@ -114,13 +114,8 @@ impl Store {
             self.set_table(slot, config, domains);
         }
         let slot = self.listener_slots.slot(name);
-        let mut entry = Entry {
-            slot,
-            newest: compiled,
-            warm_until: Some(Instant::now() + WARM_UP),
-            sockets,
-            retiring: None,
-        };
+        let mut entry =
+            Entry { slot, newest: compiled, warm_until: Some(Instant::now() + WARM_UP), sockets, retiring: None };
         self.listeners.warming += 1;
         if let Some(old) = self.listeners.entries.remove(name) {
             // A version that never served is let go at once; the one that serves, when the new one takes over.
@@ -188,10 +183,7 @@ impl Store {
     }
 
     fn want(&mut self, compiled: &CompiledListener, wanted: bool) {
-        let lists = [
-            (&mut self.wanted.routes, &compiled.rds),
-            (&mut self.wanted.secrets, &compiled.secrets),
-        ];
+        let lists = [(&mut self.wanted.routes, &compiled.rds), (&mut self.wanted.secrets, &compiled.secrets)];
         for (wants, names) in lists {
             for name in names {
                 if wanted { wants.add(name) } else { wants.remove(name) }
@@ -288,12 +280,15 @@ impl Store {
                     self.shared.workers.all(|| Command::Move { instance, key, slot: Arc::clone(slot), drain });
                 }
                 for (index, socket) in bound.unopened.drain(..).enumerate() {
-                    self.shared.workers.one(index, Command::Listen {
-                        instance: self.instance.key,
-                        key: bound.key,
-                        slot: Arc::clone(&entry.slot),
-                        socket,
-                    });
+                    self.shared.workers.one(
+                        index,
+                        Command::Listen {
+                            instance: self.instance.key,
+                            key: bound.key,
+                            slot: Arc::clone(&entry.slot),
+                            socket,
+                        },
+                    );
                 }
             }
         }

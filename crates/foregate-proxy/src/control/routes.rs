@@ -147,12 +147,7 @@ impl Store {
 
     /// Domains may move from one virtual host to another in one step: all old ones are given up before any new one is
     /// claimed.
-    fn change_hosts(
-        &mut self,
-        config: &str,
-        changes: Changes,
-        refusals: &mut Refusals,
-    ) {
+    fn change_hosts(&mut self, config: &str, changes: Changes, refusals: &mut Refusals) {
         let known = self.routes.hosts.entry(config.to_owned()).or_default();
         let entry = self.routes.configs.get_mut(config).map(|entry| {
             entry.changed = Instant::now();

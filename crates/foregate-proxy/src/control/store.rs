@@ -116,14 +116,21 @@ impl Store {
             ResourceKind::VirtualHost => self.apply_hosts(response, &mut refusals),
             ResourceKind::ExtensionConfig => {
                 for resource in &response.set {
-                    refusals.add(&resource.name, &Refusal::new("filters over ECDS are not supported by the built-in engine"));
+                    refusals.add(
+                        &resource.name,
+                        &Refusal::new("filters over ECDS are not supported by the built-in engine"),
+                    );
                 }
             }
         }
         self.activate_listeners();
         self.publish();
         let stats = &self.instance.stats;
-        if refusals.0.is_empty() { stats.acks.inc() } else { stats.nacks.inc() }
+        if refusals.0.is_empty() {
+            stats.acks.inc()
+        } else {
+            stats.nacks.inc()
+        }
         refusals.0
     }
 

@@ -42,8 +42,9 @@ impl Counter {
 }
 
 /// Upper bounds of the latency buckets, in microseconds.
-pub(crate) const BUCKETS: [u64; 14] =
-    [250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000, 30_000_000];
+pub(crate) const BUCKETS: [u64; 14] = [
+    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000, 30_000_000,
+];
 
 /// A latency histogram.
 #[derive(Debug, Default)]

@@ -76,15 +76,20 @@ fn listeners(out: &mut String, entries: &[Entry<ListenerStats>]) {
     let groups = grouped(entries);
     head(out, "requests_total", "counter", "Requests by listener and class of their status.");
     by_class(out, &groups, "listener", "requests_total", |stats| &stats.requests);
-    rows(out, &groups, "listener", &[
-        ("request_bytes_total", "counter", "Bytes of request bodies.", |s| &s.bytes_in),
-        ("response_bytes_total", "counter", "Bytes of response bodies.", |s| &s.bytes_out),
-        ("connections_total", "counter", "Connections accepted.", |s| &s.connections),
-        ("connections_active", "gauge", "Connections that are open.", |s| &s.connections_active),
-        ("requests_active", "gauge", "Requests under way.", |s| &s.requests_active),
-        ("tls_handshake_failures_total", "counter", "TLS handshakes that failed.", |s| &s.handshake_failures),
-        ("bad_requests_total", "counter", "What was not HTTP, too large or too slow.", |s| &s.bad_requests),
-    ]);
+    rows(
+        out,
+        &groups,
+        "listener",
+        &[
+            ("request_bytes_total", "counter", "Bytes of request bodies.", |s| &s.bytes_in),
+            ("response_bytes_total", "counter", "Bytes of response bodies.", |s| &s.bytes_out),
+            ("connections_total", "counter", "Connections accepted.", |s| &s.connections),
+            ("connections_active", "gauge", "Connections that are open.", |s| &s.connections_active),
+            ("requests_active", "gauge", "Requests under way.", |s| &s.requests_active),
+            ("tls_handshake_failures_total", "counter", "TLS handshakes that failed.", |s| &s.handshake_failures),
+            ("bad_requests_total", "counter", "What was not HTTP, too large or too slow.", |s| &s.bad_requests),
+        ],
+    );
     head(out, "request_duration_seconds", "histogram", "From a request's head to the end of its response.");
     for (key, shards) in &groups {
         histogram(out, &labels(key, "listener"), shards);
@@ -109,16 +114,23 @@ fn clusters(out: &mut String, entries: &[Entry<ClusterStats>]) {
     let groups = grouped(entries);
     head(out, "upstream_requests_total", "counter", "Requests by cluster and class of their status.");
     by_class(out, &groups, "cluster", "upstream_requests_total", |stats| &stats.requests);
-    rows(out, &groups, "cluster", &[
-        ("upstream_connections_total", "counter", "Connections made.", |s| &s.connections),
-        ("upstream_connections_active", "gauge", "Connections that are open.", |s| &s.connections_active),
-        ("upstream_connect_failures_total", "counter", "Connections that couldn't be made.", |s| &s.connect_failures),
-        ("upstream_resets_total", "counter", "Connections that broke before a response.", |s| &s.resets),
-        ("upstream_timeouts_total", "counter", "Requests that took too long.", |s| &s.timeouts),
-        ("upstream_retries_total", "counter", "Requests that were sent again.", |s| &s.retries),
-        ("upstream_no_endpoint_total", "counter", "Requests that found no endpoint.", |s| &s.no_endpoint),
-        ("upstream_mirrored_total", "counter", "Copies of requests.", |s| &s.mirrored),
-    ]);
+    rows(
+        out,
+        &groups,
+        "cluster",
+        &[
+            ("upstream_connections_total", "counter", "Connections made.", |s| &s.connections),
+            ("upstream_connections_active", "gauge", "Connections that are open.", |s| &s.connections_active),
+            ("upstream_connect_failures_total", "counter", "Connections that couldn't be made.", |s| {
+                &s.connect_failures
+            }),
+            ("upstream_resets_total", "counter", "Connections that broke before a response.", |s| &s.resets),
+            ("upstream_timeouts_total", "counter", "Requests that took too long.", |s| &s.timeouts),
+            ("upstream_retries_total", "counter", "Requests that were sent again.", |s| &s.retries),
+            ("upstream_no_endpoint_total", "counter", "Requests that found no endpoint.", |s| &s.no_endpoint),
+            ("upstream_mirrored_total", "counter", "Copies of requests.", |s| &s.mirrored),
+        ],
+    );
 }
 
 fn instances(out: &mut String, entries: &[Entry<ControlStats>]) {

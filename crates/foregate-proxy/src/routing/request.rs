@@ -75,7 +75,9 @@ mod tests {
 
     #[test]
     fn percent_decoding() {
-        for (text, want) in [("a", "a"), ("a%20b", "a b"), ("%", "%"), ("%2", "%2"), ("%zz", "%zz"), ("%41%42", "AB"), ("%+1", "%+1")] {
+        for (text, want) in
+            [("a", "a"), ("a%20b", "a b"), ("%", "%"), ("%2", "%2"), ("%zz", "%zz"), ("%41%42", "AB"), ("%+1", "%+1")]
+        {
             assert_eq!(percent_decoded(text), want, "{text}");
         }
     }

@@ -205,7 +205,10 @@ async fn copies_go_elsewhere_and_nobody_waits_for_them() {
     assert_eq!(client.get("x.example.com:80", "/g").await.body, "a");
     until("both copies", || b.got().len() == 2).await;
     let got = b.got();
-    assert_eq!((&*got[0].target, &*got[0].body, got[0].headers["host"].to_str().unwrap()), ("/p?q", &b"body"[..], "x.example.com-shadow"));
+    assert_eq!(
+        (&*got[0].target, &*got[0].body, got[0].headers["host"].to_str().unwrap()),
+        ("/p?q", &b"body"[..], "x.example.com-shadow")
+    );
     assert_eq!((&*got[1].target, got[1].headers["host"].to_str().unwrap()), ("/g", "x.example.com-shadow:80"));
 }
 
@@ -235,7 +238,9 @@ async fn thousands_of_routes_in_one_host() {
     rig.serve("[]").await;
     let mut routes = String::new();
     for n in 0..2000 {
-        routes.push_str(&format!("- {{ match: {{ path_separated_prefix: /r{n} }}, route: {{ cluster: a, prefix_rewrite: /{n} }} }}\n"));
+        routes.push_str(&format!(
+            "- {{ match: {{ path_separated_prefix: /r{n} }}, route: {{ cluster: a, prefix_rewrite: /{n} }} }}\n"
+        ));
     }
     rig.set(ResourceKind::VirtualHost, vec![host("rc", "*", &routes)]).await;
     let mut client = rig.client().await;

@@ -43,10 +43,17 @@ async fn paths_and_hosts_choose_the_route() {
     rig.cluster("b", &[b.port()]).await;
     rig.set(ResourceKind::Listener, vec![listener("http-1", 0, &rds("rc"), "")]).await;
     rig.set(ResourceKind::RouteConfiguration, vec![shell("rc")]).await;
-    rig.set(ResourceKind::VirtualHost, vec![
-        host("rc", "a.example.com", "- { match: { path: /b }, route: { cluster: b } }\n- { match: { prefix: / }, route: { cluster: a } }"),
-        host("rc", "*.example.com", "- { match: { path_separated_prefix: /b }, route: { cluster: b } }"),
-    ])
+    rig.set(
+        ResourceKind::VirtualHost,
+        vec![
+            host(
+                "rc",
+                "a.example.com",
+                "- { match: { path: /b }, route: { cluster: b } }\n- { match: { prefix: / }, route: { cluster: a } }",
+            ),
+            host("rc", "*.example.com", "- { match: { path_separated_prefix: /b }, route: { cluster: b } }"),
+        ],
+    )
     .await;
     let mut client = rig.client().await;
     for (name, path, want) in [

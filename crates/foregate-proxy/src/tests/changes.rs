@@ -181,7 +181,9 @@ async fn domains_move_between_virtual_hosts_in_one_step() {
     let mut rig = Rig::new().await;
     rig.serve("[]").await;
     let status = |domains: &str, name: &str, status: u16| {
-        let yaml = format!("name: {name}\ndomains: {domains}\nroutes:\n- {{ match: {{ prefix: / }}, direct_response: {{ status: {status} }} }}");
+        let yaml = format!(
+            "name: {name}\ndomains: {domains}\nroutes:\n- {{ match: {{ prefix: / }}, direct_response: {{ status: {status} }} }}"
+        );
         super::resources::resource(ResourceKind::VirtualHost, name, &yaml)
     };
     rig.set(ResourceKind::VirtualHost, vec![status("[a, b]", "rc/one", 201), status("[c]", "rc/two", 202)]).await;
@@ -214,7 +216,10 @@ async fn what_is_refused_is_named_and_the_last_good_version_serves_on() {
     assert!(refused.contains("listener http-1 of gateway instance gw/local has it already"), "{refused}");
     let broken = listener("http-1", 0, &rds("rc"), "tracing: {}");
     let refused = rig.send(response(ResourceKind::Listener, vec![broken], &[])).await.unwrap_err();
-    assert_eq!(refused, "http-1: filter_chains[0].filters[0].typed_config.tracing: not supported by the built-in engine");
+    assert_eq!(
+        refused,
+        "http-1: filter_chains[0].filters[0].typed_config.tracing: not supported by the built-in engine"
+    );
     assert_eq!(client.get("x", "/").await.status, 200);
     assert_eq!(rig.metric("foregate_proxy_xds_nacks_total"), 3.0);
 }
@@ -226,7 +231,11 @@ async fn a_listener_waits_for_its_routes() {
     let mut client = rig.client().await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     rig.set(ResourceKind::RouteConfiguration, vec![shell("rc")]).await;
-    rig.set(ResourceKind::VirtualHost, vec![host("rc", "*", "- { match: { prefix: / }, direct_response: { status: 200 } }")]).await;
+    rig.set(
+        ResourceKind::VirtualHost,
+        vec![host("rc", "*", "- { match: { prefix: / }, direct_response: { status: 200 } }")],
+    )
+    .await;
     assert_eq!(client.reply(false).await.unwrap().status, 200, "it came early and wasn't turned away");
 }
 

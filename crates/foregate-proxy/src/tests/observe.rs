@@ -22,10 +22,7 @@ async fn log_of(format: LogFormat) -> (Vec<String>, String) {
     client.get("a.example.com", "/none").await;
     client.get("a.example.com", "/x").await;
     drop(client);
-    until("everything is logged", || {
-        std::fs::read_to_string(&path).is_ok_and(|text| text.lines().count() == 3)
-    })
-    .await;
+    until("everything is logged", || std::fs::read_to_string(&path).is_ok_and(|text| text.lines().count() == 3)).await;
     let text = std::fs::read_to_string(&path).unwrap();
     let upstream = backend.address.to_string();
     rig.engine.shutdown(std::time::Duration::from_secs(1)).await;

@@ -73,7 +73,10 @@ async fn a_slow_endpoint_is_given_up() {
     client.send("GET /h HTTP/1.1\r\nhost: a\r\n\r\n").await;
     let mut all = Vec::new();
     client.stream.read_to_end(&mut all).await.unwrap();
-    assert!(String::from_utf8(all).unwrap().ends_with("\r\n\r\nhalf"), "a response that stops is cut off, not completed");
+    assert!(
+        String::from_utf8(all).unwrap().ends_with("\r\n\r\nhalf"),
+        "a response that stops is cut off, not completed"
+    );
 }
 
 #[tokio::test]
@@ -91,7 +94,11 @@ async fn retries_until_it_works_or_no_more() {
     rig.cluster("a", &[backend.port()]).await;
     rig.cluster("broken", &[broken]).await;
     rig.cluster("silent", &[silent]).await;
-    let policy = |on: &str, more: &str| format!("retry_policy: {{ retry_on: \"{on}\", num_retries: 3, retry_back_off: {{ base_interval: 0.001s }} {more} }}");
+    let policy = |on: &str, more: &str| {
+        format!(
+            "retry_policy: {{ retry_on: \"{on}\", num_retries: 3, retry_back_off: {{ base_interval: 0.001s }} {more} }}"
+        )
+    };
     rig.serve(&format!(
         "- {{ match: {{ prefix: /broken }}, route: {{ cluster: broken, {} }} }}\n\
          - {{ match: {{ prefix: /silent }}, route: {{ cluster: silent, {} }} }}\n\
@@ -126,7 +133,8 @@ async fn a_body_that_is_too_large_to_keep_is_sent_once() {
     let backend = Backend::with(|_| answer(503, &[], "")).await;
     let mut rig = Rig::new().await;
     rig.cluster("a", &[backend.port()]).await;
-    rig.serve("- { match: { prefix: / }, route: { cluster: a, retry_policy: { retry_on: 5xx, num_retries: 2 } } }").await;
+    rig.serve("- { match: { prefix: / }, route: { cluster: a, retry_policy: { retry_on: 5xx, num_retries: 2 } } }")
+        .await;
     let mut client = rig.client().await;
     assert_eq!(client.ask("POST", "a", "/", &[], &"x".repeat(200_000)).await.status, 503);
     assert_eq!(backend.got().len(), 1);
@@ -251,13 +259,15 @@ async fn a_broken_body_never_passes_for_a_whole_one() {
 async fn limits_of_a_cluster_are_kept() {
     let (silent, _) = raw(|_| Some("")).await;
     let mut rig = Rig::with(crate::EngineOptions { workers: 1, ..crate::EngineOptions::default() }).await;
-    rig.set(ResourceKind::Cluster, vec![eds_cluster("a", "circuit_breakers: { thresholds: [{ max_requests: 1 }] }")]).await;
+    rig.set(ResourceKind::Cluster, vec![eds_cluster("a", "circuit_breakers: { thresholds: [{ max_requests: 1 }] }")])
+        .await;
     rig.set(ResourceKind::ClusterLoadAssignment, vec![endpoints("a", &[silent])]).await;
     rig.serve("- { match: { prefix: / }, route: { cluster: a, timeout: 5s } }").await;
     let (mut one, mut two) = (rig.client().await, rig.client().await);
     one.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     super::rig::until("the first request is under way", || rig.metric("foregate_proxy_requests_active") == 1.0).await;
-    super::rig::until("its connection is there", || rig.metric("foregate_proxy_upstream_connections_active") == 1.0).await;
+    super::rig::until("its connection is there", || rig.metric("foregate_proxy_upstream_connections_active") == 1.0)
+        .await;
     let reply = two.get("a", "/").await;
     assert_eq!(reply.status, 503);
     assert!(reply.body.ends_with("overflow"), "{}", reply.body);

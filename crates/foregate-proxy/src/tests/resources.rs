@@ -69,13 +69,18 @@ pub(super) fn endpoints(name: &str, ports: &[u16]) -> ClientResource {
 
 /// A route configuration whose virtual hosts come one by one.
 pub(super) fn shell(name: &str) -> ClientResource {
-    let yaml = format!("name: {name}\nignore_port_in_host_matching: true\nvhds: {{ config_source: {{ ads: {{}}, resource_api_version: V3 }} }}");
+    let yaml = format!(
+        "name: {name}\nignore_port_in_host_matching: true\nvhds: {{ config_source: {{ ads: {{}}, resource_api_version: V3 }} }}"
+    );
     resource(ResourceKind::RouteConfiguration, name, &yaml)
 }
 
 /// A virtual host; `routes` is the list of its routes, in YAML's flow style or indented by nothing.
 pub(super) fn host(config: &str, domain: &str, routes: &str) -> ClientResource {
-    let yaml = format!("name: {config}/{domain}\ndomains: [\"{domain}\"]\nroutes: {}{routes}", if routes.starts_with('[') { "" } else { "\n" });
+    let yaml = format!(
+        "name: {config}/{domain}\ndomains: [\"{domain}\"]\nroutes: {}{routes}",
+        if routes.starts_with('[') { "" } else { "\n" }
+    );
     resource(ResourceKind::VirtualHost, &format!("{config}/{domain}"), &yaml)
 }
 

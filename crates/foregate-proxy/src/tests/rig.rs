@@ -9,7 +9,7 @@ use foregate_xds::client::{ClientResource, Response};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::client::{Client, LIMIT};
-use super::resources::{endpoints, eds_cluster, host, listener, rds, response, shell};
+use super::resources::{eds_cluster, endpoints, host, listener, rds, response, shell};
 use crate::control::source::fake::{FakeConnector, Said};
 use crate::{Engine, EngineOptions};
 

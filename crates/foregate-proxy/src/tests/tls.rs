@@ -152,12 +152,8 @@ async fn rig(chains: &[(&str, &str, &str)]) -> Rig {
 #[tokio::test]
 async fn names_choose_the_chain_and_its_certificate() {
     let (one, two, three) = (certificate(&["a.example.com"]), certificate(&["*.example.com"]), certificate(&["x"]));
-    let mut rig = rig(&[
-        ("exact", "[a.example.com]", "s1"),
-        ("wild", "[\"*.example.com\"]", "s2"),
-        ("rest", "[]", "s3"),
-    ])
-    .await;
+    let mut rig =
+        rig(&[("exact", "[a.example.com]", "s1"), ("wild", "[\"*.example.com\"]", "s2"), ("rest", "[]", "s3")]).await;
     rig.set(ResourceKind::Secret, vec![secret("s1", &one), secret("s2", &two), secret("s3", &three)]).await;
     let address = rig.address("http-1");
     for (name, want, certificate) in [

@@ -80,7 +80,11 @@ async fn from_the_cache_to_traffic_and_back() {
 
     let shell = resource(ResourceKind::RouteConfiguration, "rc", "name: rc\nignore_port_in_host_matching: true");
     let mut set = vec![
-        published(ResourceKind::Listener, &listener("http-1", 0, &rds("rc"), ""), &[(ResourceKind::RouteConfiguration, "rc")]),
+        published(
+            ResourceKind::Listener,
+            &listener("http-1", 0, &rds("rc"), ""),
+            &[(ResourceKind::RouteConfiguration, "rc")],
+        ),
         published(ResourceKind::RouteConfiguration, &shell, &[]),
         host_of("a.example.com", "a"),
     ];

@@ -156,7 +156,8 @@ async fn negotiate(
 async fn handshake(config: &Listener, stream: TcpStream) -> io::Result<(ClientStream, Arc<FilterChain>)> {
     let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
     let hello = start.client_hello();
-    let chain = config.chain(true, hello.server_name()).ok_or_else(|| io::Error::other("no filter chain has this name"))?;
+    let chain =
+        config.chain(true, hello.server_name()).ok_or_else(|| io::Error::other("no filter chain has this name"))?;
     let tls = chain.tls.as_ref().ok_or_else(|| io::Error::other("the filter chain doesn't speak TLS"))?;
     let accepting = start.into_stream(Arc::clone(&tls.config));
     let stream = match chain.handshake_timeout {

@@ -34,6 +34,8 @@ pub(super) enum Failure {
     Reset,
     /// What came is no HTTP.
     Protocol,
+    /// The client's body broke off, or is no HTTP.
+    RequestBody,
     /// It took longer than one try may.
     TryTimeout,
 }
@@ -44,7 +46,9 @@ impl Failure {
         let unavailable = |text, flag| LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, text, flag);
         match self {
             Self::NoEndpoint => unavailable("no healthy upstream", Flag::Uh),
-            Self::Overflow => unavailable("upstream connect error or disconnect/reset before headers: overflow", Flag::Uo),
+            Self::Overflow => {
+                unavailable("upstream connect error or disconnect/reset before headers: overflow", Flag::Uo)
+            }
             Self::Connect(error) if error.kind() == io::ErrorKind::TimedOut => {
                 unavailable("upstream connect error: connection timeout", Flag::Uf)
             }
@@ -54,6 +58,7 @@ impl Failure {
                 "upstream connect error or disconnect/reset before headers: protocol error",
                 Flag::Upe,
             ),
+            Self::RequestBody => LocalReply::bad_request("the request's body is not valid").and_close(),
             Self::Reset => unavailable("upstream disconnected or reset before headers", Flag::Uc),
             Self::TryTimeout => LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", Flag::Ut),
         }
@@ -84,6 +89,11 @@ pub(super) async fn attempt(
     let result = {
         let mut sending = std::pin::pin!(exchange_with(upstream, &host, &cluster.config, prepared, payload, keep));
         within(deadline, sending.as_mut()).await.unwrap_or(Err(Failure::TryTimeout))
+    };
+    let result = match result {
+        // Not the endpoint's doing: it gets no blame, and no other endpoint a try.
+        Err(Failure::Reset | Failure::Protocol) if exchange.connection().broken_body.get() => Err(Failure::RequestBody),
+        result => result,
     };
     let class = result.as_ref().map_or(0, |(response, _)| usize::from(response.status().as_u16() / 100).min(5));
     upstream.stats.requests[class].inc();

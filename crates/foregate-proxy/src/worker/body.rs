@@ -70,7 +70,10 @@ impl Received {
                     self.connection.receiving.set(false);
                 }
             }
-            _ => self.connection.receiving.set(false),
+            end => {
+                self.connection.receiving.set(false);
+                self.connection.broken_body.set(end.is_some());
+            }
         }
         Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
     }

@@ -75,6 +75,8 @@ pub(super) struct ConnectionState {
     pub(super) heard: Cell<bool>,
     /// The request's body isn't there yet.
     pub(super) receiving: Cell<bool>,
+    /// The request's body is broken: its chunks are no chunks, or the client is gone.
+    pub(super) broken_body: Cell<bool>,
     /// How the request that is being read says where its body ends.
     pub(super) framing: Cell<Framing>,
     /// Requests so far.
@@ -119,6 +121,7 @@ impl ConnectionState {
             opened: now,
             heard: Cell::new(false),
             receiving: Cell::new(false),
+            broken_body: Cell::new(false),
             framing: Cell::new(Framing::default()),
             requests: Cell::new(0),
             limits: Cell::new(Limits::default()),

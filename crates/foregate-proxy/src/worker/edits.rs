@@ -33,12 +33,8 @@ pub(super) fn edit_response(
     weighted: Option<&WeightedCluster>,
 ) {
     let weighted = weighted.map(|weighted| &weighted.edits.response);
-    let levels = [
-        weighted,
-        Some(&route.edits.response),
-        Some(&host.edits.response),
-        Some(&table.options.edits.response),
-    ];
+    let levels =
+        [weighted, Some(&route.edits.response), Some(&host.edits.response), Some(&table.options.edits.response)];
     apply_levels(headers, table, levels);
 }
 

@@ -147,15 +147,18 @@ impl Drop for Exchange {
         self.connection.enter(Phase::Idle);
         let Some(line) = self.line.take() else { return };
         let flags = if self.flags == 0 { String::new() } else { self.flags() };
-        self.connection.worker.log.end(line, &Outcome {
-            instance: &listener.instance.shared.name,
-            listener: &listener.name,
-            status: self.status,
-            flags: &flags,
-            bytes_in,
-            bytes_out: self.bytes_out,
-            micros,
-            upstream: self.upstream.as_ref().map_or("", |host| &host.text),
-        });
+        self.connection.worker.log.end(
+            line,
+            &Outcome {
+                instance: &listener.instance.shared.name,
+                listener: &listener.name,
+                status: self.status,
+                flags: &flags,
+                bytes_in,
+                bytes_out: self.bytes_out,
+                micros,
+                upstream: self.upstream.as_ref().map_or("", |host| &host.text),
+            },
+        );
     }
 }

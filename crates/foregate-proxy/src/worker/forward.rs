@@ -96,8 +96,7 @@ pub(super) fn begin<'a>(
         job.session.limit_stream_idle(limit);
     }
     let (slot, weighted) = target(&job.forward.target);
-    let upstream =
-        job.upstream(slot).ok_or_else(|| LocalReply::new(job.forward.not_found, "no cluster", Flag::Nc))?;
+    let upstream = job.upstream(slot).ok_or_else(|| LocalReply::new(job.forward.not_found, "no cluster", Flag::Nc))?;
     let (parts, incoming) = request.into_parts();
     let (mut headers, uri) = (parts.headers, parts.uri);
     edits::edit_request(&mut headers, job, weighted);

@@ -19,8 +19,7 @@ pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-
 pub(super) static X_ENVOY_ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 pub(super) static X_ENVOY_EXPECTED_RQ_TIMEOUT_MS: HeaderName =
     HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
-pub(super) static X_ENVOY_UPSTREAM_SERVICE_TIME: HeaderName =
-    HeaderName::from_static("x-envoy-upstream-service-time");
+pub(super) static X_ENVOY_UPSTREAM_SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 pub(super) static X_ENVOY_ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
 static X_ENVOY_EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -141,9 +140,18 @@ fn connection_tokens(headers: &mut HeaderMap) -> Option<HeaderValue> {
 
 /// What a client must not be able to have removed by naming it in `connection`.
 fn is_end_to_end(token: &str) -> bool {
-    ["host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id", "content-length", "cookie", "authorization"]
-        .iter()
-        .any(|name| token.eq_ignore_ascii_case(name))
+    [
+        "host",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-request-id",
+        "content-length",
+        "cookie",
+        "authorization",
+    ]
+    .iter()
+    .any(|name| token.eq_ignore_ascii_case(name))
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {

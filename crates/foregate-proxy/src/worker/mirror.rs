@@ -35,11 +35,9 @@ pub(super) fn start(
         let receiver = receivers.pop();
         let Some(upstream) = job.upstream(&mirror.cluster) else { continue };
         let body = match (replay, receiver) {
-            (Some(replay), Some(data)) => RequestBody::Copy(CopiedBody {
-                data,
-                size: replay.size,
-                whole: Rc::clone(&replay.whole),
-            }),
+            (Some(replay), Some(data)) => {
+                RequestBody::Copy(CopiedBody { data, size: replay.size, whole: Rc::clone(&replay.whole) })
+            }
             _ => RequestBody::Empty,
         };
         let mut request = Request::new(body);

@@ -23,6 +23,7 @@ pub(super) fn payload(job: &Job<'_>, prepared: &Prepared, incoming: Incoming, ex
     }
     let connection = exchange.connection();
     connection.receiving.set(true);
+    connection.broken_body.set(false);
     let bytes: Rc<Cell<u64>> = Rc::default();
     let received = Received { incoming, bytes: Rc::clone(&bytes), connection: Rc::clone(connection) };
     exchange.bytes_in = Some(bytes);

@@ -106,7 +106,11 @@ mod tests {
         for (action, authority, want) in [
             (base(), "a:8080", "http://a:8080/old/x?q=1"),
             (route::RedirectAction { scheme_rewrite_specifier: https(), ..base() }, "a:80", "https://a/old/x?q=1"),
-            (route::RedirectAction { scheme_rewrite_specifier: https(), ..base() }, "a:8080", "https://a:8080/old/x?q=1"),
+            (
+                route::RedirectAction { scheme_rewrite_specifier: https(), ..base() },
+                "a:8080",
+                "https://a:8080/old/x?q=1",
+            ),
             (
                 route::RedirectAction { scheme_rewrite_specifier: https(), port_redirect: 443, ..base() },
                 "a:8080",

@@ -13,8 +13,8 @@ use hyper::body::Incoming;
 use super::accept::is_configured;
 use super::body::ResponseBody;
 use super::connection::{ConnectionState, Limits, Phase};
-use super::exchange::{Exchange, Flag};
 use super::edits;
+use super::exchange::{Exchange, Flag};
 use super::forward::{self, Job, Outgoing};
 use super::head::{self, Taken};
 use super::instance::{Held, Local};
@@ -94,7 +94,8 @@ impl Session {
 
     /// A route's own limit counts for this request; the next one begins with the connection's.
     pub(super) fn limit_stream_idle(&self, limit: Duration) {
-        let own = Limits { stream_idle: ticks(Some(limit).filter(|limit| !limit.is_zero())), ..self.connection.limits.get() };
+        let own =
+            Limits { stream_idle: ticks(Some(limit).filter(|limit| !limit.is_zero())), ..self.connection.limits.get() };
         self.connection.limits.set(own);
         self.own_limits.set(true);
     }
@@ -298,9 +299,7 @@ fn route<'a>(
     };
     exchange.note_route(&route.name);
     let mut response = match &route.action {
-        Action::Direct(status, text) => {
-            LocalReply::direct(*status, text.clone()).into_response(exchange)
-        }
+        Action::Direct(status, text) => LocalReply::direct(*status, text.clone()).into_response(exchange),
         Action::Redirect(to) => {
             let location = redirect::location(to, &view, &route.matcher.path);
             redirect::respond(to, &location, exchange)

@@ -8,9 +8,8 @@ use super::{TICK, Worker};
 
 /// A duration in ticks, at least one; 0 for none.
 pub(super) fn ticks(duration: Option<Duration>) -> u32 {
-    duration.map_or(0, |duration| {
-        u32::try_from(duration.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u32::MAX).max(1)
-    })
+    duration
+        .map_or(0, |duration| u32::try_from(duration.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u32::MAX).max(1))
 }
 
 impl Worker {
@@ -75,7 +74,9 @@ fn overdue(connection: &ConnectionState, now: u32) -> Option<Order> {
         Phase::Idle if over(connection.opened, limits.lifetime) => Some(Order::Drain),
         Phase::Head if over(connection.since.get(), limits.head) => Some(Order::Timeout),
         Phase::Request if over(connection.last.get(), limits.stream_idle) => Some(Order::Timeout),
-        Phase::Request if connection.receiving.get() && over(connection.since.get(), limits.request) => Some(Order::Timeout),
+        Phase::Request if connection.receiving.get() && over(connection.since.get(), limits.request) => {
+            Some(Order::Timeout)
+        }
         Phase::Response if over(connection.last.get(), limits.stream_idle) => Some(Order::Kill),
         _ => None,
     }

@@ -81,7 +81,7 @@ fn is_retriable(policy: &RetryPolicy, result: &Result<(Response<Incoming>, Lease
         Err(Failure::Connect(_)) => policy.on_connect_failure(),
         Err(Failure::Reset | Failure::Protocol) => policy.on_reset(),
         Err(Failure::TryTimeout) => policy.any_5xx || policy.gateway_error,
-        Err(Failure::NoEndpoint) => false,
+        Err(Failure::NoEndpoint | Failure::RequestBody) => false,
         Err(Failure::Overflow) => false,
     }
 }

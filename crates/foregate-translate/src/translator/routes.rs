@@ -45,7 +45,9 @@ impl Translator {
         let mut is_incomplete = false;
         if known.tracked.quarantine.is_none() {
             match self.compile(key, current, work) {
-                Ok(places) if known.serves_current() || self.is_complete(key, current) => return (Some(current.clone()), places, None),
+                Ok(places) if known.serves_current() || self.is_complete(key, current) => {
+                    return (Some(current.clone()), places, None);
+                }
                 Ok(_) => is_incomplete = true,
                 Err(reason) => problem = Some(reason.to_string()),
             }

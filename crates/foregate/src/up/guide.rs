@@ -20,13 +20,7 @@ pub fn print(api: std::net::SocketAddr, kubeconfig: &Path, demo: Option<(IpAddr,
         anstream::println!("  gateway     http://{at}  {dim}(default/demo){dim:#}");
         anstream::println!();
         anstream::println!("  {heading}Send requests{heading:#}");
-        let lines = [
-            (format!("curl http://{at}/"), "the blue backend"),
-            (format!("curl http://{at}/green/tea"), "the green one, without the prefix"),
-            (format!("curl http://{at}/canary"), "blue three times of four"),
-            (format!("curl -H 'x-colour: green' http://{at}/"), "green, chosen by a header"),
-            (format!("curl -i http://{at}/old"), "a redirect"),
-        ];
+        let lines = requests(at);
         let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or_default();
         for (line, says) in lines {
             anstream::println!("    {line:<width$}  {dim}# {says}{dim:#}");
@@ -45,4 +39,28 @@ pub fn print(api: std::net::SocketAddr, kubeconfig: &Path, demo: Option<(IpAddr,
     anstream::println!();
     anstream::println!("  {dim}Ctrl-C drains and stops.{dim:#}");
     anstream::println!();
+}
+
+/// Requests to try, and what each shows. On a terminal of 80 columns no line wraps.
+fn requests(at: std::net::SocketAddr) -> [(String, &'static str); 5] {
+    [
+        (format!("curl http://{at}/"), "blue"),
+        (format!("curl http://{at}/green/tea"), "green, without the prefix"),
+        (format!("curl http://{at}/canary"), "blue 3 times of 4"),
+        (format!("curl -H 'x-colour: green' http://{at}/"), "green, by a header"),
+        (format!("curl -i http://{at}/old"), "a redirect"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_wraps_on_a_narrow_terminal() {
+        let lines = requests(std::net::SocketAddr::from(([127, 100, 0, 1], 8080)));
+        let command = lines.iter().map(|(line, _)| line.len()).max().unwrap_or_default();
+        let comment = lines.iter().map(|(_, says)| says.len()).max().unwrap_or_default();
+        assert!("    ".len() + command + "  # ".len() + comment <= 80, "{lines:?}");
+    }
 }

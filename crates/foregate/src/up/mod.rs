@@ -42,6 +42,7 @@ pub fn run(config: Config, demo: bool, started: Instant) -> Result<(), UpError> 
     crate::logging::install(config.log_format, &config.log_filter);
     // One provider by default: with two linked, rustls would panic at the first handshake.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("foregate-control")
@@ -49,6 +50,16 @@ pub fn run(config: Config, demo: bool, started: Instant) -> Result<(), UpError> 
         .build()
         .map_err(|source| UpError::Runtime { source })?;
     runtime.block_on(up(config, demo, started))
+}
+
+/// Each connection is an open file: as many as this user may have.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the number of open files stays as it was");
+    }
 }
 
 async fn up(config: Config, demo: bool, started: Instant) -> Result<(), UpError> {
@@ -109,7 +120,7 @@ async fn start(
     shutdown: &CancellationToken,
 ) -> Result<Process, UpError> {
     let server = open(config)?;
-    let hint = "is another `foregate up` running? choose another with --api-listen ADDR:PORT (port 0 picks one)";
+    let hint = "choose another with --api-listen ADDR:PORT (port 0 picks one)";
     let listener = bind("the API", config.api_listen, hint)?;
     let api = listener.local_addr().map_err(|source| UpError::Runtime { source })?;
     let kubeconfig = write_kubeconfig(config, &server, api)?;

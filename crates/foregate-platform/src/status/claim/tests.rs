@@ -93,6 +93,8 @@ fn one_bad_listener_leaves_the_others() {
     ];
     let status = claim_status(&ClaimFacts { listeners, ..facts(&claim, &addresses) }, now());
     assert_eq!(condition(&status, "Programmed").0, "True");
+    let said = find(&status.conditions, "Programmed").unwrap().message.clone();
+    assert!(said.ends_with("can't be served: bad"), "the gateway's own condition names it: {said}");
     let of = |name: &str, kind: &str| {
         let listener = status.listeners.iter().find(|listener| listener.name == name).unwrap();
         find(&listener.conditions, kind).map(|found| (found.status.clone(), found.reason.clone()))
