@@ -45,7 +45,7 @@ pub fn print(api: std::net::SocketAddr, kubeconfig: &Path, demo: Option<(IpAddr,
 fn requests(at: std::net::SocketAddr) -> [(String, &'static str); 5] {
     [
         (format!("curl http://{at}/"), "blue"),
-        (format!("curl http://{at}/green/tea"), "green, without the prefix"),
+        (format!("curl http://{at}/green/tea"), "green, prefix removed"),
         (format!("curl http://{at}/canary"), "blue 3 times of 4"),
         (format!("curl -H 'x-colour: green' http://{at}/"), "green, by a header"),
         (format!("curl -i http://{at}/old"), "a redirect"),
