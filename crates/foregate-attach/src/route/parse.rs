@@ -16,8 +16,11 @@ use crate::{Key, duration};
 #[derive(Debug, Default)]
 pub(crate) struct Parsed {
     pub rules: Vec<ParsedRule>,
-    /// Rules that can't be served; they are left out.
+    /// What is wrong with rules that can't be served. They are left out, but for those whose filters are the reason: see
+    /// [`refusing`].
     pub dropped: Vec<Problem>,
+    /// How many of `rules` do nothing but refuse.
+    refusing: usize,
     /// Gateways that it names.
     pub parents: Vec<Key>,
     /// Services that it names.
@@ -29,7 +32,7 @@ pub(crate) struct Parsed {
 impl Parsed {
     /// Why nothing of it can be served.
     pub fn refusal(&self) -> Option<&Problem> {
-        if self.rules.is_empty() { self.dropped.first() } else { None }
+        if self.rules.len() == self.refusing { self.dropped.first() } else { None }
     }
 }
 
@@ -81,9 +84,15 @@ pub(crate) fn parse(object: &HTTPRoute, own: &Arc<str>) -> Parsed {
     let rules = if spec.rules.is_empty() { &every_request[..] } else { &spec.rules };
     let mut parsed = Parsed::default();
     for (i, rule) in rules.iter().enumerate() {
-        match parse_rule(rule, own, &format!("spec.rules[{i}]")) {
+        let path = format!("spec.rules[{i}]");
+        match parse_rule(rule, own, &path) {
             Ok(rule) => parsed.rules.push(rule),
-            Err(problem) => parsed.dropped.push(problem),
+            Err(problem) => {
+                parsed.dropped.push(problem);
+                let refusing = refusing(rule, own, &path);
+                parsed.refusing += usize::from(refusing.is_some());
+                parsed.rules.extend(refusing);
+            }
         }
     }
     let targets = parsed.rules.iter().flat_map(ParsedRule::targets).filter(|t| t.port.is_ok());
@@ -122,6 +131,25 @@ fn parse_rule(rule: &HttpRouteRule, own: &Arc<str>, path: &str) -> Result<Parsed
     let retry = rule.retry.as_ref().map(|retry| parse_retry(retry, path)).transpose()?;
     let name = rule.name.clone();
     Ok(ParsedRule { name, matches, filters, backends, request_timeout_millis, backend_timeout_millis, retry })
+}
+
+/// What stands in for a rule with a filter that can't be applied: the rule without backends, which answers 500. Left
+/// out, its requests would go to a rule that matches less closely, past the filter; the Gateway API wants an error
+/// (HTTPRouteFilter.extensionRef).
+fn refusing(rule: &HttpRouteRule, own: &Arc<str>, path: &str) -> Option<ParsedRule> {
+    let matches = matching::parse(&rule.matches, path).ok()?;
+    let filters: Result<Vec<ParsedFilter>, Problem> = rule.filters.iter().map(|f| filter::parse(f, own, path)).collect();
+    let sound = filters.and_then(|filters| filter::compatible(&filters, &matches, path)).is_ok()
+        && rule.backend_refs.iter().all(|backend| backend_filters(&backend.filters, own, &matches, path).is_ok());
+    (!sound).then(|| ParsedRule {
+        name: rule.name.clone(),
+        matches,
+        filters: Vec::new(),
+        backends: Vec::new(),
+        request_timeout_millis: None,
+        backend_timeout_millis: None,
+        retry: None,
+    })
 }
 
 fn backend_filters(
