@@ -219,17 +219,22 @@ async fn connecting_takes_only_so_long() {
 async fn an_endpoint_that_speaks_no_http_is_a_bad_gateway() {
     let (noise, _) = raw(|_| Some("HTTP/1.1 okay\r\n\r\n")).await;
     let (twice, _) = raw(|_| Some("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab")).await;
+    let (unasked, _) =
+        raw(|_| Some("HTTP/1.1 101 Switching Protocols\r\nupgrade: a\r\nconnection: upgrade\r\n\r\n")).await;
+    let lengths = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n";
+    let (lengths, _) = raw(move |_| Some(lengths)).await;
     let endless: &'static str = Box::leak(format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(100_000)).into_boxed_str());
     let (large, _) = raw(move |_| Some(endless)).await;
     let mut rig = Rig::new().await;
     let mut routes = String::new();
-    for (name, port) in [("noise", noise), ("twice", twice), ("large", large)] {
+    let endpoints = [("noise", noise), ("twice", twice), ("large", large), ("unasked", unasked), ("lengths", lengths)];
+    for (name, port) in endpoints {
         rig.cluster(name, &[port]).await;
         routes.push_str(&format!("- {{ match: {{ path: /{name} }}, route: {{ cluster: {name} }} }}\n"));
     }
     rig.serve(&routes).await;
     let mut client = rig.client().await;
-    for name in ["noise", "twice", "large"] {
+    for (name, _) in endpoints {
         assert_eq!(client.get("a", &format!("/{name}")).await.status, 502, "{name}");
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -93,6 +94,7 @@ pub(super) async fn attempt(
     let result = match result {
         // Not the endpoint's doing: it gets no blame, and no other endpoint a try.
         Err(Failure::Reset | Failure::Protocol) if exchange.connection().broken_body.get() => Err(Failure::RequestBody),
+        Ok((response, _)) if !is_sound(&response, exchange) => Err(Failure::Protocol),
         result => result,
     };
     let class = result.as_ref().map_or(0, |(response, _)| usize::from(response.status().as_u16() / 100).min(5));
@@ -149,6 +151,14 @@ async fn exchange_with(
             return Err(if no_http { Failure::Protocol } else { Failure::Reset });
         }
     }
+}
+
+/// Whether a head means one thing: one length (RFC 9112 §6.3), and no protocol that nobody asked for (RFC 9110 §15.2.2).
+fn is_sound<B>(response: &Response<B>, exchange: &Exchange) -> bool {
+    let headers = response.headers();
+    let two_lengths = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    !two_lengths && (!switches || exchange.connection().upgrading.get())
 }
 
 /// The endpoint closed the connection, or reset it; not: the client's body failed.

@@ -77,6 +77,8 @@ pub(super) struct ConnectionState {
     pub(super) receiving: Cell<bool>,
     /// The request's body is broken: its chunks are no chunks, or the client is gone.
     pub(super) broken_body: Cell<bool>,
+    /// The request asks the endpoint for another protocol.
+    pub(super) upgrading: Cell<bool>,
     /// How the request that is being read says where its body ends.
     pub(super) framing: Cell<Framing>,
     /// Requests so far.
@@ -122,6 +124,7 @@ impl ConnectionState {
             heard: Cell::new(false),
             receiving: Cell::new(false),
             broken_body: Cell::new(false),
+            upgrading: Cell::new(false),
             framing: Cell::new(Framing::default()),
             requests: Cell::new(0),
             limits: Cell::new(Limits::default()),

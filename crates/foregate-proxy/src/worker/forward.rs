@@ -113,7 +113,9 @@ pub(super) fn begin<'a>(
         let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         headers.insert(head::X_ENVOY_EXPECTED_RQ_TIMEOUT_MS.clone(), millis.into());
     }
-    if let Some(upgrade) = taken.upgrade.filter(|upgrade| is_websocket(job, upgrade)) {
+    let upgrade = taken.upgrade.filter(|upgrade| is_websocket(job, upgrade));
+    job.session.connection.upgrading.set(upgrade.is_some());
+    if let Some(upgrade) = upgrade {
         upgrade::ask(&mut headers, upgrade);
     }
     let prepared = Prepared::new(parts.method, uri, headers, &job.session.connection.worker);
