@@ -138,7 +138,8 @@ fn parse_rule(rule: &HttpRouteRule, own: &Arc<str>, path: &str) -> Result<Parsed
 /// (HTTPRouteFilter.extensionRef).
 fn refusing(rule: &HttpRouteRule, own: &Arc<str>, path: &str) -> Option<ParsedRule> {
     let matches = matching::parse(&rule.matches, path).ok()?;
-    let filters: Result<Vec<ParsedFilter>, Problem> = rule.filters.iter().map(|f| filter::parse(f, own, path)).collect();
+    let filters: Result<Vec<ParsedFilter>, Problem> =
+        rule.filters.iter().map(|f| filter::parse(f, own, path)).collect();
     let sound = filters.and_then(|filters| filter::compatible(&filters, &matches, path)).is_ok()
         && rule.backend_refs.iter().all(|backend| backend_filters(&backend.filters, own, &matches, path).is_ok());
     (!sound).then(|| ParsedRule {
