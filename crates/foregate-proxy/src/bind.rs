@@ -26,7 +26,9 @@ fn explain(source: &io::Error, address: &SocketAddr) -> String {
             "permission denied; ports below 1024 need root or --port-offset".to_owned()
         }
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::AddrInUse => "the address is in use by another process".to_owned(),
+        io::ErrorKind::AddrInUse => {
+            "the address is in use by another process; stop that, then remove the listener and add it again".to_owned()
+        }
         io::ErrorKind::AddrNotAvailable => "this machine doesn't have the address".to_owned(),
         _ => source.to_string(),
     }
@@ -186,7 +188,12 @@ mod tests {
         let address = other.local_addr().unwrap();
         let (instance, name): (Arc<str>, Arc<str>) = ("gw".into(), "http-80".into());
         let error = Addresses::default().bind(&instance, &name, address, 16, 1).err().unwrap().to_string();
-        assert_eq!(error, format!("listener http-80: cannot bind {address}: the address is in use by another process"));
+        assert_eq!(
+            error,
+            format!(
+                "listener http-80: cannot bind {address}: the address is in use by another process; stop that, then remove the listener and add it again"
+            )
+        );
         let foreign = "192.0.2.1:9".parse().unwrap();
         let error = Addresses::default().bind(&instance, &name, foreign, 16, 1).err().unwrap().to_string();
         assert!(error.ends_with("this machine doesn't have the address"), "{error}");
