@@ -1,8 +1,6 @@
 //! The CustomResourceDefinitions that Foregate installs: its own, generated from the types, and the Gateway API's,
 //! which are the project's own manifests (1.7.0, standard channel).
 
-use std::sync::LazyLock;
-
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::Value;
@@ -38,22 +36,20 @@ const GATEWAY_API: [(&str, &str); 4] = [
     ),
 ];
 
-/// Everything that `foregate up` installs: Foregate's kinds and the Gateway API's that it serves. Parsed once.
+/// Everything that `foregate up` installs: Foregate's kinds and the Gateway API's that it serves. They are large and
+/// wanted once, so nobody keeps them.
 ///
 /// # Errors
 /// [`CrdError`] when the binary holds a damaged manifest.
-pub fn crds() -> Result<Vec<CustomResourceDefinition>, &'static CrdError> {
-    static ALL: LazyLock<Result<Vec<CustomResourceDefinition>, CrdError>> = LazyLock::new(|| {
-        let mut all = own()?;
-        for (name, text) in GATEWAY_API {
-            let mut crd: CustomResourceDefinition = serde_saphyr::from_str(text)
-                .map_err(|error| CrdError { name: name.to_owned(), message: error.to_string() })?;
-            crd.status = None;
-            all.push(crd);
-        }
-        Ok(all)
-    });
-    ALL.as_ref().cloned()
+pub fn crds() -> Result<Vec<CustomResourceDefinition>, CrdError> {
+    let mut all = own()?;
+    for (name, text) in GATEWAY_API {
+        let mut crd: CustomResourceDefinition = serde_saphyr::from_str(text)
+            .map_err(|error| CrdError { name: name.to_owned(), message: error.to_string() })?;
+        crd.status = None;
+        all.push(crd);
+    }
+    Ok(all)
 }
 
 /// Foregate's own CRDs, generated from the types.

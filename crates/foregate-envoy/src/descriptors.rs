@@ -3,20 +3,36 @@
 //! `descriptors/envoy.binpb` is made by `codegen/descriptors.sh` from the same protos as [`crate::pb`].
 
 use std::collections::HashSet;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor};
 
 static ENCODED: &[u8] = include_bytes!("../descriptors/envoy.binpb");
 
-static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
-    // The file is part of the binary, and a test decodes it; an empty pool makes every look-up fail cleanly.
-    DescriptorPool::decode(ENCODED).unwrap_or_default()
-});
+/// The decoded form: some 11 MB, which only text and types not met before need.
+static HELD: Mutex<Held> = Mutex::new(Held { pool: None, used: false });
 
-/// Every message, enum and extension of Envoy's API. Decoded on first use.
-pub fn pool() -> &'static DescriptorPool {
-    &POOL
+struct Held {
+    pool: Option<DescriptorPool>,
+    /// Since the last [`trim`].
+    used: bool,
+}
+
+/// Every message, enum and extension of Envoy's API. Decoded when it is used first, or again after a [`trim`]:
+/// descriptors of two calls must not be mixed.
+pub fn pool() -> DescriptorPool {
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    held.used = true;
+    // The file is part of the binary, and a test decodes it; an empty pool makes every look-up fail cleanly.
+    held.pool.get_or_insert_with(|| DescriptorPool::decode(ENCODED).unwrap_or_default()).clone()
+}
+
+/// Gives the decoded form's memory back if nobody has used it since the last call.
+pub fn trim() {
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    if !std::mem::take(&mut held.used) {
+        held.pool = None;
+    }
 }
 
 /// A message by its full name, e.g. `envoy.config.listener.v3.Listener`, or by its type URL.
@@ -27,8 +43,9 @@ pub fn message(type_name: &str) -> Option<MessageDescriptor> {
 /// Whether Envoy marks a field as sensitive (`udpa.annotations.sensitive`): keys, passwords, tokens.
 pub(crate) fn is_sensitive(field: &FieldDescriptor) -> bool {
     static SENSITIVE: LazyLock<HashSet<String>> = LazyLock::new(|| {
-        let Some(mark) = POOL.get_extension_by_name("udpa.annotations.sensitive") else { return HashSet::new() };
-        let fields = POOL.all_messages().flat_map(|message| message.fields().collect::<Vec<_>>());
+        let pool = pool();
+        let Some(mark) = pool.get_extension_by_name("udpa.annotations.sensitive") else { return HashSet::new() };
+        let fields = pool.all_messages().flat_map(|message| message.fields().collect::<Vec<_>>());
         let marked = fields.filter(|field| field.options().get_extension(&mark).as_bool() == Some(true));
         marked.map(|field| field.full_name().to_owned()).collect()
     });

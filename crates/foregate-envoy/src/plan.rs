@@ -66,8 +66,9 @@ pub(crate) struct Field {
     pub(crate) defined: Vec<i32>,
     /// A number of 64 bits with fixed size.
     wide: bool,
-    message: Option<MessageDescriptor>,
-    plan: OnceLock<&'static Plan>,
+    /// The type of a message. Its descriptor would keep all of them in memory.
+    message: Option<String>,
+    plan: OnceLock<Option<&'static Plan>>,
 }
 
 /// How often a field may come.
@@ -121,8 +122,8 @@ impl Scalar {
 impl Field {
     /// The plan of the message that the field (a map's value) is.
     pub(crate) fn message(&self) -> Option<&'static Plan> {
-        let desc = self.message.as_ref()?;
-        Some(self.plan.get_or_init(|| of(desc)))
+        let name = self.message.as_ref()?;
+        *self.plan.get_or_init(|| by_name(name))
     }
 
     fn checked_when_absent(&self) -> bool {
@@ -227,7 +228,7 @@ fn compile_field(field: &FieldDescriptor, unknown: &mut Vec<String>) -> Field {
         rules: compile::of_field(field, unknown),
         defined,
         wide: matches!(value, Kind::Fixed64 | Kind::Sfixed64),
-        message: value.as_message().cloned(),
+        message: value.as_message().map(|desc| desc.full_name().to_owned()),
         plan: OnceLock::new(),
     }
 }

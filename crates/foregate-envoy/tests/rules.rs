@@ -21,7 +21,8 @@ fn kinds(rules: &DynamicMessage, into: &mut BTreeMap<String, usize>) {
 
 fn of_envoy() -> impl Iterator<Item = MessageDescriptor> {
     let ours = |name: &str| ["envoy.", "xds.", "udpa."].iter().any(|prefix| name.starts_with(prefix));
-    descriptors::pool().all_messages().filter(move |message| ours(message.full_name()))
+    let all: Vec<_> = descriptors::pool().all_messages().collect();
+    all.into_iter().filter(move |message| ours(message.full_name()))
 }
 
 #[test]

@@ -24,6 +24,9 @@ const EXIT_FAILURE: u8 = 1;
 
 fn main() -> ExitCode {
     let started = std::time::Instant::now();
+    // Most objects here are small and short-lived: huge pages would hold several times what is in use. Where the
+    // kernel can't do without them, only memory is lost.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let cli = Cli::parse();
     match cli.command {
         Command::Up(args) => with_config(&args, |config| up::run(config, args.demo, started)),

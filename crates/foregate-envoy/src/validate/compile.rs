@@ -3,14 +3,13 @@
 //! Every rule is read by name from the option's message; a name that isn't known here is reported and not skipped, so
 //! that a new Envoy can't bring a rule that is silently ignored.
 
-use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, OneofDescriptor, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, OneofDescriptor, ReflectMessage as _, Value};
 use regex::Regex;
 
 use super::rules::{
     AnyRules, BytesRules, EnumRules, FieldRules, Form, ListRules, MapRules, NumberRules, StringRules, TimestampRules,
     ValueRules,
 };
-use crate::descriptors;
 
 /// Whether one member of a oneof must be set.
 pub(crate) fn is_required(oneof: &OneofDescriptor) -> bool {
@@ -32,7 +31,7 @@ pub(crate) fn of_field(field: &FieldDescriptor, unknown: &mut Vec<String>) -> Op
 }
 
 fn option(options: &DynamicMessage, name: &str) -> Option<Value> {
-    let extension = descriptors::pool().get_extension_by_name(name)?;
+    let extension = options.descriptor().parent_pool().get_extension_by_name(name)?;
     options.has_extension(&extension).then(|| options.get_extension(&extension).into_owned())
 }
 

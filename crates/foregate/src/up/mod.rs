@@ -31,6 +31,8 @@ use crate::config::Config;
 
 /// Port of the demo's listener, as `examples/demo/2-gateway.yaml` has it.
 const DEMO_PORT: u16 = 8080;
+/// What nobody used for so long is given back.
+const IDLE: Duration = Duration::from_secs(10);
 /// How long the demo may take to serve.
 const DEMO_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -162,10 +164,20 @@ async fn start(
         }
         platform.await
     });
+    tokio::spawn(trim());
     let (settings, derived) = (foregate_controller::Settings::local(), start.derived.clone());
     let controller = foregate_controller::run(reconcilers.clone(), reconcilers, settings, derived, shutdown.clone());
     parts.start("controller", controller);
     Ok(Process { server, client, api, kubeconfig, start })
+}
+
+/// Gives back the memory that only changes need, once there were none for a while.
+async fn trim() {
+    let mut tick = tokio::time::interval(IDLE);
+    loop {
+        tick.tick().await;
+        foregate_envoy::descriptors::trim();
+    }
 }
 
 /// A resource as a ConfigRevision keeps it: JSON without what Envoy marks as sensitive.

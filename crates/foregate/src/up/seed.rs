@@ -18,7 +18,7 @@ const MANAGER: &str = "foregate-up";
 /// When the API refuses something.
 pub async fn seed(client: &Client, config: &crate::config::Config) -> Result<(), UpError> {
     let damaged =
-        |source: &foregate_api::crds::CrdError| UpError::Manifest { file: "a CRD", message: source.to_string() };
+        |source: foregate_api::crds::CrdError| UpError::Manifest { file: "a CRD", message: source.to_string() };
     for crd in foregate_api::crds().map_err(damaged)? {
         let api: Api<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
             Api::all(client.clone());
