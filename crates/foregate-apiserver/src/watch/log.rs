@@ -11,10 +11,12 @@ use crate::store::Event;
 
 /// Events kept per resource at most.
 pub(super) const EVENTS: usize = 10_000;
-/// Bytes of objects kept per resource at most.
-const BYTES: usize = 8 << 20;
-/// Events older than this are dropped: a client that was away longer lists anew.
-const AGE: Duration = Duration::from_secs(120);
+/// Bytes kept per resource at most; the largest object must fit twice.
+const BYTES: usize = 4 << 20;
+/// What an event takes besides its object's JSON, about: labels and owners, before and after.
+const OVERHEAD: usize = 1 << 10;
+/// Events older than this are dropped: a client that was away longer lists anew. As long as in Kubernetes.
+const AGE: Duration = Duration::from_secs(75);
 
 /// The log no longer reaches back to the revision asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +51,7 @@ impl Log {
 
     pub(super) fn push(&self, event: Arc<Event>) {
         let mut state = self.state.write();
-        state.bytes += event.object.bytes.len();
+        state.bytes += size(&event);
         state.events.push_back((Instant::now(), event));
         while state.events.len() > self.limit || state.bytes > BYTES {
             state.drop_first();
@@ -99,10 +101,14 @@ impl Log {
     }
 }
 
+fn size(event: &Event) -> usize {
+    event.object.bytes.len() + OVERHEAD
+}
+
 impl State {
     fn drop_first(&mut self) {
         if let Some((_, event)) = self.events.pop_front() {
-            self.bytes -= event.object.bytes.len();
+            self.bytes -= size(&event);
             self.floor = event.object.revision;
         }
     }
