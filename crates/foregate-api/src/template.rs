@@ -25,8 +25,9 @@ pub struct GatewayTemplateSpec {
     /// The AddressPool that its gateways' addresses come from.
     #[serde(default = "default_pool")]
     pub pool: String,
-    /// `builtin`, or a name that `foregate engine list` knows.
+    /// The engine that its gateways run on: `builtin`, the one of this binary.
     #[serde(default = "default_engine")]
+    #[schemars(extend("enum" = ["builtin"]))]
     pub engine: String,
     /// Instances per gateway, at least 1.
     #[serde(default = "default_replicas")]
