@@ -54,7 +54,7 @@ where
             }
             watcher::Event::InitApply(object) => {
                 listing.insert(key(&object));
-                vec![Change::Set(Arc::new(object))]
+                vec![Change::Set(compact(object))]
             }
             watcher::Event::InitDone => {
                 let gone = known.difference(&listing).cloned().map(Change::Gone).collect();
@@ -63,7 +63,7 @@ where
             }
             watcher::Event::Apply(object) => {
                 known.insert(key(&object));
-                vec![Change::Set(Arc::new(object))]
+                vec![Change::Set(compact(object))]
             }
             watcher::Event::Delete(object) => {
                 known.remove(&key(&object));
@@ -80,6 +80,13 @@ where
             return Ok(());
         }
     }
+}
+
+/// In as little memory as it takes: a decoded list has room for four items at least, its clone for those it has.
+/// Nobody here reads who manages which field.
+fn compact<K: Resource + Clone>(mut object: K) -> Arc<K> {
+    object.meta_mut().managed_fields = None;
+    Arc::new(object.clone())
 }
 
 fn key<K: Resource>(object: &K) -> Key {

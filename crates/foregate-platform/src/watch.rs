@@ -70,9 +70,10 @@ fn seen<K: Resource + Clone>(event: Event<K>, list: &mut Vec<Arc<K>>) -> Option<
     }
 }
 
-/// Without what is only of use to the API server.
-fn slim<K: Resource>(mut object: K) -> Arc<K> {
+/// Without what is only of use to the API server, and in as little memory as it takes: a decoded list has room for
+/// four items at least, its clone for those it has.
+fn slim<K: Resource + Clone>(mut object: K) -> Arc<K> {
     object.meta_mut().managed_fields = None;
     object.annotations_mut().remove(LAST_APPLIED);
-    Arc::new(object)
+    Arc::new(object.clone())
 }

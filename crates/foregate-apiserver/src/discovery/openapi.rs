@@ -88,7 +88,7 @@ fn document<'a>(kinds: impl Iterator<Item = &'a Kind>) -> Value {
             }
             Rules::Definition(lazy) => {
                 let name = schema_name(kind);
-                schemas.insert(name.clone(), dynamic(kind, &lazy.source));
+                schemas.insert(name.clone(), dynamic(lazy.source()));
                 name
             }
         };
@@ -108,9 +108,7 @@ fn schema_name(kind: &Kind) -> String {
     format!("{}.{}.{}", group.join("."), kind.version, kind.kind)
 }
 
-fn dynamic(kind: &Kind, source: &Value) -> Value {
-    let mut schema = source.clone();
-    let _ = kind;
+fn dynamic(mut schema: Value) -> Value {
     if let Some(map) = schema.as_object_mut() {
         let properties = map.entry("properties").or_insert_with(|| json!({}));
         if let Some(properties) = properties.as_object_mut() {
