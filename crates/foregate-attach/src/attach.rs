@@ -87,7 +87,8 @@ impl Attach {
         }
         self.work();
         let derived = self.book.settle();
-        Output { derived, statuses: self.statuses(now) }
+        let finalizers = self.dirty.class_statuses.iter().filter_map(|class| self.class_finalizers(class)).collect();
+        Output { derived, statuses: self.statuses(now), finalizers }
     }
 
     /// Whether a listener names this Secret. Others needn't be fed.

@@ -7,10 +7,13 @@ use foregate_api::gateway::conditions::{ACCEPTED, reason};
 use foregate_api::gateway::{GatewayClass, GatewayClassStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::output::{StatusChange, StatusKind};
+use crate::output::{FinalizerChange, StatusChange, StatusKind};
 use crate::problem::Problem;
 use crate::status::Pending;
 use crate::{Attach, Change, Key, features};
+
+/// The standard's finalizer of a class that Gateways use.
+const GATEWAY_EXISTS: &str = "gateway-exists-finalizer.gateway.networking.k8s.io";
 
 /// A GatewayClass.
 #[derive(Debug)]
@@ -78,6 +81,25 @@ impl Attach {
             self.dirty.gateways.extend(self.index.class_gateways.of(name).cloned());
         }
         self.dirty.class_statuses.insert(name.clone());
+    }
+
+    /// A class of ours that Gateways use keeps the standard's finalizer; any other loses it.
+    pub(crate) fn class_finalizers(&self, name: &Arc<str>) -> Option<FinalizerChange> {
+        let state = self.classes.get(name)?;
+        state.verdict.as_ref()?;
+        let is_used = self.index.class_gateways.has(name);
+        let present = state.object.metadata.finalizers.as_deref().unwrap_or_default();
+        if present.iter().any(|one| one == GATEWAY_EXISTS) == is_used {
+            return None;
+        }
+        // A class on its way out takes no new finalizers.
+        if is_used && state.object.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let others = present.iter().filter(|one| *one != GATEWAY_EXISTS).cloned();
+        let finalizers = others.chain(is_used.then(|| GATEWAY_EXISTS.to_owned())).collect();
+        let resource_version = state.object.metadata.resource_version.clone().unwrap_or_default();
+        Some(FinalizerChange { class: name.clone(), resource_version, finalizers })
     }
 
     pub(crate) fn class_status(&mut self, name: &Arc<str>, now: &Time) -> Option<StatusChange> {

@@ -31,5 +31,5 @@ mod world;
 pub use attach::Attach;
 pub use foregate_api::{Change, Key};
 pub use input::Input;
-pub use output::{Derived, DerivedChange, DerivedKind, Output, StatusChange, StatusKind};
+pub use output::{Derived, DerivedChange, DerivedKind, FinalizerChange, Output, StatusChange, StatusKind};
 pub use settings::Settings;

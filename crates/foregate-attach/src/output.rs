@@ -15,12 +15,26 @@ pub struct Output {
     pub derived: Vec<DerivedChange>,
     /// Statuses of users' objects to write.
     pub statuses: Vec<StatusChange>,
+    /// Finalizers of GatewayClasses to write.
+    pub finalizers: Vec<FinalizerChange>,
+}
+
+/// The finalizers that a GatewayClass should have, whole: with the standard's one while Gateways use the class, so that
+/// it can't go from under them. To be written for `resource_version` only, as a [`StatusChange`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinalizerChange {
+    /// Name of the GatewayClass.
+    pub class: Arc<str>,
+    /// The version that this was made from.
+    pub resource_version: String,
+    /// `.metadata.finalizers`.
+    pub finalizers: Vec<String>,
 }
 
 impl Output {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.derived.is_empty() && self.statuses.is_empty()
+        self.derived.is_empty() && self.statuses.is_empty() && self.finalizers.is_empty()
     }
 }
 

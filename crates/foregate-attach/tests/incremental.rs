@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::LazyLock;
 
 use common::{at, gone, input};
-use foregate_attach::{Attach, Derived, DerivedChange, DerivedKind, Input, Key, Output, Settings, StatusKind};
+use foregate_attach::{
+    Attach, Derived, DerivedChange, DerivedKind, FinalizerChange, Input, Key, Output, Settings, StatusKind,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -63,6 +65,7 @@ struct Sim {
     /// Writes that wait, the newest per object, as the controller keeps them.
     derived: VecDeque<DerivedChange>,
     statuses: VecDeque<(Id, String, Value)>,
+    finalizers: VecDeque<FinalizerChange>,
     attach: Attach,
     clock: i64,
 }
@@ -103,6 +106,7 @@ impl Sim {
             events: VecDeque::new(),
             derived: VecDeque::new(),
             statuses: VecDeque::new(),
+            finalizers: VecDeque::new(),
             attach: Attach::new(Settings::local()),
             clock: 0,
         };
@@ -174,6 +178,10 @@ impl Sim {
             self.statuses.retain(|(waiting, ..)| *waiting != id);
             self.statuses.push_back((id, change.resource_version, change.status));
         }
+        for change in output.finalizers {
+            self.finalizers.retain(|waiting| waiting.class != change.class);
+            self.finalizers.push_back(change);
+        }
     }
 
     fn write(&mut self, count: usize) {
@@ -188,6 +196,19 @@ impl Sim {
             if let Some((id, version, status)) = self.statuses.pop_front() {
                 self.write_status(&id, Some(version), status);
             }
+            if let Some(change) = self.finalizers.pop_front() {
+                self.write_finalizers(&change);
+            }
+        }
+    }
+
+    fn write_finalizers(&mut self, change: &FinalizerChange) {
+        let id = ("GatewayClass".to_owned(), String::new(), change.class.to_string());
+        let Some(object) = self.objects.get(&id) else { return };
+        if object["metadata"]["resourceVersion"] == change.resource_version {
+            let mut object = object.clone();
+            object["metadata"]["finalizers"] = json!(change.finalizers);
+            self.store(id, object);
         }
     }
 
@@ -280,8 +301,9 @@ impl Sim {
     fn settle(&mut self) {
         for _ in 0..50 {
             self.deliver(usize::MAX);
-            self.write(self.derived.len().max(self.statuses.len()));
-            if self.events.is_empty() && self.derived.is_empty() && self.statuses.is_empty() {
+            self.write(self.derived.len().max(self.statuses.len()).max(self.finalizers.len()));
+            let is_quiet = self.derived.is_empty() && self.statuses.is_empty() && self.finalizers.is_empty();
+            if self.events.is_empty() && is_quiet {
                 return;
             }
         }

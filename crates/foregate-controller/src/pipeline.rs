@@ -47,11 +47,15 @@ pub async fn run(
 
     let (derived, derived_jobs) = mpsc::unbounded_channel();
     let (statuses, status_jobs) = mpsc::unbounded_channel();
+    let (finalizers, finalizer_jobs) = mpsc::unbounded_channel();
     let mut writers = JoinSet::new();
     let target = write::Platform::new(platform, &settings.tenant_namespace);
     writers.spawn(dispatch::run(derived_jobs, WRITES, shutdown.clone(), move |_, change| target.write(change)));
     let target = write::Workload::new(workload);
+    let classes = target.clone();
     writers.spawn(dispatch::run(status_jobs, WRITES, shutdown.clone(), move |_, change| target.write(change)));
+    let write_finalizers = move |_, change| classes.write_finalizers(change);
+    writers.spawn(dispatch::run(finalizer_jobs, WRITES, shutdown.clone(), write_finalizers));
 
     let mut caught_up = Some(caught_up);
     let decide = decide(Attach::new(settings), kinds, inputs, |output: Output| {
@@ -59,6 +63,7 @@ pub async fn run(
         let jobs = output.derived.into_iter().map(write::derived_job).collect();
         let _ = derived.send(Batch { jobs, tried: caught_up.take() });
         let _ = statuses.send(output.statuses.into_iter().map(write::status_job).collect::<Vec<_>>().into());
+        let _ = finalizers.send(output.finalizers.into_iter().map(write::finalizer_job).collect::<Vec<_>>().into());
     });
     tokio::select! {
         () = shutdown.cancelled() => Ok(()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foregate_api::gateway::{Gateway, GatewayClass, HTTPRoute};
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
-use foregate_attach::{Derived, DerivedChange, DerivedKind, Key, StatusChange, StatusKind};
+use foregate_attach::{Derived, DerivedChange, DerivedKind, FinalizerChange, Key, StatusChange, StatusKind};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
@@ -42,6 +42,11 @@ pub fn derived_job(change: DerivedChange) -> Job<DerivedKey, DerivedChange> {
 /// A status change as a job.
 pub fn status_job(change: StatusChange) -> Job<StatusKey, StatusChange> {
     Job { key: (change.kind, change.key.clone()), rank: 0, job: change }
+}
+
+/// A change of a GatewayClass's finalizers as a job.
+pub fn finalizer_job(change: FinalizerChange) -> Job<Arc<str>, FinalizerChange> {
+    Job { key: change.class.clone(), rank: 0, job: change }
 }
 
 /// The API that takes derived objects.
@@ -124,6 +129,21 @@ impl Workload {
     /// Statuses go to this API.
     pub fn new(client: Client) -> Self {
         Self { client }
+    }
+
+    /// One attempt. A conflict needs no other, as with statuses.
+    pub fn write_finalizers(&self, change: FinalizerChange) -> BoxFuture<'static, Outcome> {
+        let api = Api::<GatewayClass>::all(self.client.clone());
+        async move {
+            let metadata = json!({ "resourceVersion": change.resource_version, "finalizers": change.finalizers });
+            let patch = Patch::Merge(json!({ "metadata": metadata }));
+            let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+            match api.patch_metadata(&change.class, &params, &patch).await {
+                Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Outcome::Done,
+                result => outcome(result.map(drop), format_args!("finalizers of GatewayClass {}", change.class)),
+            }
+        }
+        .boxed()
     }
 
     /// One attempt. A conflict needs no other: the newer version leads to a new status once it arrives.

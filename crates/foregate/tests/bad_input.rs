@@ -206,6 +206,30 @@ async fn a_client_that_sends_headers_without_end_is_cut_off() {
     until_status(address, "web", "/", 404).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_class_that_is_deleted_stays_while_gateways_use_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let foregate = Foregate::start(dir.path(), "127.117.10.0/24", &[]);
+    let client = foregate.client().await;
+    for yaml in [service("one", &[backend::start("one").await]), gateway("web"), route("web", "web", "/", "one")] {
+        apply(&client, &yaml).await;
+    }
+    let address = SocketAddr::new(gateway_address(&client, "web").await, 8080);
+    until_status(address, "web", "/", 200).await;
+    let classes: Api<foregate_api::gateway::GatewayClass> = Api::all(client.clone());
+    let finalizers = || async { classes.get("foregate").await.ok()?.metadata.finalizers };
+    eventually("the class is held", || async { finalizers().await.filter(|held| !held.is_empty()) }).await;
+    classes.delete("foregate", &kube::api::DeleteParams::default()).await.unwrap();
+    assert!(classes.get("foregate").await.unwrap().metadata.deletion_timestamp.is_some());
+    assert_eq!(http::get(address, "web", "/").await.unwrap().status(), 200);
+    let gateways: Api<Gateway> = Api::default_namespaced(client.clone());
+    gateways.delete("web", &kube::api::DeleteParams::default()).await.unwrap();
+    eventually("the class goes with its last Gateway", || async {
+        classes.get_opt("foregate").await.ok().filter(Option::is_none)
+    })
+    .await;
+}
+
 /// Sends headers until the server has enough, and returns what it said; bounded at 64 MiB.
 fn headers_without_end(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).unwrap();

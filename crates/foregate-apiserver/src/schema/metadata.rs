@@ -111,15 +111,12 @@ fn check_annotations(metadata: &Map<String, Value>, errors: &mut Vec<FieldError>
     }
 }
 
+/// Names without a domain are allowed, as by Kubernetes: the Gateway API's own has none.
 fn check_finalizers(metadata: &Map<String, Value>, errors: &mut Vec<FieldError>) {
-    const STANDARD: &[&str] = &["orphan", "foregroundDeletion", "kubernetes"];
     for finalizer in metadata.get("finalizers").and_then(Value::as_array).into_iter().flatten() {
         let name = finalizer.as_str().unwrap_or_default();
         if let Some(fault) = qualified_name_fault(name) {
             errors.push(FieldError::invalid("metadata.finalizers", finalizer, fault));
-        } else if !name.contains('/') && !STANDARD.contains(&name) {
-            let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(FieldError::invalid("metadata.finalizers", finalizer, detail));
         }
     }
 }

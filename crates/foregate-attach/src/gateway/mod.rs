@@ -122,6 +122,8 @@ impl Attach {
     fn index_gateway(&mut self, key: &Key, old: &Named, new: &Named) {
         let class = |named: &Named| (!named.class.is_empty()).then(|| named.class.clone());
         self.index.class_gateways.replace(key, &class(old), &class(new));
+        // The first to come and the last to go matter to the class.
+        self.dirty.class_statuses.extend(class(old).into_iter().chain(class(new)));
         self.index.secret_gateways.replace(key, &old.secrets, &new.secrets);
         self.index.grants.replace(&Dependent::Gateway(key.clone()), &old.grants, &new.grants);
         if new.selects {
