@@ -165,8 +165,11 @@ fn the_api_describes_itself() {
 fn watching_shows_changes_as_they_come() {
     use std::io::{BufRead, BufReader};
     with_each("127.115.4.0/24", |kubectl, _| {
-        let mut watch =
-            kubectl.command(&["get", "gateway", "-w", "--no-headers"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut watch = kubectl
+            .command(&["get", "gateway", "-w", "--no-headers", "--request-timeout=30s"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
         kubectl.ok_with(&["apply", "-f", "-"], &gateway("web"));
         let programmed =
