@@ -11,7 +11,7 @@ use harness::load::Load;
 use harness::{Foregate, apply, backend, gateway, gateway_address, http, route, service};
 use kube::Client;
 
-/// Every 20 ms, as the issue of this path asks.
+/// Time between two changes.
 const PERIOD: Duration = Duration::from_millis(20);
 /// Enough to meet every race in a test; `FOREGATE_CHANGES=1000` for the full figure.
 const CHANGES: usize = 150;
