@@ -11,7 +11,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("foregate-api", &[]),
     ("foregate-apiserver", &["foregate-api"]),
     ("foregate-attach", &["foregate-api"]),
-    ("foregate-controller", &["foregate-api", "foregate-attach", "foregate-template"]),
+    ("foregate-controller", &["foregate-api", "foregate-attach"]),
     ("foregate-envoy", &[]),
     ("foregate-platform", &["foregate-api", "foregate-translate", "foregate-xds"]),
     ("foregate-proxy", &["foregate-envoy", "foregate-xds"]),
