@@ -26,8 +26,10 @@ pub fn run(args: &TestArgs) -> Result<(), TaskError> {
     step("lints", || run_cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     let kubectls = if args.quick { Vec::new() } else { tools::kubectls()? };
     let kubectls = std::env::join_paths(kubectls).map_err(|error| TaskError::Other(error.to_string()))?;
+    let envoys = std::env::join_paths(tools::envoys()?).map_err(|error| TaskError::Other(error.to_string()))?;
     step("tests", || {
         let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
+        tests.env("FOREGATE_ENVOYS", &envoys);
         if !args.quick {
             tests.env("FOREGATE_KUBECTLS", &kubectls);
         }

@@ -6,13 +6,14 @@ use std::path::Path;
 use crate::process::{TaskError, cargo, command, output, root};
 
 /// The arrows between crates: who may depend on whom. There are no others.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("foregate", &["*"]),
     ("foregate-api", &[]),
     ("foregate-apiserver", &["foregate-api"]),
     ("foregate-attach", &["foregate-api"]),
     ("foregate-controller", &["foregate-api", "foregate-attach"]),
     ("foregate-envoy", &[]),
+    ("foregate-node", &["foregate-api", "foregate-xds"]),
     ("foregate-platform", &["foregate-api", "foregate-translate", "foregate-xds"]),
     ("foregate-proxy", &["foregate-envoy", "foregate-xds"]),
     ("foregate-template", &[]),

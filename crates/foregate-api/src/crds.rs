@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     Address, AddressPool, ConfigRevision, GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayInstance,
-    GatewayProxy, GatewayRoute, GatewayTemplate,
+    GatewayNode, GatewayProxy, GatewayRoute, GatewayTemplate,
 };
 
 /// A CRD manifest that can't be read: only possible when the crate was built from a damaged file.
@@ -65,6 +65,7 @@ pub fn own() -> Result<Vec<CustomResourceDefinition>, CrdError> {
         GatewayClaim::crd(),
         GatewayEndpointSlice::crd(),
         GatewayInstance::crd(),
+        GatewayNode::crd(),
         GatewayProxy::crd(),
         GatewayRoute::crd(),
         GatewayTemplate::crd(),

@@ -25,9 +25,10 @@ pub struct GatewayTemplateSpec {
     /// The AddressPool that its gateways' addresses come from.
     #[serde(default = "default_pool")]
     pub pool: String,
-    /// The engine that its gateways run on: `builtin`, the one of this binary.
+    /// The engine that its gateways run on: `builtin`, the one of this binary, or `envoy@VERSION`, an Envoy that was
+    /// added with `foregate engine add` (see [`EngineName`](crate::EngineName)).
     #[serde(default = "default_engine")]
-    #[schemars(extend("enum" = ["builtin"]))]
+    #[schemars(regex(pattern = crate::engine::ENGINE_PATTERN))]
     pub engine: String,
     /// Instances per gateway, at least 1.
     #[serde(default = "default_replicas")]
@@ -62,7 +63,7 @@ fn default_pool() -> String {
     crate::DEFAULT_NAME.to_owned()
 }
 
-fn default_engine() -> String {
+pub(crate) fn default_engine() -> String {
     "builtin".to_owned()
 }
 

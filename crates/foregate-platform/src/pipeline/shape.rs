@@ -7,6 +7,7 @@ use std::time::Instant;
 use foregate_api::address::ProxyRef;
 use foregate_api::instance::{GatewayInstance, GatewayInstanceSpec};
 use foregate_api::proxy::{GatewayProxy, GatewayProxySpec, GatewayProxyStatus};
+use foregate_api::template::GatewayTemplateSpec;
 use foregate_api::{GatewayClaim, GatewayTemplate};
 use foregate_translate::{Change, Input as Translate};
 use kube::{Resource, ResourceExt as _};
@@ -62,7 +63,7 @@ impl Pipeline {
             Some(object) if !claims.is_empty() || !is_ours(&object) => {
                 let asked = requests(claims.first().map(|claim| &**claim), &object.spec.requested_addresses).to_vec();
                 self.assign(proxy, &object.spec.template.pool, &asked, now);
-                self.place(proxy, object.spec.template.replicas, now);
+                self.place(proxy, &object.spec.template, now);
                 self.follow_pin(proxy, &object);
                 self.feed(proxy, &object);
             }
@@ -83,14 +84,14 @@ impl Pipeline {
     }
 
     /// One instance per node; instances on other nodes go.
-    fn place(&mut self, proxy: &ProxyRef, replicas: u32, now: Instant) {
-        let nodes = nodes_for(proxy, replicas, &self.options.nodes);
+    fn place(&mut self, proxy: &ProxyRef, template: &GatewayTemplateSpec, now: Instant) {
+        let nodes = nodes_for(proxy, template.replicas, &self.options.nodes);
         let wanted: Vec<(String, &str)> = nodes.iter().map(|node| (instance_name(proxy, node), *node)).collect();
         let Some(gateway) = self.gateways.get(proxy) else { return };
         let mut writes = Vec::new();
         for (name, node) in wanted.iter().filter(|(name, _)| !gateway.instances.contains(name)) {
-            let mut instance =
-                GatewayInstance::new(name, GatewayInstanceSpec { proxy: proxy.clone(), node: (*node).to_owned() });
+            let (proxy, node, engine) = (proxy.clone(), (*node).to_owned(), template.engine.clone());
+            let mut instance = GatewayInstance::new(name, GatewayInstanceSpec { proxy, node, engine });
             instance.labels_mut().insert(MANAGED_BY.into(), MANAGER.into());
             writes.push((name.clone(), Some(Write::CreateInstance(Box::new(instance)))));
         }

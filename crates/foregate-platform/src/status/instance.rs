@@ -12,5 +12,7 @@ pub(crate) const OPTIONAL: &[&str] = &["lastNack"];
 pub(crate) fn instance_status(instance: &GatewayInstance, known: Option<Known>) -> Option<GatewayInstanceStatus> {
     let Known { connected, ready, last_nack } = known?;
     let previous = instance.status.as_ref().and_then(|status| status.last_nack.clone());
-    Some(GatewayInstanceStatus { connected, ready, last_nack: last_nack.or(previous) })
+    // What the node agent says stays as it is.
+    let engine = instance.status.as_ref().and_then(|status| status.engine.clone());
+    Some(GatewayInstanceStatus { connected, ready, last_nack: last_nack.or(previous), engine })
 }

