@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Origin;
 
-/// One port of one Service of one workload cluster, with its upstream policy.
+/// One port of one Service, or one `Backend`, of one workload cluster, with its upstream policy.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "foregate.dev",
@@ -18,17 +18,18 @@ use crate::Origin;
     derive = "PartialEq",
     shortname = "gwbackend",
     category = "foregate",
-    printcolumn = r#"{"name":"Service","type":"string","jsonPath":".spec.origin.name"}"#,
+    printcolumn = r#"{"name":"Kind","type":"string","jsonPath":".spec.origin.kind"}"#,
+    printcolumn = r#"{"name":"Name","type":"string","jsonPath":".spec.origin.name"}"#,
     printcolumn = r#"{"name":"Port","type":"integer","jsonPath":".spec.port"}"#,
     printcolumn = r#"{"name":"Protocol","type":"string","jsonPath":".spec.protocol"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayBackendSpec {
-    /// The Service.
+    /// The Service or `Backend`.
     pub origin: Origin,
-    /// The Service's port, 1 to 65535.
-    #[schemars(range(min = 1))]
+    /// The Service's port, 1 to 65535; 0 for a `Backend`, whose endpoints have ports of their own.
+    #[serde(default)]
     pub port: u16,
     /// Name of that port, which selects the port of the endpoint slices; empty for an unnamed one.
     #[serde(default)]
@@ -37,9 +38,15 @@ pub struct GatewayBackendSpec {
     /// are known, so that it never meets a backend whose endpoints are still on their way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoint_slices: Vec<String>,
+    /// Where it is, for a `Backend`; empty: the endpoint slices say it. Host names don't mix with the other kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<DirectEndpoint>,
     /// What it speaks.
     #[serde(default)]
     pub protocol: BackendProtocol,
+    /// TLS to it; none: plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTls>,
     /// How connections to it are made.
     #[serde(default)]
     pub policy: UpstreamPolicy,
@@ -52,7 +59,7 @@ pub enum BackendProtocol {
     #[default]
     #[serde(rename = "HTTP")]
     Http,
-    /// HTTP/2 without TLS.
+    /// HTTP/2: with prior knowledge, or over TLS where the backend has it.
     #[serde(rename = "H2C")]
     H2c,
     /// Bytes.
@@ -61,6 +68,83 @@ pub enum BackendProtocol {
     /// Datagrams.
     #[serde(rename = "UDP")]
     Udp,
+}
+
+/// An endpoint that a `Backend` names itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DirectEndpoint {
+    /// Where it is.
+    pub address: DirectAddress,
+    /// Its zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum DirectAddress {
+    /// By a host name, which the engine's host looks up.
+    Fqdn {
+        /// The name.
+        hostname: String,
+        /// The port, 1 to 65535.
+        port: u16,
+    },
+    /// By an IP address.
+    Ip {
+        /// The address.
+        address: String,
+        /// The port, 1 to 65535.
+        port: u16,
+    },
+    /// By the path of a Unix socket on the engine's host.
+    Unix {
+        /// The path, at most 108 bytes.
+        path: String,
+    },
+}
+
+/// TLS to a backend: every reference is resolved. One of `caCertificates`, `systemCertificates` and
+/// `insecureSkipVerify` is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpstreamTls {
+    /// The name that is sent, and that the certificate must have when `subjectAltNames` is empty; none: the request's
+    /// host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sni: Option<String>,
+    /// Trusted certificates, as PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_certificates: Option<String>,
+    /// The host's certificates are trusted.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub system_certificates: bool,
+    /// The certificate isn't looked at.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub insecure_skip_verify: bool,
+    /// Names of which the certificate must have one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subject_alt_names: Vec<CertificateName>,
+    /// ALPN protocols to offer; empty: the one that belongs to `protocol`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alpn: Vec<String>,
+}
+
+/// A name in a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CertificateName {
+    /// A DNS name, possibly `*.example.com`.
+    Dns(String),
+    /// A URI.
+    Uri(String),
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_no(value: &bool) -> bool {
+    !*value
 }
 
 /// The effective upstream policy of a backend.

@@ -1,5 +1,5 @@
-//! The CustomResourceDefinitions that Foregate installs: its own, generated from the types, and the Gateway API's,
-//! which are the project's own manifests (1.7.0, standard channel).
+//! The CustomResourceDefinitions that Foregate installs: its own, generated from the types; the Gateway API's, which are
+//! the project's own manifests (1.7.0, standard channel); and Envoy Gateway's `Backend`, written by hand.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -20,12 +20,21 @@ pub struct CrdError {
     pub message: String,
 }
 
-const GATEWAY_API: [(&str, &str); 4] = [
+const MANIFESTS: [(&str, &str); 7] = [
+    ("backends.gateway.envoyproxy.io", include_str!("../crds/envoy-gateway/gateway.envoyproxy.io_backends.yaml")),
+    (
+        "backendtlspolicies.gateway.networking.k8s.io",
+        include_str!("../crds/gateway-api/gateway.networking.k8s.io_backendtlspolicies.yaml"),
+    ),
     (
         "gatewayclasses.gateway.networking.k8s.io",
         include_str!("../crds/gateway-api/gateway.networking.k8s.io_gatewayclasses.yaml"),
     ),
     ("gateways.gateway.networking.k8s.io", include_str!("../crds/gateway-api/gateway.networking.k8s.io_gateways.yaml")),
+    (
+        "grpcroutes.gateway.networking.k8s.io",
+        include_str!("../crds/gateway-api/gateway.networking.k8s.io_grpcroutes.yaml"),
+    ),
     (
         "httproutes.gateway.networking.k8s.io",
         include_str!("../crds/gateway-api/gateway.networking.k8s.io_httproutes.yaml"),
@@ -36,14 +45,14 @@ const GATEWAY_API: [(&str, &str); 4] = [
     ),
 ];
 
-/// Everything that `foregate up` installs: Foregate's kinds and the Gateway API's that it serves. They are large and
+/// Everything that `foregate up` installs: Foregate's kinds and those of others that it serves. They are large and
 /// wanted once, so nobody keeps them.
 ///
 /// # Errors
 /// [`CrdError`] when the binary holds a damaged manifest.
 pub fn crds() -> Result<Vec<CustomResourceDefinition>, CrdError> {
     let mut all = own()?;
-    for (name, text) in GATEWAY_API {
+    for (name, text) in MANIFESTS {
         let mut crd: CustomResourceDefinition = serde_saphyr::from_str(text)
             .map_err(|error| CrdError { name: name.to_owned(), message: error.to_string() })?;
         crd.status = None;

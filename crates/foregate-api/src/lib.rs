@@ -1,4 +1,4 @@
-//! The kinds that Foregate speaks: its own (`foregate.dev/v1alpha1`) and the Gateway API's.
+//! The kinds that Foregate speaks: its own (`foregate.dev/v1alpha1`), the Gateway API's, and Envoy Gateway's `Backend`.
 //!
 //! Everything that one part of Foregate tells another is an object of one of these kinds, behind an API with
 //! Kubernetes semantics. The workload side (controllers) writes [`GatewayClaim`], [`GatewayRoute`],
@@ -13,6 +13,7 @@ pub mod claim;
 pub mod condition;
 pub mod crds;
 pub mod engine;
+pub mod envoy_gateway;
 pub mod gateway;
 pub mod instance;
 pub mod node;

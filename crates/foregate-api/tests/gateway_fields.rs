@@ -1,9 +1,10 @@
-//! No field of the Gateway API may be missing from our types: each CRD's schema yields an object that sets every
+//! No field of the Gateway API or of Envoy Gateway's `Backend` may be missing from our types: each CRD's schema yields an object that sets every
 //! field, which must survive a round trip.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::path::Path;
 
+use foregate_api::envoy_gateway::Backend;
 use foregate_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
     UDPRoute,
@@ -12,14 +13,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-/// The v1 schema of a CRD of the Gateway API.
-fn schema(plural: &str) -> Value {
-    let file = format!("crds/gateway-api/gateway.networking.k8s.io_{plural}.yaml");
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+/// The schema of a version of a CRD.
+fn schema(file: &str, version: &str) -> Value {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("crds/{file}.yaml"))).unwrap();
     let crd: Value = serde_saphyr::from_str(&text).unwrap();
     let versions = crd.pointer("/spec/versions").unwrap().as_array().unwrap();
-    let v1 = versions.iter().find(|v| v["name"] == "v1").expect("v1 is there");
-    v1.pointer("/schema/openAPIV3Schema").unwrap().clone()
+    let found = versions.iter().find(|v| v["name"] == version).expect("the version is there");
+    found.pointer("/schema/openAPIV3Schema").unwrap().clone()
 }
 
 /// A value of the schema with every field set; the last of an enum's values, so that defaults don't hide anything.
@@ -45,8 +46,13 @@ fn sample(schema: &Value) -> Value {
 }
 
 fn round_trip<K: Serialize + DeserializeOwned>(plural: &str, kind: &str) {
-    let mut object = sample(&schema(plural));
-    object["apiVersion"] = "gateway.networking.k8s.io/v1".into();
+    let file = format!("gateway-api/gateway.networking.k8s.io_{plural}");
+    survives::<K>(&file, "gateway.networking.k8s.io", "v1", kind);
+}
+
+fn survives<K: Serialize + DeserializeOwned>(file: &str, group: &str, version: &str, kind: &str) {
+    let mut object = sample(&schema(file, version));
+    object["apiVersion"] = format!("{group}/{version}").into();
     object["kind"] = kind.into();
     object["metadata"] = json!({ "name": "sample" });
     let typed: K = serde_json::from_value(object.clone()).unwrap();
@@ -66,6 +72,7 @@ fn every_field_of_every_kind_is_there() {
     round_trip::<ListenerSet>("listenersets", "ListenerSet");
     round_trip::<ReferenceGrant>("referencegrants", "ReferenceGrant");
     round_trip::<BackendTLSPolicy>("backendtlspolicies", "BackendTLSPolicy");
+    survives::<Backend>("envoy-gateway/gateway.envoyproxy.io_backends", "gateway.envoyproxy.io", "v1alpha1", "Backend");
 }
 
 #[test]

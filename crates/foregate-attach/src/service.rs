@@ -76,7 +76,9 @@ impl Attach {
             let port_name = service_port.name.clone().unwrap_or_default();
             let policy = UpstreamPolicy::default();
             let endpoint_slices = self.slices_of(key);
-            let spec = GatewayBackendSpec { origin, port, port_name, endpoint_slices, protocol, policy };
+            let (endpoints, tls) = (Vec::new(), None);
+            let spec =
+                GatewayBackendSpec { origin, port, port_name, endpoint_slices, endpoints, protocol, tls, policy };
             Some(Derived::Backend(Arc::new(GatewayBackend { metadata, spec, status: None })))
         });
         self.derive((DerivedKind::Backend, key.clone(), port), wanted);
