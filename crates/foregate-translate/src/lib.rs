@@ -19,6 +19,7 @@
 //! serves on. The same holds for what an engine refused ([`Input::Quarantine`]).
 
 mod envoy;
+pub mod explain;
 mod index;
 mod input;
 pub mod ir;

@@ -1,0 +1,144 @@
+//! What happens to a request, and why: `foregate explain`.
+//!
+//! [`Gateway`] is read from the very resources that engines get, so that nothing can be decided here that isn't decided
+//! there: the same listeners and filter chains, the same normal form of paths, the same virtual hosts, the same order of
+//! routes, an operator's patches included. [`Gateway::explain`] then does with a [`Request`] what Envoy would do, and
+//! writes down each decision, and of what didn't take the request why it didn't.
+//!
+//! One file per decision: `listener` (port, TLS, SNI), `normal` (host and path), `domains` (virtual host), `matching`
+//! (routes), `precedence` (which of two comes first), `effect` (what is done).
+
+mod answer;
+mod describe;
+mod domains;
+mod effect;
+mod forward;
+mod listener;
+mod matching;
+mod misses;
+mod normal;
+mod precedence;
+mod read;
+mod redirect;
+
+use std::net::IpAddr;
+
+use foregate_api::address::ProxyRef;
+use foregate_envoy::Resource;
+use serde::{Deserialize, Serialize};
+
+pub use answer::{
+    Explanation, Forward, HeaderChange, ListenerChoice, NearMiss, Outcome, Part, Reason, RouteChoice, RouteOrigin,
+    Seen, Share, VirtualHostChoice,
+};
+pub use read::{Gateway, ReadError};
+
+use crate::Translator;
+
+/// What a client asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// Plain, or over TLS.
+    pub scheme: Scheme,
+    /// The address that is dialled; none: any of the gateway's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The port that is dialled; none: the scheme's well-known one, or the listener for it, wherever it is bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// `Host` or `:authority` as it is sent, with its port if it has one.
+    pub host: String,
+    /// The name in the TLS handshake; none: the host's, unless that is an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sni: Option<String>,
+    /// E.g. `GET`.
+    pub method: String,
+    /// Path and query as they are sent, e.g. `/cart?id=1`.
+    pub path: String,
+    /// Other headers, in order; names in any case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+}
+
+/// How a request travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// Plain.
+    #[default]
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As in a URL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port that a URL needn't name.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+impl Request {
+    /// A value as matchers see it: lines of one name are joined by commas. None: there is no such header.
+    pub(super) fn header(&self, name: &str) -> Option<String> {
+        let values = self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        let values: Vec<&str> = values.map(|(_, value)| value.trim()).collect();
+        (!values.is_empty()).then(|| values.join(","))
+    }
+}
+
+impl Gateway {
+    /// What happens to a request, and why.
+    pub fn explain(&self, request: &Request) -> Explanation {
+        let mut answer = Explanation::new(request);
+        let outcome = self.decide(request, &mut answer);
+        answer.outcome = outcome.unwrap_or_else(|outcome| outcome);
+        answer
+    }
+
+    fn decide(&self, request: &Request, answer: &mut Explanation) -> Result<Outcome, Outcome> {
+        let (listener, chain) = self.listen(request, answer)?;
+        let seen = normal::form(request, listener, chain)?;
+        answer.seen = Some(seen.public());
+        let table = self.table(chain).ok_or_else(|| Outcome::NotFound {
+            reason: format!("the listener's routes ({}) aren't there yet", chain.routes_name()),
+        })?;
+        let host = domains::find(table, &seen, answer);
+        let hit = host.and_then(|host| matching::first(self, host, request, &seen, answer));
+        misses::collect(self, table, host, hit, request, &seen, answer);
+        match (host, hit) {
+            (Some(host), Some(route)) => Ok(effect::of(self, table, host, route, &seen, answer)),
+            (Some(host), None) => Err(Outcome::NotFound { reason: misses::nothing(host) }),
+            (None, _) => Err(Outcome::NotFound {
+                reason: format!("no route is for host {}; there are: {}", seen.host, domains::list(table)),
+            }),
+        }
+    }
+}
+
+impl Translator {
+    /// What happens to a request at a gateway; none: there is no such gateway. For many requests, read the gateway once
+    /// ([`Gateway::read`]) and ask that.
+    ///
+    /// # Errors
+    /// As [`Gateway::read`].
+    pub fn explain(&self, proxy: &ProxyRef, request: &Request) -> Result<Option<Explanation>, ReadError> {
+        let resources: Vec<&Resource> = self.resources(proxy);
+        if resources.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Gateway::read(resources)?.explain(request)))
+    }
+}
