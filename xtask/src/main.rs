@@ -4,6 +4,7 @@
 
 mod bench;
 mod codegen;
+mod fuzz;
 mod process;
 mod test;
 mod tidy;
@@ -33,6 +34,8 @@ enum Task {
     },
     /// Measurements, side by side with peers, as ratios.
     Bench(bench::BenchArgs),
+    /// Fuzz targets, each for a while.
+    Fuzz(fuzz::FuzzArgs),
     /// The structure: arrows between crates, file sizes, words that don't belong here.
     Tidy,
     /// Makes the committed generated files again.
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Tools { quick } => tools::install(quick),
         Task::Bench(args) => bench::run(&args),
+        Task::Fuzz(args) => fuzz::run_all(&args),
         Task::Tidy => tidy::run(),
         Task::Codegen => codegen::run(),
     };
