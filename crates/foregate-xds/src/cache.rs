@@ -145,7 +145,14 @@ impl Cache {
         }
     }
 
-    /// Registers a stream.
+    /// The versions of a group's resources.
+    pub(crate) fn versions(&self, group: &str) -> HashMap<ResourceId, Arc<str>> {
+        let Some(group) = self.shared.groups.lock().get(group).cloned() else { return HashMap::new() };
+        let store = group.store.read();
+        store.iter().map(|entry| (entry.resource.id.clone(), entry.version().clone())).collect()
+    }
+
+    /// Registers a stream. It counts as its instance's engine only once it has joined: [`Attached::join`].
     pub(crate) fn attach(&self, instance: &Instance) -> Attached {
         let id = self.shared.next_stream.fetch_add(1, Ordering::Relaxed);
         let inbox = Arc::new(Inbox::default());
@@ -157,6 +164,10 @@ impl Cache {
             group
         };
         self.shared.counters.streams.fetch_add(1, Ordering::Relaxed);
+        Attached { cache: self.clone(), instance: instance.clone(), id, inbox, group }
+    }
+
+    fn join(&self, instance: &Instance, id: u64) {
         let mut instances = self.shared.instances.lock();
         let streams = instances.entry(instance.clone()).or_default();
         let first = streams.is_empty();
@@ -164,22 +175,23 @@ impl Cache {
         if first {
             self.emit(Event::Connected(instance.clone()));
         }
-        drop(instances);
-        Attached { cache: self.clone(), instance: instance.clone(), id, inbox, group }
+    }
+
+    fn leave(&self, instance: &Instance, id: u64) {
+        let mut instances = self.shared.instances.lock();
+        if let Some(streams) = instances.get_mut(instance)
+            && streams.remove(&id)
+            && streams.is_empty()
+        {
+            instances.remove(instance);
+            self.emit(Event::Disconnected(instance.clone()));
+        }
     }
 
     fn detach(&self, instance: &Instance, id: u64, group: &Group) {
         group.streams.lock().remove(&id);
         self.shared.counters.streams.fetch_sub(1, Ordering::Relaxed);
-        let mut instances = self.shared.instances.lock();
-        if let Some(streams) = instances.get_mut(instance) {
-            streams.remove(&id);
-            if streams.is_empty() {
-                instances.remove(instance);
-                self.emit(Event::Disconnected(instance.clone()));
-            }
-        }
-        drop(instances);
+        self.leave(instance, id);
         self.drop_if_unused(&instance.group);
     }
 }
@@ -221,6 +233,16 @@ impl Attached {
     /// Whether the group may be served already.
     pub(crate) fn may_serve(&self, store: &Store) -> bool {
         store.sequence() > 0 && *self.cache.shared.started.borrow()
+    }
+
+    /// From now on the stream counts as its instance's engine.
+    pub(crate) fn join(&self) {
+        self.cache.join(&self.instance, self.id);
+    }
+
+    /// It no longer does.
+    pub(crate) fn leave(&self) {
+        self.cache.leave(&self.instance, self.id);
     }
 
     /// Reports progress, unless the instance has a newer stream: then that one's progress counts.

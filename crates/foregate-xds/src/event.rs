@@ -17,9 +17,9 @@ pub struct Instance {
 /// Something that a stream reports.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// The instance's first stream is up.
+    /// The instance's first engine is there. A stream that only takes what it names (a gRPC client's) is no engine.
     Connected(Instance),
-    /// The instance's last stream is gone.
+    /// The instance's last engine is gone.
     Disconnected(Instance),
     /// All changes up to a sequence that concern this instance are acknowledged or refused.
     Progress {
@@ -42,4 +42,25 @@ pub enum Event {
         /// What the client said.
         message: String,
     },
+    /// The client has taken, at a later try, what it had refused before: a listener whose port was in use, say.
+    Recovered {
+        /// Who.
+        instance: Instance,
+        /// What it has taken.
+        id: ResourceId,
+        /// In this version.
+        version: Arc<str>,
+    },
+}
+
+impl Event {
+    /// Whom it is about.
+    pub fn instance(&self) -> &Instance {
+        match self {
+            Self::Connected(instance) | Self::Disconnected(instance) => instance,
+            Self::Progress { instance, .. } | Self::Nacked { instance, .. } | Self::Recovered { instance, .. } => {
+                instance
+            }
+        }
+    }
 }

@@ -4,6 +4,9 @@
 //!   [`Delta`](foregate_envoy::Delta) and hands out a sequence number; its cost is that of what changed.
 //! - [`server`] serves a cache over ADS, delta and state of the world, on a unix socket that names the
 //!   [`Instance`] behind it.
+//! - [`tls`] serves it to the nodes, over TCP with mutual TLS: the certificate names the node, and the [`Directory`]
+//!   says which instances that node has.
+//! - [`relay`] is a node's end of that: a local cache, kept on disk, which engines are served from.
 //! - [`stream`] is what one stream knows and does, as a pure state machine: subscriptions, nonces, the order of
 //!   make before break, the search for the culprit of a refusal, progress. It does no I/O, so that it can be tested
 //!   with clients that delay, reorder, refuse and die.
@@ -22,25 +25,33 @@
 
 pub mod cache;
 pub mod client;
+pub mod directory;
 pub mod event;
 pub mod options;
+pub mod relay;
 pub mod server;
 mod session;
 mod socket;
 pub mod stats;
 pub mod store;
 pub mod stream;
+pub mod tls;
 mod wire;
 
 pub use foregate_envoy::{Delta, Owner, Resource, ResourceId, ResourceKind};
 
 pub use cache::Cache;
 pub use client::{Client, ClientError};
+pub use directory::Directory;
 pub use event::{Event, Instance};
 pub use options::Options;
+pub use relay::{Relay, RelayOptions};
 pub use server::{ServeError, UnixSocket, serve, serve_unix};
 pub use stats::Stats;
 
 /// The client feature (`node.client_features`) of a client that takes virtual hosts one by one, and subscribes to
 /// `<route configuration>/*`.
 pub const VHDS_FEATURE: &str = "foregate.vhds";
+
+/// The client feature of a node's relay: it gets all that its instance's group has, in no engine's order; see [`relay`].
+pub const RELAY_FEATURE: &str = "foregate.relay";

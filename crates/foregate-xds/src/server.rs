@@ -19,9 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::cache::Cache;
+use crate::directory::Directory;
 use crate::event::Instance;
-use crate::session;
+use crate::session::{self, Peer};
 use crate::socket::Socket;
+use crate::tls::NodeName;
 use crate::wire::{Delta, Protocol, StateOfTheWorld};
 
 /// Responses that a stream may have ahead of its client: one of each kind.
@@ -100,19 +102,12 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let UnixSocket { path, socket, listener } = socket;
-    let max_request_bytes = cache.options().max_request_bytes;
     // Streams end with the shutdown, and when this future is dropped.
     let stop = shutdown.child_token();
     let _stop_streams = stop.clone().drop_guard();
-    let ads = Ads { cache, identity, stop };
-    let service = AggregatedDiscoveryServiceServer::new(ads).max_decoding_message_size(max_request_bytes);
-    let serving = tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
-        .add_service(service)
+    let access = Access::Socket(identity);
+    let serving = builder(MAX_STREAMS)
+        .add_service(service(Ads { cache, access, stop }))
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown.cancelled());
     let served = tokio::select! {
         served = serving => served,
@@ -122,25 +117,58 @@ pub async fn serve(
     served.map_err(|source| ServeError::Serve { path, source })
 }
 
+/// HTTP/2 as all servers here speak it.
+pub(crate) fn builder(max_streams: u32) -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(max_streams)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+}
+
+/// The service, with the bound of its requests.
+pub(crate) fn service(ads: Ads) -> AggregatedDiscoveryServiceServer<Ads> {
+    let max_request_bytes = ads.cache.options().max_request_bytes;
+    AggregatedDiscoveryServiceServer::new(ads).max_decoding_message_size(max_request_bytes)
+}
+
 /// Connections had time to end after the shutdown. One whose client doesn't read would never.
-async fn overdue(shutdown: &CancellationToken) {
+pub(crate) async fn overdue(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     tokio::time::sleep(GRACE).await;
 }
 
-struct Ads {
-    cache: Cache,
-    identity: Instance,
-    stop: CancellationToken,
+/// The service, for a server of one instance or of all nodes.
+pub(crate) struct Ads {
+    pub(crate) cache: Cache,
+    pub(crate) access: Access,
+    pub(crate) stop: CancellationToken,
+}
+
+/// How clients are known.
+pub(crate) enum Access {
+    /// By the socket.
+    Socket(Instance),
+    /// By their node's certificate, of which the connection knows.
+    Certificate(Directory),
 }
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Ads {
-    fn start<P: Protocol>(&self, requests: Streaming<P::Request>) -> Responses<P::Response> {
+    fn start<P: Protocol>(&self, request: Request<Streaming<P::Request>>) -> Result<Responses<P::Response>, Status> {
+        let peer = match &self.access {
+            Access::Socket(instance) => Peer::Socket(instance.clone()),
+            Access::Certificate(directory) => {
+                let node = request.extensions().get::<NodeName>();
+                let NodeName(node) = node.ok_or_else(|| Status::unauthenticated("a node's certificate is missing"))?;
+                Peer::Node { node: node.clone(), directory: directory.clone() }
+            }
+        };
         let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(session::run::<P>(self.cache.clone(), self.identity.clone(), requests, sender, self.stop.clone()));
-        Box::pin(ReceiverStream::new(receiver))
+        tokio::spawn(session::run::<P>(self.cache.clone(), peer, request.into_inner(), sender, self.stop.clone()));
+        Ok(Box::pin(ReceiverStream::new(receiver)))
     }
 }
 
@@ -153,13 +181,13 @@ impl AggregatedDiscoveryService for Ads {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        Ok(Response::new(self.start::<StateOfTheWorld>(request.into_inner())))
+        self.start::<StateOfTheWorld>(request).map(Response::new)
     }
 
     async fn delta_aggregated_resources(
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        Ok(Response::new(self.start::<Delta>(request.into_inner())))
+        self.start::<Delta>(request).map(Response::new)
     }
 }

@@ -1,6 +1,7 @@
 //! The asynchronous shell of a stream: requests, changes and time go in, responses and events come out.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use foregate_envoy::ResourceKind;
 use tokio::sync::mpsc;
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use crate::cache::{Attached, Cache};
+use crate::directory::Directory;
 use crate::event::{Event, Instance};
 use crate::stats::Counters;
 use crate::stream::{Counts, Output, Profile, Request, Response, Stream};
@@ -16,38 +18,101 @@ use crate::wire::Protocol;
 /// Requests that a client may send before its group is served.
 const MAX_EARLY: usize = 4096;
 
-/// Runs one stream until the client leaves, fails, or the server shuts down.
-pub(crate) async fn run<P: Protocol>(
-    cache: Cache,
-    instance: Instance,
-    mut requests: Streaming<P::Request>,
-    responses: mpsc::Sender<Result<P::Response, Status>>,
-    shutdown: CancellationToken,
-) {
-    let ended = tokio::select! {
-        ended = serve::<P>(&cache, &instance, &mut requests, &responses) => ended,
-        () = shutdown.cancelled() => Err(Status::unavailable("the xDS server is shutting down: connect again")),
-    };
-    if let Err(status) = ended {
-        tracing::debug!(group = %instance.group, node = %instance.node, %status, "xDS stream ends");
-        // If the client doesn't read, it will see the end of the connection.
-        let _ = responses.try_send(Err(status));
+/// How long a client may take to say who it is.
+const FIRST_REQUEST: Duration = Duration::from_secs(30);
+
+/// What is known of a client before it has said a word.
+#[derive(Clone, Debug)]
+pub(crate) enum Peer {
+    /// It could open the socket of this instance.
+    Socket(Instance),
+    /// It has the certificate of a node; which of the node's instances it means, it says itself.
+    Node {
+        /// The node.
+        node: Arc<str>,
+        /// The instances of all nodes.
+        directory: Directory,
+    },
+}
+
+impl Peer {
+    fn instance(&self, name: &str) -> Result<Instance, Status> {
+        match self {
+            Self::Socket(instance) => Ok(instance.clone()),
+            Self::Node { node, directory } => directory.admit(node, name),
+        }
+    }
+
+    /// Waits until the client may no longer have what it was given.
+    async fn revoked(&self, name: &str, instance: &Instance) {
+        match self {
+            Self::Socket(_) => std::future::pending().await,
+            Self::Node { directory, .. } => directory.gone(name, instance).await,
+        }
     }
 }
 
-async fn serve<P: Protocol>(
-    cache: &Cache,
-    instance: &Instance,
-    requests: &mut Streaming<P::Request>,
-    responses: &mpsc::Sender<Result<P::Response, Status>>,
+/// One stream: what comes in, and where to answer.
+pub(crate) struct Talk<P: Protocol> {
+    pub(crate) cache: Cache,
+    pub(crate) instance: Instance,
+    pub(crate) requests: Streaming<P::Request>,
+    pub(crate) responses: mpsc::Sender<Result<P::Response, Status>>,
+}
+
+/// Runs one stream until the client leaves, fails, may no longer, or the server shuts down.
+pub(crate) async fn run<P: Protocol>(
+    cache: Cache,
+    peer: Peer,
+    requests: Streaming<P::Request>,
+    responses: mpsc::Sender<Result<P::Response, Status>>,
+    shutdown: CancellationToken,
+) {
+    let last = responses.clone();
+    let ended = tokio::select! {
+        ended = admit::<P>(cache, &peer, requests, responses) => ended,
+        () = shutdown.cancelled() => Err(Status::unavailable("the xDS server is shutting down: connect again")),
+    };
+    if let Err(status) = ended {
+        tracing::debug!(?peer, %status, "xDS stream ends");
+        // If the client doesn't read, it will see the end of the connection.
+        let _ = last.try_send(Err(status));
+    }
+}
+
+/// Finds out who asks, and serves that.
+async fn admit<P: Protocol>(
+    cache: Cache,
+    peer: &Peer,
+    mut requests: Streaming<P::Request>,
+    responses: mpsc::Sender<Result<P::Response, Status>>,
 ) -> Result<(), Status> {
-    let Some(first) = requests.message().await? else { return Ok(()) };
-    let profile = P::profile(&first).ok_or_else(|| {
+    let late = |_| Status::deadline_exceeded("no request came: a stream begins with one");
+    let Some(first) = tokio::time::timeout(FIRST_REQUEST, requests.message()).await.map_err(late)?? else {
+        return Ok(());
+    };
+    let name = P::node_id(&first).ok_or_else(|| {
         Status::invalid_argument("node: a stream's first request must say who asks (DiscoveryRequest.node)")
     })?;
-    let attached = cache.attach(instance);
+    let name = name.to_owned();
+    let instance = peer.instance(&name)?;
+    let talk = Talk { cache, instance: instance.clone(), requests, responses };
+    tokio::select! {
+        ended = P::serve(talk, first) => ended,
+        () = peer.revoked(&name, &instance) => {
+            Err(Status::permission_denied(format!("node.id: {name:?} is no longer on this node")))
+        }
+    }
+}
+
+/// Serves a client that speaks plain xDS.
+pub(crate) async fn serve<P: Protocol>(talk: Talk<P>, first: P::Request) -> Result<(), Status> {
+    let Talk { cache, instance, mut requests, responses } = talk;
+    let attached = cache.attach(&instance);
     let inbox = attached.inbox.clone();
-    let mut session = Session { cache, attached, profile, stream: None, early: Vec::new(), responses };
+    let (profile, responses) = (P::profile(&first), &responses);
+    let mut session =
+        Session { cache: &cache, attached, profile, joined: false, stream: None, early: Vec::new(), responses };
     session.request::<P>(first).await?;
     loop {
         let deadline = session.stream.as_ref().and_then(Stream::deadline);
@@ -74,6 +139,8 @@ struct Session<'a, R> {
     cache: &'a Cache,
     attached: Attached,
     profile: Profile,
+    /// It counts as the instance's engine.
+    joined: bool,
     /// None until the group may be served.
     stream: Option<Stream>,
     /// Requests from before: what the client has is compared with a complete cache only.
@@ -92,7 +159,13 @@ impl<R: Send + 'static> Session<'_, R> {
         if self.early.len() >= MAX_EARLY {
             return Err(Status::resource_exhausted("more requests than a client can have before the first response"));
         }
-        self.early.push(P::request(kind, request));
+        let request = P::request(kind, request);
+        // Who takes only what it names, as gRPC's clients do, says nothing of what the gateway serves.
+        if !self.joined && request.is_for_all() {
+            self.joined = true;
+            self.attached.join();
+        }
+        self.early.push(request);
         self.step::<P>().await
     }
 
@@ -107,6 +180,10 @@ impl<R: Send + 'static> Session<'_, R> {
                     Counters::add(&self.cache.counters().culprits, 1);
                     let instance = self.attached.instance.clone();
                     self.cache.emit(Event::Nacked { instance, id, version, owners, message });
+                }
+                Output::Recovered { id, version } => {
+                    let instance = self.attached.instance.clone();
+                    self.cache.emit(Event::Recovered { instance, id, version });
                 }
             }
         }

@@ -12,9 +12,35 @@ pub struct Entry {
     pub resource: Resource,
     /// When it came: see [`Store::apply`].
     pub sequence: u64,
+    /// A listener of applications that are xDS clients themselves (`api_listener`): it binds no port, and only who asks
+    /// for it by name gets it.
+    pub within_application: bool,
+}
+
+/// Field number of `Listener.api_listener`.
+const API_LISTENER: u32 = 19;
+
+/// Whether an encoded message has a field.
+fn has_field(mut body: &[u8], field: u32) -> bool {
+    use prost::encoding::{DecodeContext, decode_key, skip_field};
+    while let Ok((tag, wire_type)) = decode_key(&mut body) {
+        if tag == field {
+            return true;
+        }
+        if skip_field(wire_type, tag, &mut body, DecodeContext::default()).is_err() {
+            return false;
+        }
+    }
+    false
 }
 
 impl Entry {
+    /// An entry of a change.
+    pub fn new(resource: Resource, sequence: u64) -> Self {
+        let within_application = resource.id.kind == ResourceKind::Listener && has_field(&resource.body, API_LISTENER);
+        Self { resource, sequence, within_application }
+    }
+
     /// The name of the resource.
     pub fn name(&self) -> &Arc<str> {
         &self.resource.id.name
@@ -99,7 +125,7 @@ impl Store {
             Some(old) if same => old.sequence,
             _ => self.sequence,
         };
-        self.kinds[id.kind as usize].insert(id.name, Arc::new(Entry { resource, sequence }));
+        self.kinds[id.kind as usize].insert(id.name, Arc::new(Entry::new(resource, sequence)));
         !same
     }
 

@@ -8,16 +8,25 @@ use foregate_envoy::pb::envoy::service::discovery::v3::{
 };
 use foregate_envoy::pb::google::protobuf::Any;
 
-use crate::VHDS_FEATURE;
+use tonic::Status;
+
+use crate::session::{self, Talk};
 use crate::stream::{Names, Profile, Request, Response};
+use crate::{RELAY_FEATURE, VHDS_FEATURE, relay};
 
 /// A protocol: its messages, and how they map.
-pub(crate) trait Protocol: Send + 'static {
+pub(crate) trait Protocol: Sized + Send + 'static {
     type Request: Send + 'static;
     type Response: Send + 'static;
 
-    /// How the client speaks, from a stream's first request; none if that has no node.
-    fn profile(request: &Self::Request) -> Option<Profile>;
+    /// What the client calls itself in a stream's first request; none if that doesn't say.
+    fn node_id(request: &Self::Request) -> Option<&str>;
+    /// How the client speaks, from a stream's first request.
+    fn profile(request: &Self::Request) -> Profile;
+    /// Serves one stream, of which the first request has come.
+    fn serve(talk: Talk<Self>, first: Self::Request) -> impl Future<Output = Result<(), Status>> + Send {
+        session::serve(talk, first)
+    }
     /// The request's type URL.
     fn type_url(request: &Self::Request) -> &str;
     fn request(kind: ResourceKind, request: Self::Request) -> Request;
@@ -30,6 +39,10 @@ pub(crate) struct Delta;
 /// State of the world.
 pub(crate) struct StateOfTheWorld;
 
+fn has_feature(request: &DeltaDiscoveryRequest, wanted: &str) -> bool {
+    request.node.iter().flat_map(|node| &node.client_features).any(|feature| feature == wanted)
+}
+
 fn names(names: Vec<String>) -> Vec<Arc<str>> {
     names.into_iter().map(Into::into).collect()
 }
@@ -38,9 +51,19 @@ impl Protocol for Delta {
     type Request = DeltaDiscoveryRequest;
     type Response = DeltaDiscoveryResponse;
 
-    fn profile(request: &Self::Request) -> Option<Profile> {
-        let features = &request.node.as_ref()?.client_features;
-        Some(Profile { delta: true, vhds: features.iter().any(|feature| feature == VHDS_FEATURE) })
+    fn node_id(request: &Self::Request) -> Option<&str> {
+        Some(&request.node.as_ref()?.id)
+    }
+
+    fn profile(request: &Self::Request) -> Profile {
+        Profile { delta: true, vhds: has_feature(request, VHDS_FEATURE) }
+    }
+
+    async fn serve(talk: Talk<Self>, first: Self::Request) -> Result<(), Status> {
+        match has_feature(&first, RELAY_FEATURE) {
+            true => relay::upstream::serve(talk, first).await,
+            false => session::serve(talk, first).await,
+        }
     }
 
     fn type_url(request: &Self::Request) -> &str {
@@ -84,8 +107,12 @@ impl Protocol for StateOfTheWorld {
     type Request = DiscoveryRequest;
     type Response = DiscoveryResponse;
 
-    fn profile(request: &Self::Request) -> Option<Profile> {
-        request.node.as_ref().map(|_| Profile { delta: false, vhds: false })
+    fn node_id(request: &Self::Request) -> Option<&str> {
+        Some(&request.node.as_ref()?.id)
+    }
+
+    fn profile(_: &Self::Request) -> Profile {
+        Profile { delta: false, vhds: false }
     }
 
     fn type_url(request: &Self::Request) -> &str {

@@ -53,8 +53,19 @@ impl Pipeline {
             Event::Nacked { instance, id: refused, version, owners, message } => {
                 self.refused(&instance, refused.clone(), &version, &owners.clone(), message, clock);
             }
+            Event::Recovered { instance, id, .. } => self.recovered(&instance, &id),
             Event::Connected(_) | Event::Disconnected(_) => {}
         }
+    }
+
+    /// An engine has taken a listener at last, whose port was in use.
+    fn recovered(&mut self, instance: &Instance, id: &ResourceId) {
+        tracing::info!(group = %instance.group, node = %instance.node, name = %id.name, "taken at last");
+        let Some(proxy) = proxy_of_group(&instance.group) else { return };
+        if let Some(gateway) = self.gateways.get_mut(&proxy) {
+            gateway.refused_listeners.remove(&(id.name.to_string(), instance.node.to_string()));
+        }
+        self.restate.insert(proxy);
     }
 
     /// An engine has refused a resource: whoever made it what it is, is held back.

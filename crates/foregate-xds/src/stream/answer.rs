@@ -33,6 +33,7 @@ impl Stream {
                 if self.first_unsettled(store, id, &entry).is_none() {
                     self.pass_outstanding(store, id, &entry);
                 }
+                self.end_retry(id, Some(entry.version()));
                 let Some(item) = self.item_mut(id) else { return };
                 item.refused = None;
                 let before = item.acked.replace(entry);
@@ -175,6 +176,9 @@ impl Stream {
         }
         self.enqueue(id);
         self.wake(id);
+        if !self.note_refusal(id, entry.version(), truncate(message)) {
+            return;
+        }
         self.out.push(Output::Nacked {
             id: id.clone(),
             version: entry.version().clone(),
@@ -198,7 +202,7 @@ impl Stream {
     }
 }
 
-fn truncate(message: &str) -> &str {
+pub(crate) fn truncate(message: &str) -> &str {
     let mut end = message.len().min(MAX_MESSAGE);
     while !message.is_char_boundary(end) {
         end -= 1;

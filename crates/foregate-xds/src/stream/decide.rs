@@ -92,7 +92,7 @@ fn remove_waiter(by_need: &mut HashMap<ResourceId, HashSet<ResourceId>>, need: &
 fn no_endpoints(name: &Arc<str>) -> Arc<Entry> {
     let message = ClusterLoadAssignment { cluster_name: name.to_string(), ..Default::default() };
     let id = ResourceId { kind: ResourceKind::ClusterLoadAssignment, name: name.clone() };
-    Arc::new(Entry { resource: Resource::new(id, &message, [], []), sequence: 0 })
+    Arc::new(Entry::new(Resource::new(id, &message, [], []), 0))
 }
 
 /// What the client asks for only after it has what names it.
@@ -149,6 +149,11 @@ impl Stream {
         self.draining.remove(id);
         let item = self.item(id)?;
         if item.refused.as_ref() == Some(entry.version()) {
+            self.settle(id);
+            return self.is_retry_due(id, entry.version(), now).then_some(Change::Set(entry));
+        }
+        if entry.within_application && !self.channel(id.kind).names.contains(&id.name) {
+            // It listens nowhere: it is for clients that ask for it by name.
             self.settle(id);
             return None;
         }

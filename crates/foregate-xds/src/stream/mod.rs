@@ -6,8 +6,8 @@
 //!
 //! A *unit* is a resource as the cache holds it. Units of one kind travel in responses of that kind, at most one in
 //! flight per kind; what changes meanwhile is queued by name, so that only the latest version is ever sent. The files:
-//! `decide` says what is to be done about one unit, `flight` sends, `answer` takes acknowledgements and refusals, `held`
-//! keeps what the client is believed to have, `subscribe` what it wants, `render` makes responses, `progress` counts what
+//! `decide` says what is to be done about one unit, `flight` sends, `answer` takes acknowledgements and refusals, `retry`
+//! tries refused listeners again, `held` keeps what the client is believed to have, `subscribe` what it wants, `render` makes responses, `progress` counts what
 //! is outstanding.
 
 mod answer;
@@ -18,6 +18,7 @@ mod item;
 mod progress;
 mod render;
 mod request;
+mod retry;
 mod subscribe;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,7 +33,9 @@ use crate::store::{Entry, Store, route_configuration_of};
 use decide::{Drain, Waits};
 use item::{Channel, Item};
 use progress::Progress;
+use retry::Retry;
 
+pub(crate) use answer::truncate;
 pub use render::{Response, Sent};
 pub use request::{Names, Request};
 
@@ -63,6 +66,13 @@ pub enum Output {
         owners: Arc<[Owner]>,
         /// What the client said.
         message: String,
+    },
+    /// The client has taken at a later try what it had refused.
+    Recovered {
+        /// Which one.
+        id: ResourceId,
+        /// In which version.
+        version: Arc<str>,
     },
 }
 
@@ -96,6 +106,8 @@ pub struct Stream {
     hosts: HashMap<Arc<str>, BTreeMap<Arc<str>, Arc<Entry>>>,
     /// Whose removal is due, and waits.
     draining: HashMap<ResourceId, Drain>,
+    /// Refused listeners, and when each is tried again.
+    retries: HashMap<Arc<str>, Retry>,
     /// When to look again at whom.
     deadlines: BTreeSet<(Instant, ResourceId)>,
     /// How many of each kind the client holds in a version that the cache doesn't know: they may name anything.
@@ -121,6 +133,7 @@ impl Stream {
             waits: Waits::default(),
             hosts: HashMap::new(),
             draining: HashMap::new(),
+            retries: HashMap::new(),
             deadlines: BTreeSet::new(),
             unknown: Default::default(),
             progress: Progress::default(),

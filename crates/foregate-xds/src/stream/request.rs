@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use foregate_envoy::ResourceKind;
 
+/// Kinds for which a first request without names means all of them, from before `*` existed.
+pub(super) const LEGACY_WILDCARD: [ResourceKind; 2] = [ResourceKind::Cluster, ResourceKind::Listener];
+
 /// What a request says about subscriptions.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Names {
@@ -32,4 +35,19 @@ pub struct Request {
     pub nonce: String,
     /// Why that response is refused; none if it is acknowledged.
     pub error: Option<String>,
+}
+
+impl Request {
+    /// Whether it asks for all listeners or clusters, as an engine does. A client within an application names what it
+    /// wants.
+    pub fn is_for_all(&self) -> bool {
+        if !LEGACY_WILDCARD.contains(&self.kind) {
+            return false;
+        }
+        let (names, rest): (_, &[Arc<str>]) = match &self.names {
+            Names::Change { subscribe, unsubscribe, .. } => (subscribe, unsubscribe),
+            Names::All(names) => (names, &[]),
+        };
+        names.iter().any(|name| &**name == "*") || self.nonce.is_empty() && names.is_empty() && rest.is_empty()
+    }
 }

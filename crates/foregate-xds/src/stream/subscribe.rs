@@ -7,11 +7,9 @@ use std::sync::Arc;
 use foregate_envoy::{ResourceId, ResourceKind};
 
 use super::render::composed;
+use super::request::LEGACY_WILDCARD;
 use super::{Names, Request, Stream};
 use crate::store::{Entry, Store, route_configuration_of};
-
-/// Kinds for which a first request without names means all of them, from before `*` existed.
-const LEGACY_WILDCARD: [ResourceKind; 2] = [ResourceKind::Cluster, ResourceKind::Listener];
 
 impl Stream {
     /// Takes a request: the answer to a response, and a change of subscriptions. Follow it with [`Stream::advance`].

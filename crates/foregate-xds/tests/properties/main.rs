@@ -116,6 +116,9 @@ impl Peer {
                     self.check_applied(world, applied)?;
                 }
                 Output::Nacked { id, version, .. } => drop(self.nacked.insert((id, version))),
+                Output::Recovered { id, version } => {
+                    prop_assert!(self.nacked.contains(&(id.clone(), version.clone())), "{id:?} was never refused");
+                }
             }
         }
         Ok(moved)

@@ -1,9 +1,11 @@
 //! Refused responses: the search for the culprit, and what happens to the others.
 
+use std::time::Duration;
+
 use foregate_envoy::ResourceId;
 use foregate_envoy::ResourceKind::{Cluster, Listener};
 
-use crate::resources::{listener, shell};
+use crate::resources::{api_listener, cluster, listener, shell};
 use crate::talk::{Talk, show};
 
 fn listeners(names: &[&str]) -> Talk {
@@ -113,4 +115,73 @@ fn messages_of_clients_are_bounded() {
     let refused = talk.one();
     talk.answer(&refused, &[], Some(&"ä".repeat(10_000)));
     assert_eq!(talk.nacked[0].1.len(), 4096);
+}
+
+#[test]
+fn a_refused_listener_is_tried_again_with_growing_pauses_until_it_is_taken() {
+    let mut talk = listeners(&["a"]);
+    let refused = talk.one();
+    talk.answer(&refused, &[], Some("port 80 is in use"));
+    talk.nothing();
+    for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
+        talk.pass(Duration::from_millis(pause * 1000 - 1));
+        talk.nothing();
+        talk.pass(Duration::from_millis(1));
+        let again = talk.one();
+        assert_eq!(show(&again), "Listener +a");
+        talk.answer(&again, &[], Some("port 80 is in use"));
+    }
+    assert_eq!(reported(&mut talk), ["Listener a: port 80 is in use"], "the same words once");
+    talk.pass(Duration::from_secs(60));
+    let again = talk.one();
+    talk.answer(&again, &[], Some("port 80 is forbidden"));
+    assert_eq!(reported(&mut talk), ["Listener a: port 80 is forbidden"]);
+    assert_eq!(talk.recovered, []);
+    talk.pass(Duration::from_secs(60));
+    let last = talk.one();
+    talk.ack(&last);
+    assert_eq!(talk.recovered, [ResourceId::new(Listener, "a")]);
+    talk.pass(Duration::from_secs(3600));
+    talk.nothing();
+}
+
+#[test]
+fn a_new_version_or_the_end_of_a_refused_listener_ends_its_tries() {
+    let mut talk = listeners(&["a", "b"]);
+    for _ in 0..3 {
+        let refused = talk.one();
+        talk.nack(&refused);
+    }
+    talk.apply([listener("a", "s")], &[(Listener, "b")]);
+    let new = talk.one();
+    assert_eq!(show(&new), "Listener +a");
+    talk.ack(&new);
+    talk.pass(Duration::from_secs(3600));
+    talk.nothing();
+    assert_eq!(talk.recovered, [], "another version says nothing of the one that was refused");
+}
+
+#[test]
+fn a_refused_cluster_is_not_tried_again() {
+    let mut talk = Talk::vhds();
+    talk.subscribe(Cluster, &["*"]);
+    talk.take();
+    talk.apply([cluster("a", "1")], &[]);
+    let refused = talk.one();
+    talk.nack(&refused);
+    talk.pass(Duration::from_secs(3600));
+    talk.nothing();
+}
+
+#[test]
+fn a_listener_within_applications_is_for_those_who_name_it() {
+    let mut engine = listeners(&["a"]);
+    assert_eq!(engine.take(), "Listener +a");
+    engine.apply([api_listener("grpc", "r")], &[]);
+    engine.nothing();
+    assert_eq!(engine.stream_responses().len(), 0);
+    let mut client = Talk::sotw();
+    client.apply([listener("a", "r"), api_listener("grpc", "r"), shell("r")], &[]);
+    client.subscribe(Listener, &["grpc"]);
+    assert_eq!(client.take(), "Listener +grpc");
 }

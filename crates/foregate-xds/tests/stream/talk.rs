@@ -17,6 +17,7 @@ pub struct Talk {
     pub stream: Stream,
     pub progress: Option<u64>,
     pub nacked: Vec<(ResourceId, String)>,
+    pub recovered: Vec<ResourceId>,
     profile: Profile,
     now: Instant,
     responses: Vec<Response>,
@@ -32,6 +33,7 @@ impl Talk {
             stream: Stream::new(profile, &options, now),
             progress: None,
             nacked: Vec::new(),
+            recovered: Vec::new(),
             profile,
             now,
             responses: Vec::new(),
@@ -70,6 +72,7 @@ impl Talk {
                 Output::Response(response) => self.responses.push(response),
                 Output::Progress(applied) => self.progress = Some(applied),
                 Output::Nacked { id, message, .. } => self.nacked.push((id, message)),
+                Output::Recovered { id, .. } => self.recovered.push(id),
             }
         }
     }

@@ -62,3 +62,12 @@ pub fn host(routes: &str, domain: &str, cluster: &str) -> Resource {
     let needs = [id(ResourceKind::Cluster, cluster)];
     Resource::new(id(ResourceKind::VirtualHost, &name), &message, needs, [owner(domain)])
 }
+
+/// A listener of gRPC clients.
+pub fn api_listener(name: &str, routes: &str) -> Resource {
+    use foregate_envoy::pb::envoy::config::listener::v3::ApiListener;
+    let api_listener = Some(ApiListener::default());
+    let message = Listener { name: name.into(), stat_prefix: routes.into(), api_listener, ..Default::default() };
+    let needs = [id(ResourceKind::RouteConfiguration, routes)];
+    Resource::new(id(ResourceKind::Listener, name), &message, needs, [owner(name)])
+}

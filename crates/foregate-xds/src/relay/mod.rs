@@ -1,0 +1,276 @@
+//! The relay: a node's own copy of what its instances serve, kept on disk.
+//!
+//! ```text
+//! platform's Cache ── one mTLS connection, one ADS stream per instance ──▶ Relay ──▶ its Cache ── unix sockets ──▶ engines
+//! ```
+//!
+//! [`Relay::follow`] opens a stream to the platform for an instance. The platform sends all that the instance's group
+//! has, in no engine's order, each change whole (`wire`, `upstream`); the relay applies it to a [`Cache`] of its own,
+//! which orders it for its engines as the platform's would. What the engines say goes back (`link`): there and gone,
+//! applied up to a change, refused a resource. So the platform's cache emits the same [`Event`](crate::Event)s as if
+//! the engine were connected to it.
+//!
+//! Soon after a change the instance's file is written anew (`disk`). A node that starts reads its files and serves at
+//! once, whether the platform is there or not. When it is back, the stream goes on from the versions that the node
+//! has; nothing changes before the difference has come whole.
+
+mod disk;
+mod follow;
+mod link;
+pub(crate) mod upstream;
+pub(crate) mod wire;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::cache::Cache;
+use crate::event::{Event, Instance};
+use crate::options::Options;
+
+pub use disk::{Damage, Stored, parse};
+pub use link::{Link, LinkError};
+pub use wire::{Malformed, Part, Report};
+
+/// How long connecting may take, TLS included.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How often an idle connection is asked whether it lives, and how long it has to answer.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a relay needs to know.
+#[derive(Clone, Debug)]
+pub struct RelayOptions {
+    /// The platform's xDS port: `HOST:PORT`. The host must be in the server's certificate.
+    pub address: String,
+    /// How to be known there: see [`crate::tls::client_config`].
+    pub tls: Arc<ClientConfig>,
+    /// Where the instances' files are kept. Made, mode 0700, if it isn't there.
+    pub directory: PathBuf,
+    /// Options of the relay's cache.
+    pub cache: Options,
+}
+
+/// Why a relay can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The address isn't one.
+    #[error("the platform's xDS address {address:?} is not HOST:PORT, such as gateway.example.com:7444")]
+    Address {
+        /// What was given.
+        address: String,
+    },
+    /// The directory can't be used.
+    #[error("the directory of the node's configuration {path}: {source}", path = path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A running relay. Clones are the same; it stops, without a last write, when all are gone: [`Relay::close`] writes.
+#[derive(Clone, Debug)]
+pub struct Relay {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    cache: Cache,
+    channel: Channel,
+    directory: PathBuf,
+    stored: Vec<Stored>,
+    followers: Arc<Mutex<Followers>>,
+    stop: CancellationToken,
+    _stop: DropGuard,
+}
+
+#[derive(Debug, Default)]
+struct Followers {
+    running: HashMap<Arc<str>, Running>,
+    by_instance: HashMap<Instance, mpsc::UnboundedSender<follow::Command>>,
+    /// Who was told to forget and may still be busy with it.
+    ending: HashMap<Arc<str>, JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    instance: Instance,
+    commands: mpsc::UnboundedSender<follow::Command>,
+    task: JoinHandle<()>,
+}
+
+impl Relay {
+    /// Reads what is kept on disk, which is served from then on, and begins to follow those instances. Must be called
+    /// within a tokio runtime. Doesn't wait for the platform.
+    ///
+    /// # Errors
+    /// When the address makes no sense, or the directory can't be made or read. A damaged file is no error: it is
+    /// logged, and replaced once the platform has told what was in it.
+    pub fn open(options: RelayOptions) -> Result<Self, RelayError> {
+        let channel = channel(&options)?;
+        let directory = options.directory;
+        let stored =
+            disk::read_all(&directory).map_err(|source| RelayError::Directory { path: directory.clone(), source })?;
+        let (cache, events) = Cache::new(options.cache);
+        let followers: Arc<Mutex<Followers>> = Arc::default();
+        let stop = CancellationToken::new();
+        tokio::spawn(route(events, followers.clone(), stop.clone()));
+        let inner = Inner {
+            cache,
+            channel,
+            directory,
+            stored: stored.iter().map(Stored::without_resources).collect(),
+            followers,
+            _stop: stop.clone().drop_guard(),
+            stop,
+        };
+        let relay = Self { inner: Arc::new(inner) };
+        for stored in stored {
+            tracing::info!(instance = stored.id, resources = stored.resources.len(), "configuration read from disk");
+            let delta = crate::Delta { set: stored.resources, remove: Vec::new() };
+            relay.inner.cache.apply(&stored.instance.group, delta);
+            relay.start(&stored.id, stored.instance, stored.note, false);
+        }
+        Ok(relay)
+    }
+
+    /// What engines are to be served from.
+    pub fn cache(&self) -> &Cache {
+        &self.inner.cache
+    }
+
+    /// The instances that were on disk when it opened, without their resources; they are being followed. Who turns out
+    /// to be gone is to be forgotten: [`Relay::forget`].
+    pub fn stored(&self) -> &[Stored] {
+        &self.inner.stored
+    }
+
+    /// Follows an instance under the name that the platform knows it by (`node.id`). `note` is kept with it on disk, for
+    /// whoever starts its engine when the platform is away. Says the same again or a new note: nothing is interrupted.
+    pub fn follow(&self, id: &str, instance: Instance, note: Bytes) {
+        let known = self.inner.followers.lock().running.get(id).map(|running| {
+            // Fails when it has ended, and then the relay has.
+            let _ = running.commands.send(follow::Command::Note(note.clone()));
+            running.instance == instance
+        });
+        match known {
+            Some(true) => {}
+            Some(false) => {
+                self.forget(id);
+                self.start(id, instance, note, true);
+            }
+            None => self.start(id, instance, note, true),
+        }
+    }
+
+    /// Follows it no more, and forgets what it had, on disk as well.
+    pub fn forget(&self, id: &str) {
+        let mut followers = self.inner.followers.lock();
+        let Some(running) = followers.running.remove(id) else { return };
+        followers.by_instance.remove(&running.instance);
+        let _ = running.commands.send(follow::Command::Forget);
+        followers.ending.retain(|_, task| !task.is_finished());
+        followers.ending.insert(id.into(), running.task);
+    }
+
+    /// Stops, and writes what hasn't been written yet.
+    pub async fn close(self) {
+        self.inner.stop.cancel();
+        let mut followers = std::mem::take(&mut *self.inner.followers.lock());
+        let running = followers.running.drain().map(|(_, running)| running.task);
+        for task in running.chain(followers.ending.drain().map(|(_, task)| task)) {
+            // Only a panic makes it fail, and that was logged.
+            let _ = task.await;
+        }
+    }
+
+    fn start(&self, id: &str, instance: Instance, note: Bytes, dirty: bool) {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let follower = follow::Follower::new(
+            follow::Subject { id: id.into(), instance: instance.clone(), note, dirty },
+            self.inner.cache.clone(),
+            self.inner.channel.clone(),
+            disk::file(&self.inner.directory, id),
+        );
+        let mut followers = self.inner.followers.lock();
+        let before = followers.ending.remove(id);
+        let task = tokio::spawn(follower.run(before, receiver, self.inner.stop.clone()));
+        followers.by_instance.insert(instance.clone(), commands.clone());
+        followers.running.insert(id.into(), Running { instance, commands, task });
+    }
+}
+
+/// Hands the events of the cache to their instances' followers.
+async fn route(mut events: mpsc::UnboundedReceiver<Event>, followers: Arc<Mutex<Followers>>, stop: CancellationToken) {
+    loop {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            () = stop.cancelled() => return,
+        };
+        let Some(event) = event else { return };
+        let commands = followers.lock().by_instance.get(event.instance()).cloned();
+        if let Some(commands) = commands {
+            let _ = commands.send(follow::Command::Engine(event));
+        }
+    }
+}
+
+/// One connection, made when it is needed and again when it is lost.
+fn channel(options: &RelayOptions) -> Result<Channel, RelayError> {
+    let bad = || RelayError::Address { address: options.address.clone() };
+    let (host, port) = options.address.rsplit_once(':').ok_or_else(bad)?;
+    port.parse::<u16>().map_err(|_| bad())?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| bad())?;
+    let (address, connector) = (options.address.clone(), TlsConnector::from(options.tls.clone()));
+    let connect = tower::service_fn(move |_: Uri| {
+        let (address, connector, name) = (address.clone(), connector.clone(), name.clone());
+        async move {
+            let connect = async {
+                let stream = TcpStream::connect(&address).await?;
+                stream.set_nodelay(true)?;
+                connector.connect(name, stream).await.map(TokioIo::new)
+            };
+            let late = || io::Error::new(io::ErrorKind::TimedOut, "the platform's xDS port doesn't answer");
+            tokio::time::timeout(CONNECT, connect).await.unwrap_or_else(|_| Err(late()))
+        }
+    });
+    Ok(Endpoint::from_static("http://xds.invalid")
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(8 << 20)
+        .connect_with_connector_lazy(connect))
+}
+
+/// Why a stream failed, with what is behind it.
+fn reason(status: &tonic::Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}

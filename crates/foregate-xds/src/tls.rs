@@ -1,0 +1,242 @@
+//! ADS over TCP with mutual TLS, for nodes.
+//!
+//! A client certificate of the platform's authority names a node: common name `system:foregate:node:NAME`,
+//! organisation `system:foregate:nodes`. Each stream says in `node.id` which instance it is for, and gets that one's
+//! resources if the [`Directory`] has it on this node, and "permission denied" otherwise. Others are turned away at the
+//! handshake, or right after it. Only TLS 1.3 is spoken.
+
+use std::io;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
+
+use crate::cache::Cache;
+use crate::directory::Directory;
+use crate::server::{Access, Ads, builder, overdue, service};
+
+/// The user name of a node begins with this.
+pub const NODE_USER: &str = "system:foregate:node:";
+/// The group of all nodes.
+pub const NODES_GROUP: &str = "system:foregate:nodes";
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Connections at the same time: one per node.
+const CONNECTIONS: usize = 1024;
+/// Streams of one connection: one per instance of the node, and some that are about to end.
+const MAX_STREAMS: u32 = 8192;
+
+/// Why xDS can't be served or reached over TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A certificate or key can't be read.
+    #[error("{what}: {detail}")]
+    Pem {
+        /// Which one.
+        what: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
+    /// TLS doesn't take them.
+    #[error("TLS refuses its certificates: {0}")]
+    Config(String),
+    /// The socket fails.
+    #[error("the xDS port: {0}")]
+    Socket(#[from] io::Error),
+    /// Serving fails.
+    #[error("the xDS server failed: {0}")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+/// The name of a node, as the connection's certificate says it.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeName(pub(crate) Arc<str>);
+
+/// A server's side of TLS: `certificates` shows who it is, `client_ca` (PEM) has signed the certificates of its nodes.
+///
+/// # Errors
+/// When `client_ca` is no certificate.
+pub fn server_config(
+    certificates: Arc<dyn ResolvesServerCert>,
+    client_ca: &str,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(client_ca)?), provider.clone())
+        .build()
+        .map_err(|error| TlsError::Config(error.to_string()))?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| TlsError::Config(error.to_string()))?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// A node's side of TLS, all in PEM: `ca` has signed the server's certificate, `certificate` and `key` are the node's.
+///
+/// # Errors
+/// When one of them can't be read, or they don't belong together.
+pub fn client_config(ca: &str, certificate: &str, key: &str) -> Result<Arc<ClientConfig>, TlsError> {
+    let pem = |what, detail: &dyn std::fmt::Display| TlsError::Pem { what, detail: detail.to_string() };
+    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| pem("the node's certificate", &error))?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| pem("the node's key", &error))?;
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| TlsError::Config(error.to_string()))?
+        .with_root_certificates(roots(ca)?)
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| TlsError::Config(error.to_string()))?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn roots(ca: &str) -> Result<RootCertStore, TlsError> {
+    let pem = |detail: String| TlsError::Pem { what: "the authority's certificate", detail };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
+        let certificate = certificate.map_err(|error| pem(error.to_string()))?;
+        roots.add(certificate).map_err(|error| pem(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(pem("there is none in it".to_owned())) } else { Ok(roots) }
+}
+
+/// The node that a verified certificate names.
+pub fn node_of(certificate: &CertificateDer<'_>) -> Option<Arc<str>> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let subject = parsed.subject();
+    let is_node = subject.iter_organization().any(|group| group.as_str().is_ok_and(|group| group == NODES_GROUP));
+    let user = subject.iter_common_name().next()?.as_str().ok()?;
+    user.strip_prefix(NODE_USER).filter(|name| is_node && !name.is_empty()).map(Into::into)
+}
+
+/// Serves nodes until `shutdown`. Open streams end with status "unavailable" then.
+///
+/// # Errors
+/// When the socket fails.
+pub async fn serve_tls(
+    cache: Cache,
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+    directory: Directory,
+    shutdown: CancellationToken,
+) -> Result<(), TlsError> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    // Streams end with the shutdown, and when this future is dropped.
+    let stop = shutdown.child_token();
+    let _stop_streams = stop.clone().drop_guard();
+    let (sender, connections) = mpsc::channel(16);
+    tokio::spawn(accept(listener, TlsAcceptor::from(config), sender, stop.clone()));
+    let access = Access::Certificate(directory);
+    let serving = builder(MAX_STREAMS).add_service(service(Ads { cache, access, stop })).serve_with_incoming_shutdown(
+        ReceiverStream::new(connections).map(Ok::<Connection, io::Error>),
+        shutdown.cancelled(),
+    );
+    tokio::select! {
+        served = serving => Ok(served?),
+        () = overdue(&shutdown) => Ok(()),
+    }
+}
+
+async fn accept(
+    listener: tokio::net::TcpListener,
+    acceptor: TlsAcceptor,
+    connections: mpsc::Sender<Connection>,
+    stop: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (acceptor, connections) = (acceptor.clone(), connections.clone());
+                tokio::spawn(async move {
+                    if let Some(connection) = handshake(acceptor, stream, place).await {
+                        // Fails when the server has ended meanwhile.
+                        let _ = connections.send(connection).await;
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a node's connection could not be accepted");
+                // Out of file descriptors, most likely: give others the time to end.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn handshake(acceptor: TlsAcceptor, stream: TcpStream, place: OwnedSemaphorePermit) -> Option<Connection> {
+    let from = stream.peer_addr().ok();
+    let _ = stream.set_nodelay(true);
+    let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::warn!(?from, %error, "a TLS handshake on the xDS port failed");
+            return None;
+        }
+        Err(_) => return None,
+    };
+    let node = stream.get_ref().1.peer_certificates().and_then(|chain| node_of(chain.first()?));
+    if node.is_none() {
+        tracing::warn!(?from, "a client whose certificate is no node's was turned away from the xDS port");
+    }
+    Some(Connection { stream: Box::new(stream), node: NodeName(node?), _place: place })
+}
+
+/// A node's connection.
+struct Connection {
+    stream: Box<TlsStream<TcpStream>>,
+    node: NodeName,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = NodeName;
+
+    fn connect_info(&self) -> NodeName {
+        self.node.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream).poll_shutdown(cx)
+    }
+}
