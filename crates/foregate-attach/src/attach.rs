@@ -7,14 +7,15 @@ use foregate_api::claim::GatewayClaimStatus;
 use foregate_api::route::GatewayRouteStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::backend::{DirectState, Source, Upstream};
 use crate::book::Book;
 use crate::class::ClassState;
 use crate::dirty::Dirty;
 use crate::gateway::GatewayState;
 use crate::refs::Index;
-use crate::route::RouteState;
+use crate::route::{Contention, RouteId, RouteKind, RouteState};
 use crate::world::World;
-use crate::{DerivedKind, Input, Key, Output, Settings};
+use crate::{Input, Key, Output, Settings};
 
 /// What one controller knows of its workload cluster, and what follows from it.
 #[derive(Debug)]
@@ -23,13 +24,15 @@ pub struct Attach {
     pub(crate) world: World,
     pub(crate) classes: HashMap<Arc<str>, ClassState>,
     pub(crate) gateways: HashMap<Key, GatewayState>,
-    pub(crate) routes: HashMap<Key, RouteState>,
+    pub(crate) directs: HashMap<Key, DirectState>,
+    pub(crate) routes: HashMap<RouteId, RouteState>,
+    pub(crate) contention: Contention,
     pub(crate) index: Index,
     /// How many accepted routes are attached, by Gateway and listener.
     pub(crate) attached: HashMap<Key, BTreeMap<Arc<str>, i32>>,
     pub(crate) book: Book,
-    /// Names of what is derived from Services' ports, EndpointSlices and Secrets.
-    pub(crate) derived_names: HashMap<(DerivedKind, Key, u16), Arc<str>>,
+    /// Names of what is derived from backends, EndpointSlices and Secrets.
+    pub(crate) derived_names: HashMap<Source, Arc<str>>,
     pub(crate) feedback: Feedback,
     pub(crate) dirty: Dirty,
 }
@@ -40,7 +43,7 @@ pub(crate) struct Feedback {
     pub claims: HashMap<Arc<str>, ClaimFeedback>,
     pub claim_gateways: HashMap<Arc<str>, Key>,
     pub routes: HashMap<Arc<str>, GatewayRouteStatus>,
-    pub route_keys: HashMap<Arc<str>, Key>,
+    pub route_ids: HashMap<Arc<str>, RouteId>,
     /// Backends that an engine refused.
     pub backends: HashMap<Arc<str>, BackendFeedback>,
 }
@@ -48,7 +51,7 @@ pub(crate) struct Feedback {
 /// What an engine has against a backend.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BackendFeedback {
-    pub service: Key,
+    pub upstream: Upstream,
     pub message: String,
 }
 
@@ -67,7 +70,9 @@ impl Attach {
             world: World::default(),
             classes: HashMap::new(),
             gateways: HashMap::new(),
+            directs: HashMap::new(),
             routes: HashMap::new(),
+            contention: Contention::default(),
             index: Index::default(),
             attached: HashMap::new(),
             book: Book::default(),
@@ -100,7 +105,10 @@ impl Attach {
         match input {
             Input::GatewayClass(change) => self.take_class(change),
             Input::Gateway(change) => self.take_gateway(change),
-            Input::HttpRoute(change) => self.take_route(change),
+            Input::HttpRoute(change) => self.take_route(RouteKind::Http, change),
+            Input::GrpcRoute(change) => self.take_route(RouteKind::Grpc, change),
+            Input::DirectBackend(change) => self.take_direct(change),
+            Input::ConfigMap(change) => self.take_config_map(change),
             Input::Service(change) => self.take_service(change),
             Input::EndpointSlice(change) => self.take_slice(change),
             Input::Secret(change) => self.take_secret(change),
@@ -113,7 +121,7 @@ impl Attach {
         }
     }
 
-    /// Each stage may only make work for later ones.
+    /// Each stage may only make work for later ones; but a route, as well, for younger routes.
     fn work(&mut self) {
         for class in std::mem::take(&mut self.dirty.classes) {
             self.evaluate_class(&class);
@@ -121,11 +129,14 @@ impl Attach {
         for gateway in std::mem::take(&mut self.dirty.gateways) {
             self.evaluate_gateway(&gateway);
         }
-        for route in std::mem::take(&mut self.dirty.routes) {
+        for backend in std::mem::take(&mut self.dirty.directs) {
+            self.evaluate_direct(&backend);
+        }
+        while let Some(route) = self.dirty.routes.pop_first() {
             self.resolve_route(&route);
         }
-        for (service, port) in std::mem::take(&mut self.dirty.backends) {
-            self.derive_backend(&service, port);
+        for backend in std::mem::take(&mut self.dirty.backends) {
+            self.derive_backend(&backend);
         }
         for slice in std::mem::take(&mut self.dirty.slices) {
             self.derive_slice(&slice);
@@ -145,6 +156,9 @@ impl Attach {
         }
         for route in std::mem::take(&mut self.dirty.route_statuses) {
             changes.extend(self.route_status(&route, now));
+        }
+        for backend in std::mem::take(&mut self.dirty.direct_statuses) {
+            changes.extend(self.direct_status(&backend, now));
         }
         changes
     }

@@ -4,17 +4,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::Key;
+use crate::backend::BackendId;
+use crate::route::RouteId;
 
 /// Work, in the order in which it is done. Sets, so that each object is looked at once however often it was named.
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
     pub classes: BTreeSet<Arc<str>>,
     pub gateways: BTreeSet<Key>,
-    pub routes: BTreeSet<Key>,
-    pub backends: BTreeSet<(Key, u16)>,
+    /// Backends of Envoy Gateway's group.
+    pub directs: BTreeSet<Key>,
+    pub routes: BTreeSet<RouteId>,
+    pub backends: BTreeSet<BackendId>,
     pub slices: BTreeSet<Key>,
     pub secrets: BTreeSet<Key>,
     pub class_statuses: BTreeSet<Arc<str>>,
     pub gateway_statuses: BTreeSet<Key>,
-    pub route_statuses: BTreeSet<Key>,
+    pub route_statuses: BTreeSet<RouteId>,
+    pub direct_statuses: BTreeSet<Key>,
 }

@@ -9,6 +9,7 @@ use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRo
 use k8s_openapi::api::core::v1::Namespace;
 
 use crate::attach::{BackendFeedback, ClaimFeedback};
+use crate::backend::Upstream;
 use crate::output::{Derived, DerivedKind};
 use crate::refs::Dependent;
 use crate::world::slim;
@@ -47,7 +48,7 @@ impl Attach {
                 Some(status) => self.feedback.routes.insert(name.clone(), status),
                 None => self.feedback.routes.remove(&name),
             };
-            self.dirty.routes.extend(self.feedback.route_keys.get(&name).cloned());
+            self.dirty.routes.extend(self.feedback.route_ids.get(&name).cloned());
         }
         self.book.seen((DerivedKind::Route, name), object.map(|o| Derived::Route(slim(o))));
     }
@@ -61,8 +62,9 @@ impl Attach {
         let refused = object.as_deref().and_then(|backend| {
             let refusal = find(&backend.status.as_ref()?.conditions, ACCEPTED).filter(|c| c.status == "False")?;
             let origin = &backend.spec.origin;
-            let service = Key::new(origin.namespace.as_str(), origin.name.as_str());
-            Some(BackendFeedback { service, message: refusal.message.clone() })
+            let key = Key::new(origin.namespace.as_str(), origin.name.as_str());
+            let upstream = if origin.kind == "Backend" { Upstream::Backend(key) } else { Upstream::Service(key) };
+            Some(BackendFeedback { upstream, message: refusal.message.clone() })
         });
         if self.feedback.backends.get(&name) != refused.as_ref() {
             let old = match refused.clone() {
@@ -70,7 +72,7 @@ impl Attach {
                 None => self.feedback.backends.remove(&name),
             };
             for concerned in old.iter().chain(&refused) {
-                self.dirty.routes.extend(self.index.service_routes.of(&concerned.service).cloned());
+                self.dirty.routes.extend(self.index.upstream_routes.of(&concerned.upstream).cloned());
             }
         }
         self.book.seen((DerivedKind::Backend, name), object.map(|o| Derived::Backend(slim(o))));

@@ -1,8 +1,9 @@
 //! What attachment is told.
 
-use foregate_api::gateway::{Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
+use foregate_api::envoy_gateway::Backend;
+use foregate_api::gateway::{GRPCRoute, Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
 use foregate_api::{Change, GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
-use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 /// One change. The first call of [`crate::Attach::apply`] must be given all that exists, so that nothing is taken for
@@ -15,6 +16,12 @@ pub enum Input {
     Gateway(Change<Gateway>),
     /// An HTTPRoute.
     HttpRoute(Change<HTTPRoute>),
+    /// A GRPCRoute.
+    GrpcRoute(Change<GRPCRoute>),
+    /// A Backend of Envoy Gateway's group.
+    DirectBackend(Change<Backend>),
+    /// A ConfigMap: its `ca.crt`.
+    ConfigMap(Change<ConfigMap>),
     /// A Service.
     Service(Change<Service>),
     /// An EndpointSlice.

@@ -6,6 +6,7 @@
 //! exactly what depends on it.
 
 mod attach;
+mod backend;
 mod book;
 mod certificate;
 mod class;
@@ -23,7 +24,6 @@ mod refs;
 mod route;
 mod secret;
 mod selector;
-mod service;
 mod settings;
 mod status;
 mod world;

@@ -129,6 +129,10 @@ pub enum StatusKind {
     Gateway,
     /// An HTTPRoute.
     HttpRoute,
+    /// A GRPCRoute.
+    GrpcRoute,
+    /// A Backend of Envoy Gateway's group.
+    Backend,
 }
 
 impl StatusKind {
@@ -138,6 +142,8 @@ impl StatusKind {
             Self::GatewayClass => "GatewayClass",
             Self::Gateway => "Gateway",
             Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
+            Self::Backend => "Backend",
         }
     }
 }

@@ -5,6 +5,8 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::Key;
+use crate::backend::{BackendId, CaSource, TlsUser, Upstream};
+use crate::route::RouteId;
 
 /// From what is named to those that name it.
 #[derive(Debug)]
@@ -61,15 +63,15 @@ impl<K: Eq + Hash + Clone, V: Ord + Clone> Refs<K, V> {
     }
 }
 
-impl<K: Eq + Hash> Refs<K, Key> {
+impl<K: Eq + Hash> Refs<K, RouteId> {
     /// Those of one namespace.
-    pub fn of_namespace<'a>(&'a self, named: &K, namespace: &'a Arc<str>) -> impl Iterator<Item = &'a Key> {
-        let first = Key { namespace: namespace.clone(), name: "".into() };
+    pub fn of_namespace<'a>(&'a self, named: &K, namespace: &'a Arc<str>) -> impl Iterator<Item = &'a RouteId> {
+        let first = RouteId::first_of(namespace);
         self.map
             .get(named)
             .into_iter()
             .flat_map(move |set| set.range(first.clone()..))
-            .take_while(move |key| key.namespace == *namespace)
+            .take_while(move |route| route.key.namespace == *namespace)
     }
 }
 
@@ -77,7 +79,7 @@ impl<K: Eq + Hash> Refs<K, Key> {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Dependent {
     Gateway(Key),
-    Route(Key),
+    Route(RouteId),
 }
 
 /// Who depends on what.
@@ -86,15 +88,17 @@ pub(crate) struct Index {
     /// Class → Gateways of it.
     pub class_gateways: Refs<Arc<str>, Key>,
     /// Gateway → routes that name it as a parent.
-    pub gateway_routes: Refs<Key, Key>,
-    /// Service → routes that name it as a backend.
-    pub service_routes: Refs<Key, Key>,
+    pub gateway_routes: Refs<Key, RouteId>,
+    /// Service or Backend → routes that name it as a backend.
+    pub upstream_routes: Refs<Upstream, RouteId>,
     /// Service → its EndpointSlices.
     pub service_slices: Refs<Key, Key>,
-    /// Service → its ports that attached routes use.
-    pub service_ports: Refs<Key, u16>,
-    /// Service port → attached routes that use it.
-    pub backend_routes: Refs<(Key, u16), Key>,
+    /// Service or Backend → what of it attached routes use.
+    pub upstream_backends: Refs<Upstream, BackendId>,
+    /// Backend → attached routes that use it.
+    pub backend_routes: Refs<BackendId, RouteId>,
+    /// What holds trusted certificates → what names it.
+    pub ca_users: Refs<CaSource, TlsUser>,
     /// Secret → Gateways that name it.
     pub secret_gateways: Refs<Key, Key>,
     /// Secret → Gateways that accepted listeners of which use it.

@@ -6,6 +6,7 @@ use foregate_api::{CLUSTER_LABEL, ORIGIN_ANNOTATION, Origin};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
+use crate::backend::{CaSource, Source};
 use crate::book::metadata;
 use crate::output::{Derived, DerivedKind};
 use crate::world::{SecretState, origin};
@@ -30,7 +31,7 @@ impl Attach {
         }
         let new = new.map(|secret| SecretState::new(&secret));
         let unchanged = match (self.world.secrets.get(&key), &new) {
-            (Some(old), Some(new)) => old.metadata == new.metadata && old.pair == new.pair,
+            (Some(old), Some(new)) => old.metadata == new.metadata && old.pair == new.pair && old.ca == new.ca,
             (old, new) => old.is_none() && new.is_none(),
         };
         if unchanged {
@@ -41,6 +42,7 @@ impl Attach {
             None => self.world.secrets.remove(&key),
         };
         self.dirty.gateways.extend(self.index.secret_gateways.of(&key).cloned());
+        self.mark_ca_users(&CaSource::Secret(key.clone()));
         self.dirty.secrets.insert(key);
     }
 
@@ -68,6 +70,6 @@ impl Attach {
                 ..Secret::default()
             })))
         });
-        self.derive((DerivedKind::Secret, key.clone(), 0), wanted);
+        self.derive(Source::Secret(key.clone()), wanted);
     }
 }

@@ -11,16 +11,20 @@ pub struct Settings {
     pub tenant_namespace: String,
     /// The GatewayTemplate that claims ask for.
     pub template: String,
+    /// Whether Backends may name Unix sockets of the gateways' hosts. Who writes Backends reaches every socket that the
+    /// engine may open, so only where that is the same person.
+    pub unix_sockets: bool,
 }
 
 impl Settings {
-    /// Settings of the cluster that is the embedded API itself.
+    /// Settings of the cluster that is the embedded API itself: gateways run on the host of the users' API.
     pub fn local() -> Self {
         Self {
             cluster: foregate_api::LOCAL_CLUSTER.to_owned(),
             controller_names: vec![foregate_api::CONTROLLER_NAME.to_owned()],
             tenant_namespace: foregate_api::DEFAULT_TENANT_NAMESPACE.to_owned(),
             template: foregate_api::DEFAULT_NAME.to_owned(),
+            unix_sockets: true,
         }
     }
 }

@@ -10,6 +10,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
+use crate::backend::CA_KEY;
 use crate::grants::Grants;
 use crate::{Key, certificate};
 
@@ -19,16 +20,20 @@ pub(crate) struct World {
     pub services: HashMap<Key, Arc<Service>>,
     pub slices: HashMap<Key, Arc<EndpointSlice>>,
     pub secrets: HashMap<Key, SecretState>,
+    /// `ca.crt` of ConfigMaps.
+    pub config_maps: HashMap<Key, Option<String>>,
     pub grants: Grants,
     /// Labels of namespaces.
     pub namespaces: HashMap<Arc<str>, BTreeMap<String, String>>,
 }
 
-/// What is kept of a Secret: a certificate and its key, if it has them.
+/// What is kept of a Secret: a certificate and its key, and trusted certificates, if it has them.
 #[derive(Debug)]
 pub(crate) struct SecretState {
     pub metadata: ObjectMeta,
     pub pair: Option<Pair>,
+    /// `ca.crt`.
+    pub ca: Option<String>,
     checked: OnceCell<Result<(), String>>,
 }
 
@@ -49,6 +54,7 @@ impl SecretState {
     pub fn new(secret: &Secret) -> Self {
         let data = |name| secret.data.as_ref().and_then(|data| data.get(name)).map(|bytes| bytes.0.clone());
         let pair = data("tls.crt").zip(data("tls.key")).map(|(certificate, key)| Pair { certificate, key });
+        let ca = data(CA_KEY).and_then(|bytes| String::from_utf8(bytes).ok());
         let metadata = ObjectMeta {
             namespace: secret.metadata.namespace.clone(),
             name: secret.metadata.name.clone(),
@@ -56,7 +62,7 @@ impl SecretState {
             creation_timestamp: secret.metadata.creation_timestamp.clone(),
             ..ObjectMeta::default()
         };
-        Self { metadata, pair, checked: OnceCell::new() }
+        Self { metadata, pair, ca, checked: OnceCell::new() }
     }
 
     /// Whether it can be served; found out once.

@@ -11,9 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::LazyLock;
 
 use common::{at, gone, input};
-use foregate_attach::{
-    Attach, Derived, DerivedChange, DerivedKind, FinalizerChange, Input, Key, Output, Settings, StatusKind,
-};
+use foregate_attach::{Attach, Derived, DerivedChange, DerivedKind, FinalizerChange, Input, Key, Output, Settings};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -169,12 +167,7 @@ impl Sim {
             self.derived.push_back(change);
         }
         for change in output.statuses {
-            let kind = match change.kind {
-                StatusKind::GatewayClass => "GatewayClass",
-                StatusKind::Gateway => "Gateway",
-                StatusKind::HttpRoute => "HTTPRoute",
-            };
-            let id = (kind.to_owned(), change.key.namespace.to_string(), change.key.name.to_string());
+            let id = (change.kind.as_str().to_owned(), change.key.namespace.to_string(), change.key.name.to_string());
             self.statuses.retain(|(waiting, ..)| *waiting != id);
             self.statuses.push_back((id, change.resource_version, change.status));
         }

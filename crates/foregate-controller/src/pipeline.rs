@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use foregate_api::gateway::{Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
+use foregate_api::envoy_gateway::Backend;
+use foregate_api::gateway::{GRPCRoute, Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
 use foregate_attach::{Attach, Input, Output, Settings};
-use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Client};
@@ -119,10 +120,13 @@ fn start_watches(
     watch!(GatewayClass, workload, Input::GatewayClass);
     watch!(Gateway, workload, Input::Gateway);
     watch!(HTTPRoute, workload, Input::HttpRoute);
+    watch!(GRPCRoute, workload, Input::GrpcRoute);
+    watch!(Backend, workload, Input::DirectBackend);
     watch!(ReferenceGrant, workload, Input::ReferenceGrant);
     watch!(Service, workload, Input::Service);
     watch!(EndpointSlice, workload, Input::EndpointSlice);
     watch!(Secret, workload, Input::Secret);
+    watch!(ConfigMap, workload, Input::ConfigMap);
     watch!(Namespace, workload, Input::Namespace);
     watch_tenant!(GatewayClaim, Input::Claim);
     watch_tenant!(GatewayRoute, Input::Route);

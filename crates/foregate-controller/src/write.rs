@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use foregate_api::gateway::{Gateway, GatewayClass, HTTPRoute};
+use foregate_api::envoy_gateway::Backend;
+use foregate_api::gateway::{GRPCRoute, Gateway, GatewayClass, HTTPRoute};
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
 use foregate_attach::{Derived, DerivedChange, DerivedKind, FinalizerChange, Key, StatusChange, StatusKind};
 use futures::FutureExt;
@@ -155,6 +156,8 @@ impl Workload {
                 StatusKind::GatewayClass => write_status(Api::<GatewayClass>::all(client), &change).await,
                 StatusKind::Gateway => write_status(Api::<Gateway>::namespaced(client, namespace), &change).await,
                 StatusKind::HttpRoute => write_status(Api::<HTTPRoute>::namespaced(client, namespace), &change).await,
+                StatusKind::GrpcRoute => write_status(Api::<GRPCRoute>::namespaced(client, namespace), &change).await,
+                StatusKind::Backend => write_status(Api::<Backend>::namespaced(client, namespace), &change).await,
             };
             match result {
                 Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Outcome::Done,

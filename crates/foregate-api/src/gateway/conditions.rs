@@ -27,6 +27,8 @@ pub mod reason {
     pub const INCOMPATIBLE_FILTERS: &str = "IncompatibleFilters";
     /// Not valid.
     pub const INVALID: &str = "Invalid";
+    /// A backend is there, and can't be used.
+    pub const INVALID_BACKEND_REF: &str = "InvalidBackendRef";
     /// A certificate is missing, malformed, or not its key's.
     pub const INVALID_CERTIFICATE_REF: &str = "InvalidCertificateRef";
     /// A backend's kind isn't known.

@@ -12,6 +12,7 @@ use super::{ListenerView, Namespaces, Verdict};
 use crate::Key;
 use crate::grants::Reference;
 use crate::problem::{Problem, join};
+use crate::route::RouteKind;
 use crate::world::{World, uid};
 
 /// What is known of a listener without the platform.
@@ -22,7 +23,7 @@ pub(crate) struct ListenerVerdict {
     /// None: not supported.
     pub protocol: Option<ListenerProtocol>,
     pub hostname: Option<String>,
-    pub kinds: Vec<RouteGroupKind>,
+    pub kinds: Vec<RouteKind>,
     pub accepted: Result<(), Problem>,
     pub resolved: Result<(), Problem>,
     pub conflict: Option<Problem>,
@@ -104,24 +105,25 @@ fn acceptable(protocol: Option<ListenerProtocol>, spec: &GatewaySpec, listener: 
 }
 
 /// The kinds of routes that it takes, and the ones asked for that it can't.
-fn route_kinds(protocol: Option<ListenerProtocol>, listener: &Listener) -> (Vec<RouteGroupKind>, Option<Problem>) {
-    let http_route = RouteGroupKind { group: Some(GATEWAY_GROUP.to_owned()), kind: "HTTPRoute".to_owned() };
+fn route_kinds(protocol: Option<ListenerProtocol>, listener: &Listener) -> (Vec<RouteKind>, Option<Problem>) {
     if protocol.is_none() {
         return (Vec::new(), None);
     }
+    let all = RouteKind::HTTP_LISTENERS;
     let asked = listener.allowed_routes.as_ref().map(|a| a.kinds.as_slice()).unwrap_or_default();
     if asked.is_empty() {
-        return (vec![http_route], None);
+        return (all.to_vec(), None);
     }
-    let is_known = |kind: &&RouteGroupKind| {
-        kind.group.as_deref().unwrap_or(GATEWAY_GROUP) == GATEWAY_GROUP && kind.kind == "HTTPRoute"
+    let is = |kind: &RouteGroupKind, known: &RouteKind| {
+        kind.group.as_deref().unwrap_or(GATEWAY_GROUP) == GATEWAY_GROUP && kind.kind == known.as_str()
     };
-    let unknown: Vec<String> = asked.iter().filter(|k| !is_known(k)).map(shown).collect();
-    let known = if asked.iter().any(|k| is_known(&k)) { vec![http_route] } else { Vec::new() };
+    let unknown: Vec<String> = asked.iter().filter(|asked| !all.iter().any(|k| is(asked, k))).map(shown).collect();
+    let known = all.iter().filter(|known| asked.iter().any(|asked| is(asked, known))).copied().collect();
     let problem = (!unknown.is_empty()).then(|| {
         let message = format!(
-            "allowedRoutes.kinds: a listener of protocol {} takes HTTPRoute, not {}",
+            "allowedRoutes.kinds: a listener of protocol {} takes {}, not {}",
             listener.protocol,
+            all.map(RouteKind::as_str).join(" and "),
             unknown.join(", ")
         );
         Problem::new(reason::INVALID_ROUTE_KINDS, message)
@@ -215,7 +217,7 @@ pub(crate) fn views(object: &Gateway, verdict: &Verdict) -> Vec<ListenerView> {
         .map(|(listener, verdict)| ListenerView {
             name: verdict.name.clone(),
             port: verdict.port,
-            takes_http_routes: !verdict.kinds.is_empty(),
+            kinds: verdict.kinds.clone(),
             hostname: verdict.hostname.clone(),
             namespaces: namespaces(listener),
         })

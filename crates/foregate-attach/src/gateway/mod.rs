@@ -15,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::problem::Problem;
 use crate::refs::Dependent;
+use crate::route::RouteKind;
 use crate::status::Pending;
 use crate::world::{slim, uid};
 use crate::{Attach, Change, Key};
@@ -64,7 +65,8 @@ pub(crate) struct GatewayView {
 pub(crate) struct ListenerView {
     pub name: Arc<str>,
     pub port: u16,
-    pub takes_http_routes: bool,
+    /// Kinds of routes that it takes.
+    pub kinds: Vec<RouteKind>,
     pub hostname: Option<String>,
     pub namespaces: Namespaces,
 }

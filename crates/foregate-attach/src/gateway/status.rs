@@ -3,12 +3,13 @@
 use foregate_api::claim::GatewayClaimStatus;
 use foregate_api::condition::{condition, find, is_true, merge};
 use foregate_api::gateway::conditions::{ACCEPTED, CONFLICTED, PROGRAMMED, RESOLVED_REFS, reason};
-use foregate_api::gateway::{GatewayStatus, GatewayStatusAddress, ListenerStatus};
+use foregate_api::gateway::{GATEWAY_GROUP, GatewayStatus, GatewayStatusAddress, ListenerStatus, RouteGroupKind};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{GatewayState, ListenerVerdict, Verdict};
 use crate::output::{DerivedKind, StatusChange, StatusKind};
 use crate::problem::Problem;
+use crate::route::RouteKind;
 use crate::{Attach, Key};
 
 /// The platform holds the gateway at an older configuration.
@@ -80,7 +81,7 @@ impl Attach {
             let ours = listener_conditions(&stamp, verdict, listener, current, &programmed);
             ListenerStatus {
                 name: listener.name.to_string(),
-                supported_kinds: listener.kinds.clone(),
+                supported_kinds: listener.kinds.iter().copied().map(group_kind).collect(),
                 attached_routes: attached.and_then(|a| a.get(&listener.name)).copied().unwrap_or_default(),
                 conditions: merge(before, ours, LISTENER_CONDITIONS),
             }
@@ -97,6 +98,10 @@ impl Attach {
             attached_listener_sets: base.attached_listener_sets,
         }
     }
+}
+
+fn group_kind(kind: RouteKind) -> RouteGroupKind {
+    RouteGroupKind { group: Some(GATEWAY_GROUP.to_owned()), kind: kind.as_str().to_owned() }
 }
 
 fn address(value: &str) -> GatewayStatusAddress {

@@ -1,31 +1,33 @@
-//! Backends of rules: references to Services, resolved.
+//! Backends of rules: references to Services and Backends, resolved.
 
 use foregate_api::gateway::GATEWAY_GROUP;
 use foregate_api::gateway::conditions::reason;
 use foregate_api::route::{Mirror, RouteBackend, RouteFilter, RouteRule};
 
-use super::RouteState;
 use super::filter::ParsedFilter;
+use super::kind::RouteKind;
 use super::parse::{ParsedRule, Target};
+use super::{RouteId, RouteState};
+use crate::Attach;
+use crate::backend::{BackendId, Found, Upstream};
 use crate::grants::Reference;
 use crate::problem::Problem;
-use crate::{Attach, Key, service};
 
 /// A route's rules with every reference resolved.
 #[derive(Default)]
 pub(super) struct Resolved {
     pub rules: Vec<RouteRule>,
-    /// Service ports that it uses, each once.
-    pub used: Vec<(Key, u16)>,
+    /// Backends that it uses, each once.
+    pub used: Vec<BackendId>,
     /// References that lead nowhere.
     pub problems: Vec<Problem>,
 }
 
 impl Attach {
-    pub(super) fn resolve_rules(&self, key: &Key, state: &RouteState) -> Resolved {
+    pub(super) fn resolve_rules(&self, id: &RouteId, state: &RouteState) -> Resolved {
         let mut resolved = Resolved::default();
         for rule in &state.parsed.rules {
-            let rule = self.resolve_rule(key, rule, &mut resolved);
+            let rule = self.resolve_rule(id, rule, &mut resolved);
             resolved.rules.push(rule);
         }
         resolved.used.sort();
@@ -33,14 +35,14 @@ impl Attach {
         resolved
     }
 
-    fn resolve_rule(&self, key: &Key, rule: &ParsedRule, resolved: &mut Resolved) -> RouteRule {
+    fn resolve_rule(&self, id: &RouteId, rule: &ParsedRule, resolved: &mut Resolved) -> RouteRule {
         let mut filters = Vec::with_capacity(rule.filters.len());
         for filter in &rule.filters {
             match filter {
                 ParsedFilter::Plain(filter) => filters.push(filter.clone()),
                 // A mirror that leads nowhere is left out: what it mirrors is served nonetheless.
                 ParsedFilter::Mirror { target, numerator, denominator } => {
-                    if let Some(backend) = self.note(key, target, resolved) {
+                    if let Some(backend) = self.note(id, target, resolved) {
                         let (numerator, denominator) = (*numerator, *denominator);
                         filters.push(RouteFilter::Mirror(Mirror { backend, numerator, denominator }));
                     }
@@ -48,7 +50,7 @@ impl Attach {
             }
         }
         let backends = rule.backends.iter().map(|backend| RouteBackend {
-            backend: self.note(key, &backend.target, resolved),
+            backend: self.note(id, &backend.target, resolved),
             weight: backend.weight,
             filters: backend.filters.clone(),
         });
@@ -64,15 +66,16 @@ impl Attach {
     }
 
     /// Name of the GatewayBackend, noted as used; or the problem, noted as such.
-    fn note(&self, key: &Key, target: &Target, resolved: &mut Resolved) -> Option<String> {
-        match self.resolve_target(key, target) {
-            Ok((name, port)) => {
-                resolved.used.push((target.service.clone(), port));
-                if let Some(refused) = self.feedback.backends.get(name.as_str()) {
-                    let message = format!("port {port} of Service {}: {}", target.service, refused.message);
+    fn note(&self, route: &RouteId, target: &Target, resolved: &mut Resolved) -> Option<String> {
+        match self.resolve_target(route, target) {
+            Ok((name, backend)) => {
+                let refused = name.as_deref().and_then(|name| self.feedback.backends.get(name));
+                if let Some(refused) = refused {
+                    let message = format!("{backend}: {}", refused.message);
                     resolved.problems.push(Problem::new(reason::UNSUPPORTED_PROTOCOL, message).at(&target.path));
                 }
-                Some(name)
+                resolved.used.push(backend);
+                name
             }
             Err(problem) => {
                 resolved.problems.push(problem);
@@ -81,29 +84,29 @@ impl Attach {
         }
     }
 
-    fn resolve_target(&self, key: &Key, target: &Target) -> Result<(String, u16), Problem> {
-        let port = target.port.clone()?;
-        let service = &target.service;
+    fn resolve_target(&self, route: &RouteId, target: &Target) -> Result<Found, Problem> {
+        let (upstream, port) = target.named.clone()?;
         let permitted = self.world.grants.permit(&Reference {
             from_group: GATEWAY_GROUP,
-            from_kind: "HTTPRoute",
-            from_namespace: &key.namespace,
-            to_group: "",
-            to_kind: "Service",
-            to: service,
+            from_kind: route.kind.as_str(),
+            from_namespace: &route.key.namespace,
+            to_group: upstream.group(),
+            to_kind: upstream.kind(),
+            to: upstream.key(),
         });
         if !permitted {
             let message = format!(
-                "Service {service} is in another namespace, and no ReferenceGrant there lets HTTPRoutes of {} name it",
-                key.namespace
+                "{upstream} is in another namespace, and no ReferenceGrant there lets {}s of {} name it",
+                route.kind.as_str(),
+                route.key.namespace
             );
             return Err(Problem::new(reason::REF_NOT_PERMITTED, message).at(&target.path));
         }
-        let Some(object) = self.world.services.get(service) else {
-            let message = format!("Service {service} doesn't exist");
-            return Err(Problem::new(reason::BACKEND_NOT_FOUND, message).at(&target.path));
+        let for_grpc = route.kind == RouteKind::Grpc;
+        let found = match &upstream {
+            Upstream::Service(service) => self.find_service(service, port, for_grpc),
+            Upstream::Backend(backend) => self.find_direct(backend, for_grpc),
         };
-        service::check(object, service, port).map_err(|problem| problem.at(&target.path))?;
-        Ok((self.backend_name(object, port), port))
+        found.map_err(|problem| problem.at(&target.path))
     }
 }

@@ -1,7 +1,5 @@
 //! Filters.
 
-use std::sync::Arc;
-
 use foregate_api::gateway::conditions::reason;
 use foregate_api::gateway::{
     HttpHeader, HttpHeaderFilter, HttpPathModifier, HttpPathModifierType, HttpRequestMirrorFilter,
@@ -11,7 +9,8 @@ use foregate_api::route::{
     Header, HeaderEdit, PathEdit, PathMatchKind, Redirect, Rewrite, RouteFilter as EffectiveFilter, RouteMatch,
 };
 
-use super::parse::Target;
+use super::kind::RouteKind;
+use super::parse::{From, Target};
 use crate::problem::Problem;
 
 /// A filter whose backend, if it has one, isn't resolved yet.
@@ -30,7 +29,11 @@ impl ParsedFilter {
     }
 }
 
-pub(crate) fn parse(filter: &RouteFilter, own: &Arc<str>, path: &str) -> Result<ParsedFilter, Problem> {
+pub(crate) fn parse(filter: &RouteFilter, from: From<'_>, path: &str) -> Result<ParsedFilter, Problem> {
+    use RouteFilterType as Type;
+    if from.kind == RouteKind::Grpc && matches!(filter.kind, Type::RequestRedirect | Type::UrlRewrite | Type::Cors) {
+        return Err(unsupported(format!("{path}.type: a GRPCRoute has no filter {:?}", filter.kind)));
+    }
     let missing = |field: &str| unsupported(format!("{path}.{field}: its type says that it is set, and it isn't"));
     let plain = match filter.kind {
         RouteFilterType::RequestHeaderModifier => {
@@ -52,7 +55,7 @@ pub(crate) fn parse(filter: &RouteFilter, own: &Arc<str>, path: &str) -> Result<
         }
         RouteFilterType::RequestMirror => {
             let mirror = filter.request_mirror.as_ref().ok_or_else(|| missing("requestMirror"))?;
-            return parse_mirror(mirror, own, &format!("{path}.requestMirror"));
+            return parse_mirror(mirror, from, &format!("{path}.requestMirror"));
         }
         RouteFilterType::Cors => return Err(unsupported(format!("{path}.type: CORS isn't supported yet"))),
         RouteFilterType::ExtensionRef => {
@@ -129,7 +132,7 @@ fn path_edit(given: &HttpPathModifier, path: &str) -> Result<PathEdit, Problem> 
     }
 }
 
-fn parse_mirror(given: &HttpRequestMirrorFilter, own: &Arc<str>, path: &str) -> Result<ParsedFilter, Problem> {
+fn parse_mirror(given: &HttpRequestMirrorFilter, from: From<'_>, path: &str) -> Result<ParsedFilter, Problem> {
     let (numerator, denominator) = match (&given.fraction, given.percent) {
         (Some(fraction), _) => (fraction.numerator, fraction.denominator.unwrap_or(100)),
         (None, percent) => (percent.unwrap_or(100), 100),
@@ -137,6 +140,7 @@ fn parse_mirror(given: &HttpRequestMirrorFilter, own: &Arc<str>, path: &str) -> 
     if denominator == 0 || numerator > denominator {
         return Err(unsupported(format!("{path}: {numerator} of {denominator} isn't a share of requests")));
     }
+    let own = from.namespace;
     let target = Target::new(given.backend_ref.target(own), own, format!("{path}.backendRef"));
     Ok(ParsedFilter::Mirror { target, numerator, denominator })
 }

@@ -23,9 +23,14 @@ fn parse_match(given: &HttpRouteMatch, path: &str) -> Result<RouteMatch, Problem
     Ok(RouteMatch {
         path: given.path.as_ref().map(|p| parse_path(p, path)).transpose()?,
         method: given.method.clone(),
-        headers: parse_values(&given.headers, path, "headers", |a, b| a.eq_ignore_ascii_case(b))?,
+        headers: headers(&given.headers, path)?,
         query_params: parse_values(&given.query_params, path, "queryParams", |a, b| a == b)?,
     })
+}
+
+/// Headers, whose names are equal whatever their case.
+pub(super) fn headers(given: &[ValueMatch], path: &str) -> Result<Vec<EffectiveMatch>, Problem> {
+    parse_values(given, path, "headers", |a, b| a.eq_ignore_ascii_case(b))
 }
 
 fn parse_path(given: &HttpPathMatch, path: &str) -> Result<PathMatch, Problem> {
@@ -71,7 +76,7 @@ fn parse_values(
     Ok(parsed)
 }
 
-fn check_expression(expression: &str, path: &str) -> Result<(), Problem> {
+pub(super) fn check_expression(expression: &str, path: &str) -> Result<(), Problem> {
     match RegexBuilder::new(expression).size_limit(EXPRESSION_SIZE).build() {
         Ok(_) => Ok(()),
         Err(error) => {

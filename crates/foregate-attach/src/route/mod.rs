@@ -1,7 +1,13 @@
-//! HTTPRoutes: parsed once per version, resolved whenever something that they name changes.
+//! Routes of every kind: parsed once per version, resolved whenever something that they name changes.
+//!
+//! What a kind has to say for itself is in a file of its own ([`kind::Route`]); everything else is written once.
 
 mod backend;
+mod contention;
 mod filter;
+mod grpc;
+mod http;
+mod kind;
 mod matching;
 mod parent;
 mod parse;
@@ -12,11 +18,13 @@ use std::sync::Arc;
 
 use foregate_api::condition::find;
 use foregate_api::gateway::conditions::ACCEPTED;
-use foregate_api::gateway::{GATEWAY_GROUP, HTTPRoute, RouteStatus};
+use foregate_api::gateway::{GATEWAY_GROUP, RouteStatus};
 use foregate_api::route::{Attachment, GatewayRouteSpec};
 use foregate_api::{GatewayRoute, Origin};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::Resource;
 
+use crate::backend::{BackendId, Upstream};
 use crate::book::metadata;
 use crate::output::{Derived, DerivedKind};
 use crate::problem::Problem;
@@ -25,13 +33,19 @@ use crate::status::Pending;
 use crate::world::{origin, slim, uid};
 use crate::{Attach, Change, Key};
 
+use contention::{Seniority, Want};
+use kind::Route;
 use parent::ParentOutcome;
 use parse::Parsed;
 
-/// An HTTPRoute.
+pub(crate) use contention::Contention;
+pub(crate) use kind::{RouteId, RouteKind};
+
+/// A route, of any kind.
 #[derive(Debug)]
 pub(crate) struct RouteState {
-    object: Arc<HTTPRoute>,
+    object: Arc<dyn Route>,
+    kind: RouteKind,
     parsed: Parsed,
     outcome: Outcome,
     pending: Pending<RouteStatus>,
@@ -44,91 +58,104 @@ struct Outcome {
     references: Option<Problem>,
     /// Listeners that count it.
     counted: Vec<(Key, Arc<str>)>,
-    /// Service ports that it uses.
-    backends: Vec<(Key, u16)>,
+    /// Backends that it uses.
+    backends: Vec<BackendId>,
+    /// The hosts that it wants of each listener.
+    wants: Vec<Want>,
+    /// As whom it wants them.
+    seniority: Option<Seniority>,
 }
 
 impl RouteState {
     fn generation(&self) -> i64 {
-        self.object.metadata.generation.unwrap_or_default()
+        self.object.metadata().generation.unwrap_or_default()
     }
 
     fn origin(&self, cluster: &str) -> Origin {
-        origin(cluster, GATEWAY_GROUP, "HTTPRoute", &self.object.metadata)
+        origin(cluster, GATEWAY_GROUP, self.kind.as_str(), self.object.metadata())
+    }
+
+    fn seniority(&self, id: &RouteId) -> Seniority {
+        let created = self.object.metadata().creation_timestamp.as_ref();
+        Seniority { created: created.map_or(i64::MAX, |time| time.0.as_second()), id: id.clone() }
     }
 }
 
 impl Attach {
-    pub(crate) fn take_route(&mut self, change: Change<HTTPRoute>) {
+    pub(crate) fn take_route<K: Route + Resource + Clone>(&mut self, kind: RouteKind, change: Change<K>) {
         let object = match change {
-            Change::Set(object) => slim(object),
-            Change::Gone(key) => return self.remove_route(&key),
+            Change::Set(object) => slim(object) as Arc<dyn Route>,
+            Change::Gone(key) => return self.remove_route(&RouteId { key, kind }),
         };
-        let key = Key::of(&object.metadata);
-        if let Some(state) = self.routes.get_mut(&key) {
-            if uid(&state.object.metadata) != uid(&object.metadata) {
-                self.remove_route(&key);
-            } else if is_same(&state.object, &object) {
+        let id = RouteId { key: Key::of(object.metadata()), kind };
+        if let Some(state) = self.routes.get_mut(&id) {
+            if uid(state.object.metadata()) != uid(object.metadata()) {
+                self.remove_route(&id);
+            } else if is_same(&*state.object, &*object) {
                 state.object = object;
-                self.dirty.route_statuses.insert(key);
+                self.dirty.route_statuses.insert(id);
                 return;
             }
         }
-        let parsed = parse::parse(&object, &key.namespace);
-        let (outcome, pending) = match self.routes.remove(&key) {
+        let parsed = parse::parse(&*object, parse::From { kind, namespace: &id.key.namespace });
+        let (outcome, pending) = match self.routes.remove(&id) {
             Some(old) => {
-                self.index_route(&key, &old.parsed, &parsed);
+                self.index_route(&id, &old.parsed, &parsed);
                 (old.outcome, old.pending)
             }
             None => {
-                self.index_route(&key, &Parsed::default(), &parsed);
-                let name = self.route_name(&object);
-                self.feedback.route_keys.insert(name, key.clone());
+                self.index_route(&id, &Parsed::default(), &parsed);
+                let name = self.route_name(object.metadata());
+                self.feedback.route_ids.insert(name, id.clone());
                 (Outcome::default(), Pending::default())
             }
         };
-        self.routes.insert(key.clone(), RouteState { object, parsed, outcome, pending });
-        self.dirty.routes.insert(key);
+        self.routes.insert(id.clone(), RouteState { object, kind, parsed, outcome, pending });
+        self.dirty.routes.insert(id);
     }
 
-    fn remove_route(&mut self, key: &Key) {
-        let Some(state) = self.routes.remove(key) else { return };
-        self.index_route(key, &state.parsed, &Parsed::default());
+    fn remove_route(&mut self, id: &RouteId) {
+        let Some(state) = self.routes.remove(id) else { return };
+        self.index_route(id, &state.parsed, &Parsed::default());
         self.count(&state.outcome.counted, &[]);
-        self.use_backends(key, &state.outcome.backends, &[]);
-        let name = self.route_name(&state.object);
-        self.feedback.route_keys.remove(&name);
+        self.use_backends(id, &state.outcome.backends, &[]);
+        self.contend((state.outcome.seniority.as_ref(), &state.outcome.wants), (None, &[]));
+        let name = self.route_name(state.object.metadata());
+        self.feedback.route_ids.remove(&name);
         self.book.want((DerivedKind::Route, name), None);
     }
 
-    fn index_route(&mut self, key: &Key, old: &Parsed, new: &Parsed) {
+    fn index_route(&mut self, id: &RouteId, old: &Parsed, new: &Parsed) {
         if old.parents != new.parents {
-            self.index.gateway_routes.replace(key, &old.parents, &new.parents);
+            self.index.gateway_routes.replace(id, &old.parents, &new.parents);
         }
-        if old.services != new.services {
-            self.index.service_routes.replace(key, &old.services, &new.services);
+        if old.upstreams != new.upstreams {
+            self.index.upstream_routes.replace(id, &old.upstreams, &new.upstreams);
         }
         if old.grants != new.grants {
-            self.index.grants.replace(&Dependent::Route(key.clone()), &old.grants, &new.grants);
+            self.index.grants.replace(&Dependent::Route(id.clone()), &old.grants, &new.grants);
         }
     }
 
-    fn route_name(&self, object: &HTTPRoute) -> Arc<str> {
-        format!("{}-{}", self.settings.cluster, uid(&object.metadata)).into()
+    fn route_name(&self, metadata: &ObjectMeta) -> Arc<str> {
+        format!("{}-{}", self.settings.cluster, uid(metadata)).into()
     }
 
-    pub(crate) fn resolve_route(&mut self, key: &Key) {
-        let Some(mut state) = self.routes.remove(key) else { return };
-        let name = self.route_name(&state.object);
-        let (parents, attachments) = self.attach_to_parents(key, &state);
-        let resolved = if parents.is_empty() { backend::Resolved::default() } else { self.resolve_rules(key, &state) };
+    pub(crate) fn resolve_route(&mut self, id: &RouteId) {
+        let Some(mut state) = self.routes.remove(id) else { return };
+        let name = self.route_name(state.object.metadata());
+        let seniority = state.seniority(id);
+        let parent::Attached { outcomes: parents, attachments, wants } = self.attach_to_parents(&seniority, &state);
+        let old = (state.outcome.seniority.as_ref(), state.outcome.wants.as_slice());
+        self.contend(old, (Some(&seniority), &wants));
+        let resolved = if parents.is_empty() { backend::Resolved::default() } else { self.resolve_rules(id, &state) };
         let used = if attachments.is_empty() { Vec::new() } else { resolved.used };
         let counted = if self.refusal(&state, &name).is_some() { Vec::new() } else { counted(&attachments) };
         if state.outcome.counted != counted {
             self.count(&state.outcome.counted, &counted);
         }
         if state.outcome.backends != used {
-            self.use_backends(key, &state.outcome.backends, &used);
+            self.use_backends(id, &state.outcome.backends, &used);
         }
         let wanted = (!attachments.is_empty()).then(|| {
             let origin = state.origin(&self.settings.cluster);
@@ -139,9 +166,10 @@ impl Attach {
         });
         self.book.want((DerivedKind::Route, name), wanted);
         let references = crate::problem::join(resolved.problems).err();
-        state.outcome = Outcome { parents, references, counted, backends: used };
-        self.routes.insert(key.clone(), state);
-        self.dirty.route_statuses.insert(key.clone());
+        let seniority = Some(seniority);
+        state.outcome = Outcome { parents, references, counted, backends: used, wants, seniority };
+        self.routes.insert(id.clone(), state);
+        self.dirty.route_statuses.insert(id.clone());
     }
 
     /// What the platform has against this generation of a route: its translation or an engine refused it.
@@ -169,19 +197,35 @@ impl Attach {
         }
     }
 
+    /// Keeps what routes want of listeners; marks the younger ones that this makes a difference to.
+    fn contend(&mut self, old: (Option<&Seniority>, &[Want]), new: (Option<&Seniority>, &[Want])) {
+        if old == new {
+            return;
+        }
+        for (who, wants) in [old, new] {
+            let Some(who) = who else { continue };
+            let younger = wants.iter().flat_map(|want| self.contention.younger(who, want));
+            self.dirty.routes.extend(younger);
+        }
+        old.0.into_iter().for_each(|who| old.1.iter().for_each(|want| self.contention.remove(who, want)));
+        new.0.into_iter().for_each(|who| new.1.iter().for_each(|want| self.contention.add(who, want)));
+    }
+
     /// Keeps the backends that attached routes use.
-    fn use_backends(&mut self, key: &Key, old: &[(Key, u16)], new: &[(Key, u16)]) {
-        self.index.backend_routes.replace(key, old, new);
-        let changed: BTreeSet<&(Key, u16)> = old.iter().chain(new).collect();
+    fn use_backends(&mut self, id: &RouteId, old: &[BackendId], new: &[BackendId]) {
+        self.index.backend_routes.replace(id, old, new);
+        let changed: BTreeSet<&BackendId> = old.iter().chain(new).collect();
         for backend in changed {
-            let (service, port) = backend;
-            let before = self.index.service_ports.has(service);
+            let upstream = &backend.upstream;
+            let before = self.index.upstream_backends.has(upstream);
             if self.index.backend_routes.has(backend) {
-                self.index.service_ports.add(service, *port);
+                self.index.upstream_backends.add(upstream, backend.clone());
             } else {
-                self.index.service_ports.remove(service, port);
+                self.index.upstream_backends.remove(upstream, backend);
             }
-            if before != self.index.service_ports.has(service) {
+            if before != self.index.upstream_backends.has(upstream)
+                && let Upstream::Service(service) = upstream
+            {
                 self.dirty.slices.extend(self.index.service_slices.of(service).cloned());
             }
             self.dirty.backends.insert(backend.clone());
@@ -190,8 +234,8 @@ impl Attach {
 }
 
 /// Whether nothing changed that matters but, perhaps, the status.
-fn is_same(old: &HTTPRoute, new: &HTTPRoute) -> bool {
-    old.metadata.generation == new.metadata.generation && old.spec == new.spec
+fn is_same(old: &dyn Route, new: &dyn Route) -> bool {
+    old.metadata().generation == new.metadata().generation && old.has_spec_of(new)
 }
 
 fn counted(attachments: &[(Key, Attachment)]) -> Vec<(Key, Arc<str>)> {

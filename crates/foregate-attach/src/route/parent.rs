@@ -7,6 +7,7 @@ use foregate_api::gateway::conditions::reason;
 use foregate_api::route::Attachment;
 
 use super::RouteState;
+use super::contention::{Place, Seniority, Want};
 use crate::gateway::{GatewayView, ListenerView, Namespaces};
 use crate::problem::Problem;
 use crate::{Attach, Key, hostname, selector};
@@ -19,34 +20,69 @@ pub(crate) struct ParentOutcome {
     pub accepted: Result<(), Problem>,
 }
 
+/// What became of all parents.
+#[derive(Default)]
+pub(super) struct Attached {
+    /// One per parent of ours.
+    pub outcomes: Vec<ParentOutcome>,
+    /// Each listener that takes the route once, with its Gateway.
+    pub attachments: Vec<(Key, Attachment)>,
+    /// The hosts that it wants of listeners.
+    pub wants: Vec<Want>,
+}
+
 impl Attach {
-    /// One outcome per parent of ours, and each listener that takes the route once, with its Gateway.
-    pub(super) fn attach_to_parents(
-        &self,
-        key: &Key,
-        state: &RouteState,
-    ) -> (Vec<ParentOutcome>, Vec<(Key, Attachment)>) {
-        let (mut outcomes, mut attachments) = (Vec::new(), Vec::<(Key, Attachment)>::new());
-        for reference in state.object.spec.parent_refs.iter().filter(|p| p.is_gateway()) {
+    pub(super) fn attach_to_parents(&self, who: &Seniority, state: &RouteState) -> Attached {
+        let mut attached = Attached::default();
+        let key = &who.id.key;
+        for reference in state.object.parent_refs().iter().filter(|p| p.is_gateway()) {
             let gateway = Key::new(reference.namespace_or(&key.namespace), reference.name.as_str());
             let Some(view) = self.gateways.get(&gateway).and_then(|g| g.view.as_ref()) else { continue };
             let taken = match state.parsed.refusal() {
                 Some(problem) => self.taken(key, state, reference, &gateway, view).and(Err(problem.clone())),
                 None => self.taken(key, state, reference, &gateway, view),
             };
-            let accepted = taken.map(|taken| {
-                for attachment in taken {
-                    let is_there =
-                        |(_, a): &(Key, Attachment)| a.claim == attachment.claim && a.listener == attachment.listener;
-                    if !attachments.iter().any(is_there) {
-                        attachments.push((gateway.clone(), attachment));
-                    }
-                }
-            });
+            let accepted = taken.and_then(|taken| self.contest(who, &gateway, taken, &mut attached));
             let controller = view.controller.clone();
-            outcomes.push(ParentOutcome { reference: reference.clone(), controller, accepted });
+            attached.outcomes.push(ParentOutcome { reference: reference.clone(), controller, accepted });
         }
-        (outcomes, attachments)
+        attached
+    }
+
+    /// Attaches the route where no older one of another kind has a host of it.
+    fn contest(
+        &self,
+        who: &Seniority,
+        gateway: &Key,
+        taken: Vec<Attachment>,
+        attached: &mut Attached,
+    ) -> Result<(), Problem> {
+        let (mut lost, mut any) = (None, taken.is_empty());
+        for attachment in taken {
+            let place: Place = (gateway.clone(), attachment.listener.as_str().into());
+            let mut hosts: Vec<Arc<str>> = attachment.hostnames.iter().map(|h| h.effective.as_str().into()).collect();
+            hosts.sort();
+            hosts.dedup();
+            let winner = self.contention.winner(who, &place, &hosts);
+            any |= winner.is_none();
+            if !attached.wants.iter().any(|want| want.place == place) {
+                attached.wants.push(Want { place, hosts, has: winner.is_none() });
+                if winner.is_none() {
+                    attached.attachments.push((gateway.clone(), attachment));
+                }
+            }
+            lost = lost.or(winner);
+        }
+        match lost {
+            Some(winner) if !any => {
+                let message = format!(
+                    "{winner} is older and has a hostname of this route on the same listener of Gateway {gateway}: a \
+                     hostname takes routes of one kind; use other hostnames"
+                );
+                Err(Problem::new(reason::HOSTNAME_CONFLICT, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The listeners of one parent that take the route.
@@ -67,10 +103,11 @@ impl Attach {
             let message = format!("Gateway {gateway} has no listener {}", describe(reference));
             return Err(Problem::new(reason::NO_MATCHING_PARENT, message));
         }
-        let mut allowed = named.filter(|l| l.takes_http_routes && self.lets_in(l, gateway, key)).peekable();
+        let mut allowed = named.filter(|l| l.kinds.contains(&state.kind) && self.lets_in(l, gateway, key)).peekable();
         if allowed.peek().is_none() {
             let message = format!(
-                "no listener of Gateway {gateway} takes HTTPRoutes of namespace {}; see its allowedRoutes",
+                "no listener of Gateway {gateway} takes {}s of namespace {}; see its allowedRoutes",
+                state.kind.as_str(),
                 key.namespace
             );
             return Err(Problem::new(reason::NOT_ALLOWED_BY_LISTENERS, message));
@@ -78,7 +115,7 @@ impl Attach {
         let mut taken = Vec::new();
         let mut has_common_name = false;
         for listener in allowed {
-            let hostnames = hostname::intersect(listener.hostname.as_deref(), &state.object.spec.hostnames);
+            let hostnames = hostname::intersect(listener.hostname.as_deref(), state.object.hostnames());
             has_common_name |= !hostnames.is_empty();
             // A Gateway that isn't accepted has no claim to attach to.
             if let Some(claim) = view.claim.as_ref().filter(|_| !hostnames.is_empty()) {

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use foregate_api::envoy_gateway;
 use foregate_api::gateway::conditions::reason;
-use foregate_api::gateway::{BackendTarget, HTTPRoute, HttpRouteRetry, HttpRouteRule, HttpRouteTimeouts, RouteFilter};
+use foregate_api::gateway::{BackendTarget, HttpRouteRetry, HttpRouteTimeouts, RouteFilter};
 use foregate_api::route::{Retry, RouteFilter as EffectiveFilter, RouteMatch};
 
 use super::filter::{self, ParsedFilter};
-use super::matching;
+use super::kind::{Route, RouteKind, Rule};
+use crate::backend::Upstream;
 use crate::problem::Problem;
 use crate::{Key, duration};
 
@@ -23,8 +25,8 @@ pub(crate) struct Parsed {
     refusing: usize,
     /// Gateways that it names.
     pub parents: Vec<Key>,
-    /// Services that it names.
-    pub services: Vec<Key>,
+    /// What it names as backends.
+    pub upstreams: Vec<Upstream>,
     /// (Namespace referred to, own namespace), for references that need a grant.
     pub grants: Vec<(Arc<str>, Arc<str>)>,
 }
@@ -60,47 +62,60 @@ pub(crate) struct ParsedBackend {
 #[derive(Debug)]
 pub(crate) struct Target {
     pub path: String,
-    pub service: Key,
-    /// What can be said of it without looking it up.
-    pub port: Result<u16, Problem>,
+    /// What can be said of it without looking it up: the object, and the port of a Service.
+    pub named: Result<(Upstream, u16), Problem>,
+}
+
+/// The route that references are in.
+#[derive(Clone, Copy)]
+pub(crate) struct From<'a> {
+    pub kind: RouteKind,
+    pub namespace: &'a Arc<str>,
 }
 
 impl Target {
     pub fn new(target: BackendTarget<'_>, own: &Arc<str>, path: String) -> Self {
         let namespace = if target.namespace == &**own { own.clone() } else { target.namespace.into() };
-        let port = if !target.group.is_empty() || target.kind != "Service" {
-            let message = format!("{} {:?} isn't a Service of the core group", target.kind, target.name);
-            Err(Problem::new(reason::INVALID_KIND, message).at(&path))
-        } else {
-            target.port.ok_or_else(|| Problem::new(reason::BACKEND_NOT_FOUND, "a Service needs a port").at(&path))
+        let key = Key { namespace, name: target.name.into() };
+        let named = match (target.group, target.kind, target.port) {
+            ("", "Service", Some(port)) => Ok((Upstream::Service(key), port)),
+            ("", "Service", None) => Err(Problem::new(reason::BACKEND_NOT_FOUND, "a Service needs a port").at(&path)),
+            // Its endpoints have ports of their own.
+            (envoy_gateway::GROUP, "Backend", _) => Ok((Upstream::Backend(key), 0)),
+            (group, kind, _) => {
+                let message = format!(
+                    "{kind} {:?} of group {group:?} isn't a Service of the core group or a Backend of {}",
+                    target.name,
+                    envoy_gateway::GROUP
+                );
+                Err(Problem::new(reason::INVALID_KIND, message).at(&path))
+            }
         };
-        Self { path, service: Key { namespace, name: target.name.into() }, port }
+        Self { path, named }
     }
 }
 
-pub(crate) fn parse(object: &HTTPRoute, own: &Arc<str>) -> Parsed {
-    let spec = &object.spec;
-    let every_request = [HttpRouteRule::default()];
-    let rules = if spec.rules.is_empty() { &every_request[..] } else { &spec.rules };
+pub(crate) fn parse(object: &dyn Route, from: From<'_>) -> Parsed {
+    let own = from.namespace;
     let mut parsed = Parsed::default();
-    for (i, rule) in rules.iter().enumerate() {
-        let path = format!("spec.rules[{i}]");
-        match parse_rule(rule, own, &path) {
+    for rule in object.rules() {
+        match parse_rule(&rule, from) {
             Ok(rule) => parsed.rules.push(rule),
             Err(problem) => {
                 parsed.dropped.push(problem);
-                let refusing = refusing(rule, own, &path);
+                let refusing = refusing(&rule, from);
                 parsed.refusing += usize::from(refusing.is_some());
                 parsed.rules.extend(refusing);
             }
         }
     }
-    let targets = parsed.rules.iter().flat_map(ParsedRule::targets).filter(|t| t.port.is_ok());
-    let services: BTreeSet<Key> = targets.map(|t| t.service.clone()).collect();
-    let others: BTreeSet<&Arc<str>> = services.iter().map(|s| &s.namespace).filter(|n| *n != own).collect();
+    let targets = parsed.rules.iter().flat_map(ParsedRule::targets);
+    let upstreams: BTreeSet<Upstream> =
+        targets.filter_map(|t| t.named.as_ref().ok()).map(|(upstream, _)| upstream.clone()).collect();
+    let others: BTreeSet<&Arc<str>> = upstreams.iter().map(|u| &u.key().namespace).filter(|n| *n != own).collect();
     parsed.grants = others.into_iter().map(|other| (other.clone(), own.clone())).collect();
-    parsed.services = services.into_iter().collect();
-    let parents = spec.parent_refs.iter().filter(|p| p.is_gateway());
+    parsed.upstreams = upstreams.into_iter().collect();
+    let parents = object.parent_refs().iter().filter(|p| p.is_gateway());
     let parents: BTreeSet<Key> = parents.map(|p| Key::new(p.namespace_or(own), p.name.as_str())).collect();
     parsed.parents = parents.into_iter().collect();
     parsed
@@ -113,37 +128,41 @@ impl ParsedRule {
     }
 }
 
-fn parse_rule(rule: &HttpRouteRule, own: &Arc<str>, path: &str) -> Result<ParsedRule, Problem> {
-    let matches = matching::parse(&rule.matches, path)?;
+fn parse_rule(rule: &Rule<'_>, from: From<'_>) -> Result<ParsedRule, Problem> {
+    let (path, own) = (rule.path.as_str(), from.namespace);
+    let matches = rule.matches.clone()?;
     let filters = rule.filters.iter().enumerate();
     let filters: Vec<ParsedFilter> =
-        filters.map(|(i, f)| filter::parse(f, own, &format!("{path}.filters[{i}]"))).collect::<Result<_, _>>()?;
+        filters.map(|(i, f)| filter::parse(f, from, &format!("{path}.filters[{i}]"))).collect::<Result<_, _>>()?;
     filter::compatible(&filters, &matches, path)?;
-    let mut backends = Vec::with_capacity(rule.backend_refs.len());
-    for (i, reference) in rule.backend_refs.iter().enumerate() {
+    let mut backends = Vec::with_capacity(rule.backends.len());
+    for (i, reference) in rule.backends.iter().enumerate() {
         let path = format!("{path}.backendRefs[{i}]");
-        let filters = backend_filters(&reference.filters, own, &matches, &path)?;
+        let filters = backend_filters(&reference.filters, from, &matches, &path)?;
         let weight = reference.weight.unwrap_or(1);
         backends.push(ParsedBackend { target: Target::new(reference.target(own), own, path), weight, filters });
     }
-    let timeouts = rule.timeouts.clone().unwrap_or_default();
-    let (request_timeout_millis, backend_timeout_millis) = parse_timeouts(&timeouts, path)?;
-    let retry = rule.retry.as_ref().map(|retry| parse_retry(retry, path)).transpose()?;
-    let name = rule.name.clone();
+    let (request_timeout_millis, backend_timeout_millis) = match rule.timeouts {
+        Some(timeouts) => parse_timeouts(timeouts, path)?,
+        None => (None, None),
+    };
+    let retry = rule.retry.map(|retry| parse_retry(retry, path)).transpose()?;
+    let name = rule.name.map(str::to_owned);
     Ok(ParsedRule { name, matches, filters, backends, request_timeout_millis, backend_timeout_millis, retry })
 }
 
 /// What stands in for a rule with a filter that can't be applied: the rule without backends, which answers 500. Left
 /// out, its requests would go to a rule that matches less closely, past the filter; the Gateway API wants an error
 /// (HTTPRouteFilter.extensionRef).
-fn refusing(rule: &HttpRouteRule, own: &Arc<str>, path: &str) -> Option<ParsedRule> {
-    let matches = matching::parse(&rule.matches, path).ok()?;
+fn refusing(rule: &Rule<'_>, from: From<'_>) -> Option<ParsedRule> {
+    let path = rule.path.as_str();
+    let matches = rule.matches.clone().ok()?;
     let filters: Result<Vec<ParsedFilter>, Problem> =
-        rule.filters.iter().map(|f| filter::parse(f, own, path)).collect();
+        rule.filters.iter().map(|f| filter::parse(f, from, path)).collect();
     let sound = filters.and_then(|filters| filter::compatible(&filters, &matches, path)).is_ok()
-        && rule.backend_refs.iter().all(|backend| backend_filters(&backend.filters, own, &matches, path).is_ok());
+        && rule.backends.iter().all(|backend| backend_filters(&backend.filters, from, &matches, path).is_ok());
     (!sound).then(|| ParsedRule {
-        name: rule.name.clone(),
+        name: rule.name.map(str::to_owned),
         matches,
         filters: Vec::new(),
         backends: Vec::new(),
@@ -155,14 +174,14 @@ fn refusing(rule: &HttpRouteRule, own: &Arc<str>, path: &str) -> Option<ParsedRu
 
 fn backend_filters(
     filters: &[RouteFilter],
-    own: &Arc<str>,
+    from: From<'_>,
     matches: &[RouteMatch],
     path: &str,
 ) -> Result<Vec<EffectiveFilter>, Problem> {
     let mut parsed = Vec::with_capacity(filters.len());
     for (i, filter) in filters.iter().enumerate() {
         let path = format!("{path}.filters[{i}]");
-        match filter::parse(filter, own, &path)? {
+        match filter::parse(filter, from, &path)? {
             ParsedFilter::Plain(EffectiveFilter::Redirect(_)) | ParsedFilter::Mirror { .. } => {
                 let message = format!("filter {:?} isn't supported on a backend; use it on the rule", filter.kind);
                 return Err(Problem::new(reason::UNSUPPORTED_VALUE, message).at(&path));

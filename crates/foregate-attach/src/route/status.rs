@@ -5,29 +5,29 @@ use foregate_api::gateway::conditions::{ACCEPTED, PARTIALLY_INVALID, RESOLVED_RE
 use foregate_api::gateway::{GATEWAY_GROUP, ParentReference, RouteParentStatus, RouteStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::RouteState;
 use super::parent::ParentOutcome;
-use crate::output::{StatusChange, StatusKind};
-use crate::{Attach, Key};
+use super::{RouteId, RouteState};
+use crate::Attach;
+use crate::output::StatusChange;
 
 const CONDITIONS: &[&str] = &[ACCEPTED, RESOLVED_REFS, PARTIALLY_INVALID];
 
 impl Attach {
-    pub(crate) fn route_status(&mut self, key: &Key, now: &Time) -> Option<StatusChange> {
-        let mut state = self.routes.remove(key)?;
+    pub(crate) fn route_status(&mut self, id: &RouteId, now: &Time) -> Option<StatusChange> {
+        let mut state = self.routes.remove(id)?;
         let mut pending = std::mem::take(&mut state.pending);
         let object = &state.object;
-        let change = pending.update(StatusKind::HttpRoute, key, &object.metadata, object.status.as_ref(), |base| {
+        let change = pending.update(id.kind.status_kind(), &id.key, object.metadata(), object.status(), |base| {
             self.build_route_status(&state, base, now)
         });
         state.pending = pending;
-        self.routes.insert(key.clone(), state);
+        self.routes.insert(id.clone(), state);
         change
     }
 
     fn build_route_status(&self, state: &RouteState, base: &RouteStatus, now: &Time) -> RouteStatus {
         let outcomes = &state.outcome.parents;
-        let refusal = self.refusal(state, &self.route_name(&state.object));
+        let refusal = self.refusal(state, &self.route_name(state.object.metadata()));
         let mut written = vec![false; outcomes.len()];
         let mut parents = Vec::with_capacity(base.parents.len().max(outcomes.len()));
         for entry in &base.parents {

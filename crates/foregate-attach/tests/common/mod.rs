@@ -45,6 +45,16 @@ fn secret(mut object: Value) -> Input {
     Input::Secret(Change::Set(Arc::new(secret)))
 }
 
+/// A ConfigMap. Data `@a.crt` stands for [`pem`] of that name.
+fn config_map(mut object: Value) -> Input {
+    for value in object["data"].as_object_mut().into_iter().flatten().map(|(_, value)| value) {
+        if let Some(name) = value.as_str().and_then(|text| text.strip_prefix('@')) {
+            *value = pem(name).into();
+        }
+    }
+    Input::ConfigMap(set(object))
+}
+
 /// The input that an object is.
 pub fn input(object: Value) -> Input {
     let kind = object["kind"].as_str().expect("a kind").to_owned();
@@ -52,6 +62,9 @@ pub fn input(object: Value) -> Input {
         "GatewayClass" => Input::GatewayClass(set(object)),
         "Gateway" => Input::Gateway(set(object)),
         "HTTPRoute" => Input::HttpRoute(set(object)),
+        "GRPCRoute" => Input::GrpcRoute(set(object)),
+        "Backend" => Input::DirectBackend(set(object)),
+        "ConfigMap" => config_map(object),
         "Service" => Input::Service(set(object)),
         "EndpointSlice" => Input::EndpointSlice(set(object)),
         "Secret" => secret(object),
@@ -71,6 +84,9 @@ pub fn gone(kind: &str, key: Key) -> Input {
         "GatewayClass" => Input::GatewayClass(Change::Gone(key)),
         "Gateway" => Input::Gateway(Change::Gone(key)),
         "HTTPRoute" => Input::HttpRoute(Change::Gone(key)),
+        "GRPCRoute" => Input::GrpcRoute(Change::Gone(key)),
+        "Backend" => Input::DirectBackend(Change::Gone(key)),
+        "ConfigMap" => Input::ConfigMap(Change::Gone(key)),
         "Service" => Input::Service(Change::Gone(key)),
         "EndpointSlice" => Input::EndpointSlice(Change::Gone(key)),
         "Secret" => Input::Secret(Change::Gone(key)),

@@ -1,0 +1,271 @@
+//! Envoy Gateway's Backends: endpoints by host name, IP address or Unix socket.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use foregate_api::backend::{
+    BackendProtocol, DirectAddress, DirectEndpoint, GatewayBackendSpec, UpstreamPolicy, UpstreamTls,
+};
+use foregate_api::condition::{condition, merge};
+use foregate_api::envoy_gateway::{
+    self, AppProtocol, Backend, BackendEndpoint, BackendSpec, BackendStatus, BackendTlsSettings, BackendType,
+};
+use foregate_api::gateway::conditions::{ACCEPTED, reason};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{BackendId, CaSource, Found, TlsUser, Upstream, backend_name, protocol};
+use crate::output::{StatusChange, StatusKind};
+use crate::problem::Problem;
+use crate::status::Pending;
+use crate::world::{World, origin, slim};
+use crate::{Attach, Change, Key, Settings};
+
+/// The longest path that the kernel takes, in bytes.
+const LONGEST_PATH: usize = 107;
+
+/// A Backend.
+#[derive(Debug)]
+pub(crate) struct DirectState {
+    object: Arc<Backend>,
+    /// What it trusts.
+    named: Vec<CaSource>,
+    verdict: Option<Result<Direct, String>>,
+    pending: Pending<BackendStatus>,
+}
+
+/// A Backend in effective values.
+#[derive(Clone, Debug, PartialEq)]
+struct Direct {
+    endpoints: Vec<DirectEndpoint>,
+    protocol: BackendProtocol,
+    tls: Option<UpstreamTls>,
+}
+
+impl Attach {
+    pub(crate) fn take_direct(&mut self, change: Change<Backend>) {
+        let (key, object) = match change {
+            Change::Set(object) => (Key::of(&object.metadata), slim(object)),
+            Change::Gone(key) => {
+                if let Some(old) = self.directs.remove(&key) {
+                    self.index.ca_users.replace(&TlsUser::Backend(key.clone()), &old.named, &[]);
+                    self.mark_upstream(Upstream::Backend(key));
+                }
+                return;
+            }
+        };
+        let named = named(&object.spec, &key.namespace);
+        let user = TlsUser::Backend(key.clone());
+        match self.directs.get_mut(&key) {
+            Some(state) => {
+                self.index.ca_users.replace(&user, &state.named, &named);
+                if state.object.metadata.uid != object.metadata.uid {
+                    state.verdict = None;
+                }
+                (state.object, state.named) = (object, named);
+            }
+            None => {
+                self.index.ca_users.replace(&user, &[], &named);
+                let state = DirectState { object, named, verdict: None, pending: Pending::default() };
+                self.directs.insert(key.clone(), state);
+            }
+        }
+        self.dirty.directs.insert(key);
+    }
+
+    pub(crate) fn evaluate_direct(&mut self, key: &Key) {
+        let Some(state) = self.directs.get_mut(key) else { return };
+        let verdict = Some(judge(&state.object.spec, &self.settings, &self.world, &key.namespace));
+        if state.verdict != verdict {
+            state.verdict = verdict;
+            self.mark_upstream(Upstream::Backend(key.clone()));
+        }
+        self.dirty.direct_statuses.insert(key.clone());
+    }
+
+    fn mark_upstream(&mut self, upstream: Upstream) {
+        self.dirty.routes.extend(self.index.upstream_routes.of(&upstream).cloned());
+        self.dirty.backends.extend(self.index.upstream_backends.of(&upstream).cloned());
+    }
+
+    /// The backend that a route means by a Backend.
+    pub(crate) fn find_direct(&self, key: &Key, for_grpc: bool) -> Result<Found, Problem> {
+        let Some(state) = self.directs.get(key) else {
+            return Err(Problem::new(reason::BACKEND_NOT_FOUND, format!("Backend {key} doesn't exist")));
+        };
+        let speaks = match &state.verdict {
+            Some(Ok(direct)) => direct.protocol,
+            Some(Err(why)) => {
+                return Err(Problem::new(reason::INVALID_BACKEND_REF, format!("Backend {key} isn't accepted: {why}")));
+            }
+            None => BackendProtocol::Http,
+        };
+        let grpc = for_grpc && speaks != BackendProtocol::H2c;
+        let id = BackendId { upstream: Upstream::Backend(key.clone()), port: 0, grpc };
+        let origin = origin(&self.settings.cluster, envoy_gateway::GROUP, "Backend", &state.object.metadata);
+        Ok((Some(backend_name(&origin.derived_name(), &id)), id))
+    }
+
+    pub(super) fn direct_backend(&self, key: &Key, id: &BackendId) -> Option<GatewayBackendSpec> {
+        let state = self.directs.get(key)?;
+        let Some(Ok(direct)) = &state.verdict else { return None };
+        Some(GatewayBackendSpec {
+            origin: origin(&self.settings.cluster, envoy_gateway::GROUP, "Backend", &state.object.metadata),
+            port: 0,
+            port_name: String::new(),
+            endpoint_slices: Vec::new(),
+            endpoints: direct.endpoints.clone(),
+            protocol: protocol(id.grpc || direct.protocol == BackendProtocol::H2c),
+            tls: direct.tls.clone(),
+            policy: UpstreamPolicy::default(),
+        })
+    }
+
+    pub(crate) fn direct_status(&mut self, key: &Key, now: &Time) -> Option<StatusChange> {
+        let state = self.directs.get_mut(key)?;
+        let verdict = state.verdict.as_ref()?;
+        let metadata = &state.object.metadata;
+        let generation = metadata.generation.unwrap_or_default();
+        let accepted = match verdict {
+            Ok(_) => condition(ACCEPTED, true, ACCEPTED, "", generation, now),
+            Err(why) => condition(ACCEPTED, false, reason::INVALID, why, generation, now),
+        };
+        state.pending.update(StatusKind::Backend, key, metadata, state.object.status.as_ref(), |base| BackendStatus {
+            conditions: merge(&base.conditions, vec![accepted], &[ACCEPTED]),
+        })
+    }
+}
+
+/// What it trusts.
+fn named(spec: &BackendSpec, namespace: &str) -> Vec<CaSource> {
+    let references = spec.tls.iter().flat_map(|tls| &tls.ca_certificate_refs);
+    references.filter_map(|reference| CaSource::of(reference, namespace)).collect()
+}
+
+fn judge(spec: &BackendSpec, settings: &Settings, world: &World, namespace: &str) -> Result<Direct, String> {
+    match spec.kind.unwrap_or_default() {
+        BackendType::Endpoints => {}
+        BackendType::DynamicResolver => {
+            return Err("spec.type: DynamicResolver isn't supported; list the endpoints".to_owned());
+        }
+        BackendType::Unknown => return Err("spec.type: not known to this version".to_owned()),
+    }
+    if spec.fallback == Some(true) {
+        return Err("spec.fallback: fallbacks aren't supported; remove it".to_owned());
+    }
+    if spec.endpoints.is_empty() {
+        return Err("spec.endpoints: needs at least one endpoint".to_owned());
+    }
+    let endpoints = spec.endpoints.iter().enumerate();
+    let endpoints: Vec<DirectEndpoint> =
+        endpoints.map(|(i, e)| endpoint(e, settings, &format!("spec.endpoints[{i}]"))).collect::<Result<_, _>>()?;
+    let is_name = |e: &DirectEndpoint| matches!(e.address, DirectAddress::Fqdn { .. });
+    if endpoints.iter().any(is_name) && !endpoints.iter().all(is_name) {
+        return Err("spec.endpoints: fqdn doesn't mix with ip and unix; use a Backend for each".to_owned());
+    }
+    let tls = spec.tls.as_ref().map(|tls| read_tls(tls, spec, world, namespace)).transpose()?;
+    let protocol = speaks(&spec.app_protocols, tls.as_ref())?;
+    Ok(Direct { endpoints, protocol, tls })
+}
+
+fn endpoint(given: &BackendEndpoint, settings: &Settings, path: &str) -> Result<DirectEndpoint, String> {
+    let port = |port: u16, field: &str| match port {
+        0 => Err(format!("{path}.{field}.port: 0 isn't a port that can be connected to")),
+        port => Ok(port),
+    };
+    let address = match (&given.fqdn, &given.ip, &given.unix) {
+        (Some(name), None, None) => {
+            DirectAddress::Fqdn { hostname: name.hostname.to_ascii_lowercase(), port: port(name.port, "fqdn")? }
+        }
+        (None, Some(ip), None) => match ip.address.parse::<IpAddr>() {
+            Ok(address) => DirectAddress::Ip { address: address.to_string(), port: port(ip.port, "ip")? },
+            Err(_) => return Err(format!("{path}.ip.address: {:?} isn't an IP address", ip.address)),
+        },
+        (None, None, Some(unix)) => {
+            let field = format!("{path}.unix.path");
+            if !settings.unix_sockets {
+                return Err(format!("{field}: Unix sockets aren't allowed by the controller's settings"));
+            }
+            if !unix.path.starts_with('/') || unix.path.len() > LONGEST_PATH {
+                return Err(format!("{field}: needs a path from / on, of at most {LONGEST_PATH} bytes"));
+            }
+            DirectAddress::Unix { path: unix.path.clone() }
+        }
+        _ => return Err(format!("{path}: needs one of fqdn, ip and unix")),
+    };
+    Ok(DirectEndpoint { address, zone: given.zone.clone() })
+}
+
+fn speaks(given: &[AppProtocol], tls: Option<&UpstreamTls>) -> Result<BackendProtocol, String> {
+    let has = |wanted| given.contains(&wanted);
+    if has(AppProtocol::Unknown) {
+        return Err("spec.appProtocols: not known to this version".to_owned());
+    }
+    if has(AppProtocol::H2c) && (has(AppProtocol::Ws) || has(AppProtocol::Wss)) {
+        return Err("spec.appProtocols: h2c doesn't mix with ws and wss; use a Backend for each".to_owned());
+    }
+    if has(AppProtocol::Wss) && tls.is_none() {
+        return Err("spec.appProtocols: wss needs spec.tls".to_owned());
+    }
+    let offers = tls.map(|tls| tls.alpn.as_slice()).unwrap_or_default();
+    Ok(protocol(has(AppProtocol::H2c) || offers == ["h2"]))
+}
+
+fn read_tls(
+    given: &BackendTlsSettings,
+    spec: &BackendSpec,
+    world: &World,
+    namespace: &str,
+) -> Result<UpstreamTls, String> {
+    unsupported(given)?;
+    let insecure = given.insecure_skip_verify == Some(true);
+    let system = match given.well_known_ca_certificates.as_deref() {
+        None | Some("") => false,
+        Some("System") => true,
+        Some(other) => return Err(format!("spec.tls.wellKnownCACertificates: {other:?} isn't System")),
+    };
+    let has_refs = !given.ca_certificate_refs.is_empty();
+    if usize::from(insecure) + usize::from(system) + usize::from(has_refs) != 1 {
+        let fields = "caCertificateRefs, wellKnownCACertificates and insecureSkipVerify";
+        return Err(format!("spec.tls: needs one of {fields}"));
+    }
+    let mut ca_certificates = String::new();
+    for (i, reference) in given.ca_certificate_refs.iter().enumerate() {
+        let path = format!("spec.tls.caCertificateRefs[{i}]");
+        let source = CaSource::of(reference, namespace)
+            .ok_or_else(|| format!("{path}: {:?} isn't a ConfigMap or a Secret", reference.kind))?;
+        let text = source.read(world).map_err(|why| format!("{path}: {why}"))?;
+        ca_certificates.push_str(text.trim_end());
+        ca_certificates.push('\n');
+    }
+    Ok(UpstreamTls {
+        sni: given.sni.clone().or_else(|| common_name(spec)).map(|name| name.to_ascii_lowercase()),
+        ca_certificates: has_refs.then_some(ca_certificates),
+        system_certificates: system,
+        insecure_skip_verify: insecure,
+        subject_alt_names: Vec::new(),
+        alpn: given.alpn_protocols.clone(),
+    })
+}
+
+/// What changes the connection and isn't there: never ignored.
+fn unsupported(given: &BackendTlsSettings) -> Result<(), String> {
+    let auto = |version: &Option<String>| version.as_deref().is_none_or(|version| version == "Auto");
+    let field = match given {
+        _ if given.client_certificate_ref.is_some() => "clientCertificateRef",
+        _ if !auto(&given.min_version) => "minVersion",
+        _ if !auto(&given.max_version) => "maxVersion",
+        _ if !given.ciphers.is_empty() => "ciphers",
+        _ if !given.ecdh_curves.is_empty() => "ecdhCurves",
+        _ if !given.signature_algorithms.is_empty() => "signatureAlgorithms",
+        _ if given.alpn_protocols.iter().any(|p| p != "h2" && p != "http/1.1") => "alpnProtocols (but h2, http/1.1)",
+        _ => return Ok(()),
+    };
+    Err(format!("spec.tls: {field} isn't supported; remove it"))
+}
+
+/// The one host name of all its endpoints.
+fn common_name(spec: &BackendSpec) -> Option<String> {
+    let name = |e: &BackendEndpoint| e.hostname.clone().or_else(|| e.fqdn.as_ref().map(|fqdn| fqdn.hostname.clone()));
+    let first = name(spec.endpoints.first()?)?;
+    spec.endpoints.iter().all(|e| name(e).as_ref() == Some(&first)).then_some(first)
+}

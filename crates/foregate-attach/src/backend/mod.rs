@@ -1,0 +1,140 @@
+//! Where requests can be sent: ports of Services and Envoy Gateway's Backends, and the GatewayBackends made of them.
+
+mod ca;
+mod direct;
+mod service;
+mod slice;
+
+use std::fmt;
+use std::sync::Arc;
+
+use foregate_api::backend::{BackendProtocol, GatewayBackendSpec};
+use foregate_api::{GatewayBackend, envoy_gateway};
+
+use crate::book::metadata;
+use crate::output::{Derived, DerivedKind};
+use crate::{Attach, Key};
+
+pub(crate) use ca::{CA_KEY, CaSource, TlsUser};
+pub(crate) use direct::DirectState;
+
+/// An object that routes can name as a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Upstream {
+    /// A Service.
+    Service(Key),
+    /// A Backend of Envoy Gateway's group.
+    Backend(Key),
+}
+
+impl Upstream {
+    pub const fn key(&self) -> &Key {
+        match self {
+            Self::Service(key) | Self::Backend(key) => key,
+        }
+    }
+
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Service(_) => "Service",
+            Self::Backend(_) => "Backend",
+        }
+    }
+
+    /// Its group; empty for the core group.
+    pub const fn group(&self) -> &'static str {
+        match self {
+            Self::Service(_) => "",
+            Self::Backend(_) => envoy_gateway::GROUP,
+        }
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind(), self.key())
+    }
+}
+
+/// What one GatewayBackend is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct BackendId {
+    pub upstream: Upstream,
+    /// A Service's; 0 for a Backend.
+    pub port: u16,
+    /// For gRPC, and it doesn't say by itself that it speaks HTTP/2: GRPCRoutes speak it nonetheless, HTTPRoutes don't.
+    pub grpc: bool,
+}
+
+impl fmt::Display for BackendId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.upstream {
+            Upstream::Service(service) => write!(f, "port {} of Service {service}", self.port),
+            Upstream::Backend(backend) => write!(f, "Backend {backend}"),
+        }
+    }
+}
+
+/// A reference that leads somewhere: the name of the GatewayBackend, unless requests to it must fail.
+pub(crate) type Found = (Option<String>, BackendId);
+
+impl Attach {
+    pub(crate) fn derive_backend(&mut self, id: &BackendId) {
+        let is_used = self.index.backend_routes.has(id);
+        let spec = is_used.then(|| match &id.upstream {
+            Upstream::Service(service) => self.service_backend(service, id),
+            Upstream::Backend(backend) => self.direct_backend(backend, id),
+        });
+        let wanted = spec.flatten().map(|spec: GatewayBackendSpec| {
+            let name = backend_name(&spec.origin.derived_name(), id);
+            let metadata = metadata(&self.settings.tenant_namespace, &name, &spec.origin);
+            Derived::Backend(Arc::new(GatewayBackend { metadata, spec, status: None }))
+        });
+        self.derive(Source::Backend(id.clone()), wanted);
+    }
+
+    /// Wants what is derived from an object of the workload cluster. When that was replaced by another one of its
+    /// name, what was derived from the former goes.
+    pub(crate) fn derive(&mut self, source: Source, wanted: Option<Derived>) {
+        let kind = source.kind();
+        let name: Option<Arc<str>> = wanted.as_ref().map(|w| w.name().into());
+        let old = match &name {
+            Some(name) => self.derived_names.insert(source, name.clone()),
+            None => self.derived_names.remove(&source),
+        };
+        if let Some(old) = old.filter(|old| Some(old) != name.as_ref()) {
+            self.book.want((kind, old), None);
+        }
+        if let Some(name) = name {
+            self.book.want((kind, name), wanted);
+        }
+    }
+}
+
+/// What is derived under a name that depends on a UID.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    Backend(BackendId),
+    Slice(Key),
+    Secret(Key),
+}
+
+impl Source {
+    const fn kind(&self) -> DerivedKind {
+        match self {
+            Self::Backend(_) => DerivedKind::Backend,
+            Self::Slice(_) => DerivedKind::Slice,
+            Self::Secret(_) => DerivedKind::Secret,
+        }
+    }
+}
+
+/// Name of a GatewayBackend; `origin` is the name of what is derived from its object.
+fn backend_name(origin: &str, id: &BackendId) -> String {
+    let port = if id.port == 0 { String::new() } else { format!("-{}", id.port) };
+    format!("{origin}{port}{}", if id.grpc { "-grpc" } else { "" })
+}
+
+const fn protocol(http2: bool) -> BackendProtocol {
+    if http2 { BackendProtocol::H2c } else { BackendProtocol::Http }
+}

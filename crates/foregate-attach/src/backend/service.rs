@@ -1,0 +1,115 @@
+//! Services, and the backends made of their ports.
+
+use foregate_api::backend::{GatewayBackendSpec, UpstreamPolicy};
+use foregate_api::gateway::conditions::reason;
+use k8s_openapi::api::core::v1::{Service, ServicePort};
+
+use super::{BackendId, Found, Upstream, backend_name, protocol};
+use crate::problem::Problem;
+use crate::world::{origin, slim};
+use crate::{Attach, Change, Key};
+
+impl Attach {
+    pub(crate) fn take_service(&mut self, change: Change<Service>) {
+        let (key, new) = match change {
+            Change::Set(object) => (Key::of(&object.metadata), Some(slim(object))),
+            Change::Gone(key) => (key, None),
+        };
+        let old = match &new {
+            Some(object) => self.world.services.insert(key.clone(), object.clone()),
+            None => self.world.services.remove(&key),
+        };
+        if relevant(old.as_deref()) == relevant(new.as_deref()) {
+            return;
+        }
+        self.dirty.slices.extend(self.index.service_slices.of(&key).cloned());
+        let upstream = Upstream::Service(key);
+        self.dirty.routes.extend(self.index.upstream_routes.of(&upstream).cloned());
+        self.dirty.backends.extend(self.index.upstream_backends.of(&upstream).cloned());
+    }
+
+    /// The backend that a route means by a port of a Service.
+    pub(crate) fn find_service(&self, key: &Key, port: u16, for_grpc: bool) -> Result<Found, Problem> {
+        let Some(service) = self.world.services.get(key) else {
+            return Err(Problem::new(reason::BACKEND_NOT_FOUND, format!("Service {key} doesn't exist")));
+        };
+        let (_, speaks) = check(service, key, port)?;
+        if let Speaks::Tls(what) = speaks {
+            let message =
+                format!("port {port} of Service {key} has appProtocol {what}: TLS to backends isn't supported");
+            return Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
+        }
+        let grpc = for_grpc && speaks != Speaks::H2c;
+        let id = BackendId { upstream: Upstream::Service(key.clone()), port, grpc };
+        let origin = origin(&self.settings.cluster, "", "Service", &service.metadata);
+        Ok((Some(backend_name(&origin.derived_name(), &id)), id))
+    }
+
+    pub(super) fn service_backend(&self, key: &Key, id: &BackendId) -> Option<GatewayBackendSpec> {
+        let service = self.world.services.get(key)?;
+        let (port, speaks) = check(service, key, id.port).ok()?;
+        Some(GatewayBackendSpec {
+            origin: origin(&self.settings.cluster, "", "Service", &service.metadata),
+            port: id.port,
+            port_name: port.name.clone().unwrap_or_default(),
+            endpoint_slices: self.slices_of(key),
+            endpoints: Vec::new(),
+            protocol: protocol(id.grpc || speaks == Speaks::H2c),
+            tls: None,
+            policy: UpstreamPolicy::default(),
+        })
+    }
+}
+
+/// What of a Service routes depend on.
+#[derive(PartialEq)]
+struct Relevant<'a> {
+    uid: Option<&'a str>,
+    kind: Option<&'a str>,
+    ports: Option<&'a [ServicePort]>,
+}
+
+fn relevant(service: Option<&Service>) -> Option<Relevant<'_>> {
+    let service = service?;
+    let spec = service.spec.as_ref();
+    Some(Relevant {
+        uid: service.metadata.uid.as_deref(),
+        kind: spec.and_then(|s| s.type_.as_deref()),
+        ports: spec.and_then(|s| s.ports.as_deref()),
+    })
+}
+
+/// What a Service's port says that it speaks (`appProtocol`, GEP-1911).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaks<'a> {
+    /// HTTP/1.1, WebSocket included; what isn't known as well.
+    Http,
+    /// HTTP/2 without TLS.
+    H2c,
+    /// HTTP or WebSocket over TLS.
+    Tls(&'a str),
+}
+
+/// Whether requests can be sent to a port of a Service, and how.
+fn check<'a>(service: &'a Service, key: &Key, port: u16) -> Result<(&'a ServicePort, Speaks<'a>), Problem> {
+    let spec = service.spec.as_ref();
+    if spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName") {
+        let message = format!("Service {key} is of type ExternalName, which has no endpoints");
+        return Err(Problem::new(reason::INVALID_KIND, message));
+    }
+    let mut ports = spec.and_then(|s| s.ports.as_deref()).unwrap_or_default().iter();
+    let is_tcp = |p: &ServicePort| p.protocol.as_deref().is_none_or(|p| p == "TCP");
+    let Some(found) = ports.clone().find(|p| p.port == i32::from(port) && is_tcp(p)) else {
+        if ports.any(|p| p.port == i32::from(port)) {
+            let message = format!("port {port} of Service {key} isn't a TCP port");
+            return Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
+        }
+        return Err(Problem::new(reason::BACKEND_NOT_FOUND, format!("Service {key} has no port {port}")));
+    };
+    let speaks = match found.app_protocol.as_deref() {
+        Some("kubernetes.io/h2c" | "grpc") => Speaks::H2c,
+        Some(tls @ ("https" | "kubernetes.io/wss")) => Speaks::Tls(tls),
+        _ => Speaks::Http,
+    };
+    Ok((found, speaks))
+}

@@ -1,0 +1,144 @@
+//! GRPCRoutes: a call of a method is a request for the path `/service/method`.
+
+use std::any::Any;
+
+use foregate_api::gateway::conditions::reason;
+use foregate_api::gateway::{
+    GRPCRoute, GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule, ParentReference, RouteStatus, ValueMatchType,
+};
+use foregate_api::route::{PathMatch, PathMatchKind, RouteMatch};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::kind::{Route, Rule};
+use super::matching;
+use crate::problem::Problem;
+
+impl Route for GRPCRoute {
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn parent_refs(&self) -> &[ParentReference] {
+        &self.spec.parent_refs
+    }
+
+    fn hostnames(&self) -> &[String] {
+        &self.spec.hostnames
+    }
+
+    fn status(&self) -> Option<&RouteStatus> {
+        self.status.as_ref()
+    }
+
+    fn rules(&self) -> Vec<Rule<'_>> {
+        self.spec.rules.iter().enumerate().map(|(i, rule)| one(i, rule)).collect()
+    }
+
+    fn has_spec_of(&self, other: &dyn Route) -> bool {
+        (other as &dyn Any).downcast_ref::<Self>().is_some_and(|other| self.spec == other.spec)
+    }
+}
+
+fn one(i: usize, rule: &GrpcRouteRule) -> Rule<'_> {
+    let path = format!("spec.rules[{i}]");
+    Rule {
+        name: rule.name.as_deref(),
+        matches: matches(&rule.matches, &path),
+        filters: &rule.filters,
+        backends: &rule.backend_refs,
+        timeouts: None,
+        retry: None,
+        path,
+    }
+}
+
+/// None match every call.
+fn matches(given: &[GrpcRouteMatch], path: &str) -> Result<Vec<RouteMatch>, Problem> {
+    if given.is_empty() {
+        return Ok(vec![RouteMatch::default()]);
+    }
+    given.iter().enumerate().map(|(i, m)| one_match(m, &format!("{path}.matches[{i}]"))).collect()
+}
+
+fn one_match(given: &GrpcRouteMatch, path: &str) -> Result<RouteMatch, Problem> {
+    Ok(RouteMatch {
+        path: given.method.as_ref().map(|m| method(m, &format!("{path}.method"))).transpose()?.flatten(),
+        headers: matching::headers(&given.headers, path)?,
+        ..RouteMatch::default()
+    })
+}
+
+/// Longer services come before longer methods, as the standard wants it: a match of both is exact, one of the service
+/// alone a prefix, one of the method alone an expression, and they have precedence in this order.
+fn method(given: &GrpcMethodMatch, path: &str) -> Result<Option<PathMatch>, Problem> {
+    let service = given.service.as_deref().filter(|s| !s.is_empty());
+    let method = given.method.as_deref().filter(|m| !m.is_empty());
+    let (kind, value) = match (given.kind.unwrap_or_default(), service, method) {
+        (_, None, None) => return Ok(None),
+        (ValueMatchType::Exact, Some(service), Some(method)) => (PathMatchKind::Exact, format!("/{service}/{method}")),
+        (ValueMatchType::Exact, Some(service), None) => (PathMatchKind::PathPrefix, format!("/{service}")),
+        (ValueMatchType::Exact, None, Some(method)) => {
+            (PathMatchKind::RegularExpression, format!("/[^/]+/{}", regex::escape(method)))
+        }
+        (ValueMatchType::RegularExpression, service, method) => {
+            (PathMatchKind::RegularExpression, expression(service, method, path)?)
+        }
+        (ValueMatchType::Unknown, ..) => {
+            let message = format!("{path}.type: not known to this version");
+            return Err(Problem::new(reason::UNSUPPORTED_VALUE, message));
+        }
+    };
+    Ok(Some(PathMatch { kind, value }))
+}
+
+fn expression(service: Option<&str>, method: Option<&str>, path: &str) -> Result<String, Problem> {
+    let mut whole = String::new();
+    for (field, part) in [("service", service), ("method", method)] {
+        match part {
+            Some(part) => {
+                matching::check_expression(part, &format!("{path}.{field}"))?;
+                // An expression with alternatives stays within its part.
+                whole.push_str(&format!("/(?:{part})"));
+            }
+            None => whole.push_str("/[^/]+"),
+        }
+    }
+    Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn methods_are_paths() {
+        use PathMatchKind::{Exact, PathPrefix, RegularExpression};
+        let table = [
+            ("Exact", Some("a.S"), Some("M"), Some((Exact, "/a.S/M"))),
+            ("Exact", Some("a.S"), None, Some((PathPrefix, "/a.S"))),
+            ("Exact", None, Some("M"), Some((RegularExpression, "/[^/]+/M"))),
+            ("Exact", None, None, None),
+            ("Exact", Some(""), Some(""), None),
+            ("RegularExpression", Some("a|b"), Some("G.*"), Some((RegularExpression, "/(?:a|b)/(?:G.*)"))),
+            ("RegularExpression", Some("a"), None, Some((RegularExpression, "/(?:a)/[^/]+"))),
+            ("RegularExpression", None, Some("b"), Some((RegularExpression, "/[^/]+/(?:b)"))),
+        ];
+        for (kind, service, name, expected) in table {
+            let given = serde_json::json!({ "type": kind, "service": service, "method": name });
+            let given: GrpcMethodMatch = serde_json::from_value(given).unwrap();
+            let expected = expected.map(|(kind, value)| PathMatch { kind, value: value.to_owned() });
+            assert_eq!(method(&given, "m").unwrap(), expected, "{kind} {service:?} {name:?}");
+        }
+    }
+
+    #[test]
+    fn expressions_are_checked_part_by_part() {
+        let given = GrpcMethodMatch {
+            kind: Some(ValueMatchType::RegularExpression),
+            service: Some("a)(b".to_owned()),
+            method: None,
+        };
+        assert!(method(&given, "m").unwrap_err().message.starts_with("m.service: "));
+    }
+}
