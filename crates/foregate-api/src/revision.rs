@@ -46,6 +46,42 @@ pub struct ConfigRevisionSpec {
     /// What was refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<Refusal>,
+    /// Set on the parts of a pinned revision's whole configuration, and on nothing else: no step, but what it takes to
+    /// serve that revision again whatever becomes of the steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Snapshot>,
+}
+
+/// A part of a pinned revision's whole configuration; an object holds as much as fits into it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// Name of the revision.
+    pub revision: String,
+    /// Which part, from 1.
+    pub part: u32,
+    /// How many there are.
+    pub parts: u32,
+    /// Resources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<KeptResource>,
+}
+
+/// One resource of a pinned revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptResource {
+    /// Type URL.
+    pub type_url: String,
+    /// Name.
+    pub name: String,
+    /// Version: hash of the encoded message.
+    pub version: String,
+    /// JSON.
+    pub text: String,
+    /// What it names, as in [`ResourceChange::old_needs`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
 }
 
 /// One changed resource: its old text (so that an older configuration can be rebuilt from a newer one) and both hashes.
@@ -62,6 +98,9 @@ pub struct ResourceChange {
     /// Version before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_version: Option<String>,
+    /// What it named before, as `<kind> <name>` (`Cluster 3f…/9c…`): an engine takes it after these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub old_needs: Vec<String>,
     /// Version after; none: removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_version: Option<String>,

@@ -18,13 +18,15 @@
 //! everything is derived again, and what is right already isn't written again.
 
 mod bind;
+mod certificate;
 mod conditions;
+mod keeper;
 mod merge;
 mod outbox;
 mod pipeline;
 mod pool;
 mod presence;
-mod revision;
+pub mod revisions;
 mod run;
 mod search;
 mod status;
@@ -40,14 +42,15 @@ use std::time::Duration;
 use tokio::sync::SetOnce;
 
 pub use bind::instance_name;
+pub use keeper::{BodyOf, TextOf};
 pub use pool::{Pool, RangeError};
-pub use revision::TextOf;
 pub use run::{Clients, run};
 
 /// What an operator can set.
 #[derive(Clone, Debug)]
 pub struct PlatformOptions {
-    /// Gateway nodes, by name. A gateway runs on as many of them as its template wants replicas.
+    /// Gateway nodes, by name; empty: those that there are GatewayNode objects of. A gateway runs on as many of them as
+    /// its template wants replicas.
     pub nodes: Vec<String>,
     /// The only namespace (tenant) to look after; none: all.
     pub namespace: Option<String>,
@@ -63,6 +66,8 @@ pub struct PlatformOptions {
     pub resync: Duration,
     /// Renders an encoded resource for a ConfigRevision; none: revisions hold versions only.
     pub revision_text: Option<TextOf>,
+    /// Makes such a text an encoded resource again, byte for byte; none: no gateway can be held at an old revision.
+    pub revision_body: Option<BodyOf>,
     /// Set once all that was there when the platform started serves: gateways, addresses and instances that were
     /// missing are made, everything is published, and each instance has connected and applied it. What can't be served
     /// doesn't hold it up. An instance on a node that is away does.
@@ -80,6 +85,7 @@ impl Default for PlatformOptions {
             reconnect_grace: Duration::from_secs(2),
             resync: Duration::from_secs(600),
             revision_text: None,
+            revision_body: None,
             serving: Arc::default(),
         }
     }
@@ -88,9 +94,6 @@ impl Default for PlatformOptions {
 /// Why the platform can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
-    /// No gateway could ever run.
-    #[error("no gateway node is configured: name at least one")]
-    NoNodes,
     /// The xDS server's events have ended before the shutdown.
     #[error("the xDS server has gone: its events have ended")]
     EventsEnded,

@@ -51,6 +51,11 @@ pub(crate) enum Write {
     Delete {
         uid: String,
     },
+    /// The engine that the GatewayInstance with this UID runs on.
+    Engine {
+        uid: String,
+        engine: String,
+    },
     /// A merge patch of the status of the object with this UID.
     Status {
         uid: String,

@@ -12,9 +12,9 @@ use tokio::sync::{SetOnce, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::keeper::{Rebuilt, Record, Texts, keep};
 use crate::outbox::{Kind, Target, Write};
 use crate::pipeline::{Input, Observation, Outcome, Pipeline};
-use crate::revision::{Record, keep};
 use crate::watch::watch;
 use crate::write::perform;
 use crate::{PlatformError, PlatformOptions};
@@ -46,7 +46,7 @@ impl From<Client> for Clients {
 /// with `started: false` begins to answer once everything is published. `events` is what the cache was made with.
 ///
 /// # Errors
-/// When it is configured to do nothing, or when the xDS server goes away. Errors of the API are never fatal: what
+/// When the xDS server goes away. Errors of the API are never fatal: what
 /// failed is tried again.
 pub async fn run(
     clients: impl Into<Clients>,
@@ -55,9 +55,6 @@ pub async fn run(
     events: mpsc::UnboundedReceiver<Event>,
     shutdown: CancellationToken,
 ) -> Result<(), PlatformError> {
-    if options.nodes.is_empty() {
-        return Err(PlatformError::NoNodes);
-    }
     // Dropped at the end of this function, which ends the watches with it.
     let stop = shutdown.child_token();
     let _stopped = stop.clone().drop_guard();
@@ -65,13 +62,17 @@ pub async fn run(
     let observations = watch_all(&client, &options, &stop);
     let (records, taken) = mpsc::unbounded_channel();
     let serving = Arc::clone(&options.serving);
-    let text = options.revision_text.unwrap_or(|_, _| None);
-    let keeper = tokio::spawn(keep(client.clone(), options.namespace.clone(), text, taken, stop));
+    let texts = Texts {
+        to_text: options.revision_text.unwrap_or(|_, _| None),
+        to_body: options.revision_body.unwrap_or(|_, _| None),
+    };
+    let (answers, rebuilt) = mpsc::unbounded_channel();
+    let keeper = tokio::spawn(keep(client.clone(), options.namespace.clone(), texts, taken, answers, stop));
     let mut resync = tokio::time::interval(options.resync);
     resync.reset();
     let pipeline = Pipeline::new(options, cache, Instant::now());
     let (writes, waiting) = (JoinSet::new(), Vec::new());
-    let shell = Shell { client, durable, pipeline, observations, events, records, writes, waiting, serving };
+    let shell = Shell { client, durable, pipeline, observations, events, records, rebuilt, writes, waiting, serving };
     let ended = shell.run(resync, shutdown).await;
     // The shell's end of the channel is closed now: what was published is written down, if the API is still there.
     let _ = tokio::time::timeout(LAST_WORDS, keeper).await;
@@ -85,6 +86,8 @@ struct Shell {
     observations: mpsc::Receiver<Observation>,
     events: mpsc::UnboundedReceiver<Event>,
     records: mpsc::UnboundedSender<Record>,
+    /// What revisions were.
+    rebuilt: mpsc::UnboundedReceiver<Rebuilt>,
     writes: JoinSet<(Target, Write, Outcome)>,
     /// Writes beyond what may be under way; the next is the last.
     waiting: Vec<(Target, Write)>,
@@ -111,6 +114,7 @@ impl Shell {
                 () = shutdown.cancelled() => return Ok(()),
                 observed = self.observations.recv() => Some(Input::Observed(observed.ok_or(PlatformError::WatchesEnded)?)),
                 event = self.events.recv() => Some(Input::Xds(event.ok_or(PlatformError::EventsEnded)?)),
+                Some(answer) = self.rebuilt.recv() => Some(Input::Rebuilt(answer)),
                 Some(done) = self.writes.join_next() => ended(done),
                 () = alarm => None,
                 _ = resync.tick() => Some(Input::Resync),
@@ -188,6 +192,7 @@ fn watch_all(client: &Client, options: &PlatformOptions, stop: &CancellationToke
     start!(Api::all(client.clone()), Observation::Pool);
     start!(spaced(client, namespace), Observation::Template);
     start!(Api::all(client.clone()), Observation::Instance);
+    start!(Api::all(client.clone()), Observation::Node);
     start!(spaced(client, namespace), Observation::Route);
     start!(spaced(client, namespace), Observation::Backend);
     start!(spaced(client, namespace), Observation::Slice);

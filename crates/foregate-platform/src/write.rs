@@ -44,6 +44,11 @@ where
 {
     let result = match write {
         Write::Delete { uid } => delete(&api, &target.key.name, uid).await,
+        Write::Engine { uid, engine } => {
+            let change = serde_json::json!({ "metadata": { "uid": uid }, "spec": { "engine": engine } });
+            let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+            api.patch(&target.key.name, &parameters, &Patch::Merge(&change)).await.map(Some)
+        }
         Write::Status { status, .. } => patch(&api, &target.key.name, status).await.map(Some),
         Write::CreateProxy(proxy) => create(&api, &**proxy).await,
         Write::CreateAddress(address) => create(&api, &**address).await,

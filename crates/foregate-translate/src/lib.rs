@@ -34,7 +34,7 @@ pub use input::{Input, Options};
 pub use output::{ObjectRef, Output, Report, ResourceChange};
 pub use problem::Problem;
 pub use template::{default_template, default_template_yaml};
-pub use translator::Translator;
+pub use translator::{Present, Translator};
 
 /// The name of a cluster that never exists: the share of traffic that goes to it answers 500.
 pub const UNRESOLVED_CLUSTER: &str = "foregate-unresolved";

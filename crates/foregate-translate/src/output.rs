@@ -63,6 +63,8 @@ pub struct ResourceChange {
     pub old: Option<Bytes>,
     /// Version before.
     pub old_version: Option<Arc<str>>,
+    /// What it named before.
+    pub old_needs: Arc<[ResourceId]>,
     /// Version after; none: it is gone.
     pub new_version: Option<Arc<str>>,
 }

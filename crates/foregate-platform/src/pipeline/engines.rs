@@ -88,6 +88,9 @@ impl Pipeline {
         };
         self.presences.nacked(&proxy, &instance.node, nack);
         self.restate.insert(proxy.clone());
+        if id.kind != ResourceKind::Listener && self.refused_while_held(&proxy, &id, owners.is_empty(), &message) {
+            return;
+        }
         let applied = self.presences.applied(&proxy).unwrap_or_default();
         let Some(gateway) = self.gateways.get_mut(&proxy) else { return };
         if gateway.searches.contains_key(&id) {

@@ -9,6 +9,7 @@ use foregate_api::template::GatewayTemplateSpec;
 use foregate_xds::{Owner, ResourceId};
 
 use crate::merge::Merge;
+use crate::pipeline::pin::Pin;
 use crate::pipeline::refusal::History;
 use crate::search::Search;
 use crate::status::Unmet;
@@ -34,8 +35,10 @@ pub(crate) struct Gateway {
     pub unmet: Option<Unmet>,
     /// The template that is missing to make its proxy.
     pub template_missing: Option<String>,
-    /// The ConfigRevision that it is held at.
+    /// The ConfigRevision that it is to be held at.
     pub pinned: Option<String>,
+    /// How far that is; none: it isn't held.
+    pub pin: Option<Pin>,
     /// What the translator was told of it last.
     pub fed: Option<Fed>,
     /// Sequence of what was published for it last; 0: nothing yet.
@@ -112,6 +115,7 @@ impl Gateway {
     }
 }
 
-fn has_port(resource: &str, port: u16) -> bool {
+/// Whether a listener's resource, `<protocol class>-<port>`, is on a port.
+pub(crate) fn has_port(resource: &str, port: u16) -> bool {
     resource.rsplit_once('-').is_some_and(|(_, number)| number.parse() == Ok(port))
 }

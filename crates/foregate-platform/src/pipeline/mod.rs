@@ -6,13 +6,15 @@
 //! already is neither published nor written again.
 //!
 //! One file per step: `observe` (what a change touches), `shape` (claims to gateway, addresses, instances), `address`,
-//! `publish` (translation, sequences), `engines` (what they say), `trial` (who is to blame among several), `report` (statuses).
+//! `publish` (translation, sequences), `pin` and `flow` (gateways held at a revision), `engines` (what they say), `trial` (who is to blame among several), `report` (statuses).
 
 mod address;
 mod engines;
+mod flow;
 mod gateway;
 mod observe;
 mod patience;
+mod pin;
 mod publish;
 mod readiness;
 mod refusal;
@@ -26,7 +28,8 @@ use std::time::Instant;
 
 use foregate_api::address::{Address, AddressPool, ProxyRef};
 use foregate_api::{
-    GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayInstance, GatewayProxy, GatewayRoute, GatewayTemplate,
+    GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayInstance, GatewayNode, GatewayProxy, GatewayRoute,
+    GatewayTemplate,
 };
 use foregate_translate::{ObjectRef, Translator};
 use foregate_xds::{Cache, Event};
@@ -34,9 +37,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 
 use crate::PlatformOptions;
+use crate::certificate::Expiries;
+use crate::keeper::{Rebuilt, Record, Step};
 use crate::outbox::{Kind, Outbox, Target, Write};
 use crate::presence::Presences;
-use crate::revision::{Record, Step};
 use crate::store::{Key, Seen, Store};
 use address::Pools;
 use gateway::Gateway;
@@ -52,6 +56,7 @@ pub(crate) enum Observation {
     Pool(Seen<AddressPool>),
     Template(Seen<GatewayTemplate>),
     Instance(Seen<GatewayInstance>),
+    Node(Seen<GatewayNode>),
     Route(Seen<GatewayRoute>),
     Backend(Seen<GatewayBackend>),
     Slice(Seen<GatewayEndpointSlice>),
@@ -59,7 +64,7 @@ pub(crate) enum Observation {
 }
 
 /// How many kinds are watched: so many first lists must be there before anything is done.
-pub(crate) const KINDS: usize = 10;
+pub(crate) const KINDS: usize = 11;
 
 /// The server's answer to a create or a patch.
 #[derive(Clone, Debug)]
@@ -92,6 +97,8 @@ pub(crate) enum Input {
     Observed(Observation),
     Xds(Event),
     Done(Target, Write, Outcome),
+    /// What a revision was.
+    Rebuilt(Rebuilt),
     /// Look at everything again.
     Resync,
 }
@@ -131,6 +138,14 @@ pub(crate) struct Pipeline {
     on_trial: BTreeSet<ProxyRef>,
     /// Gateways that aren't held at a revision any more.
     unpinned: BTreeSet<ProxyRef>,
+    /// Gateways of which it is to be found out what the revision was that they are pinned at.
+    asking: BTreeSet<ProxyRef>,
+    /// The answers.
+    rebuilt: Vec<Rebuilt>,
+    /// Tenants whose endpoints or secrets have changed.
+    stirred: BTreeSet<String>,
+    /// When certificates expire.
+    expiries: Expiries,
     /// Gateways of which nothing is left.
     gone: Vec<ProxyRef>,
     /// What this step has published, for ConfigRevisions.
@@ -146,6 +161,7 @@ pub(crate) struct Stores {
     pools: Store<AddressPool>,
     templates: Store<GatewayTemplate>,
     instances: Store<GatewayInstance>,
+    nodes: Store<GatewayNode>,
     routes: Store<GatewayRoute>,
     backends: Store<GatewayBackend>,
     slices: Store<GatewayEndpointSlice>,
@@ -188,6 +204,10 @@ impl Pipeline {
             suspects: HashSet::new(),
             on_trial: BTreeSet::new(),
             unpinned: BTreeSet::new(),
+            asking: BTreeSet::new(),
+            rebuilt: Vec::new(),
+            stirred: BTreeSet::new(),
+            expiries: Expiries::default(),
             gone: Vec::new(),
             steps: BTreeMap::new(),
             records: Vec::new(),
@@ -200,6 +220,7 @@ impl Pipeline {
             Input::Observed(observation) => self.observe(observation),
             Input::Xds(event) => self.heard(event, now, clock),
             Input::Done(target, write, outcome) => self.done(&target, &write, outcome, now),
+            Input::Rebuilt(answer) => self.rebuilt.push(answer),
             Input::Resync => {
                 self.reshape.extend(self.gateways.keys().cloned());
                 self.pools.rebuild(&self.stores.pools, &self.stores.addresses);
@@ -219,6 +240,9 @@ impl Pipeline {
         let expired = self.presences.expire(now);
         self.restate.extend(expired);
         self.restate.extend(self.patience.expire(now));
+        for namespace in self.expiries.expire(now, clock) {
+            self.restate.extend(self.gateways.keys().filter(|it| it.namespace == namespace).cloned());
+        }
         self.shape_all(now);
         self.publish();
         if first {
@@ -236,7 +260,7 @@ impl Pipeline {
         if !self.started {
             return None;
         }
-        let others = [self.presences.next_deadline(), self.patience.next_deadline()];
+        let others = [self.presences.next_deadline(), self.patience.next_deadline(), self.expiries.next_deadline()];
         self.outbox.next_due().into_iter().chain(others.into_iter().flatten()).min()
     }
 
@@ -272,7 +296,7 @@ impl Pipeline {
             Outcome::Conflict => self.conflict(target, write),
             Outcome::Failed(error) => {
                 tracing::warn!(kind = ?target.kind, object = %target.key, error, "a write failed; it is tried again");
-                if !matches!(write, Write::Status { .. } | Write::Delete { .. }) {
+                if !matches!(write, Write::Status { .. } | Write::Delete { .. } | Write::Engine { .. }) {
                     self.failures.insert(target.clone(), error);
                 }
             }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use foregate_api::address::{Address, AddressPool, ProxyRef};
-use foregate_api::{GatewayBackend, GatewayClaim, GatewayInstance, GatewayProxy, GatewayRoute, GatewayTemplate};
+use foregate_api::{
+    GatewayBackend, GatewayClaim, GatewayInstance, GatewayNode, GatewayProxy, GatewayRoute, GatewayTemplate,
+};
 use foregate_translate::{Change, Input as Translate, ObjectRef};
 use kube::{Resource, ResourceExt as _};
 
@@ -21,17 +23,25 @@ impl Pipeline {
             Observation::Pool(seen) => self.each(seen, |stores| &mut stores.pools, Self::pool_changed),
             Observation::Template(seen) => self.each(seen, |stores| &mut stores.templates, Self::template_changed),
             Observation::Instance(seen) => self.each(seen, |stores| &mut stores.instances, Self::instance_changed),
+            Observation::Node(seen) => self.each(seen, |stores| &mut stores.nodes, Self::node_changed),
             Observation::Route(seen) => self.each(seen, |stores| &mut stores.routes, Self::route_changed),
             Observation::Backend(seen) => self.each(seen, |stores| &mut stores.backends, Self::backend_changed),
             Observation::Slice(seen) => self.each(
                 seen,
                 |stores| &mut stores.slices,
-                |this, changed| this.changes.push(Translate::Slice(for_translator(&changed))),
+                |this, changed| {
+                    this.stirred.insert(changed.key.namespace.clone());
+                    this.changes.push(Translate::Slice(for_translator(&changed)));
+                },
             ),
             Observation::Secret(seen) => self.each(
                 seen,
                 |stores| &mut stores.secrets,
-                |this, changed| this.changes.push(Translate::Secret(for_translator(&changed))),
+                |this, changed| {
+                    this.stirred.insert(changed.key.namespace.clone());
+                    this.expiries.observe(&changed);
+                    this.changes.push(Translate::Secret(for_translator(&changed)));
+                },
             ),
         }
     }
@@ -78,7 +88,7 @@ impl Pipeline {
     /// The server doesn't have what we wrote to.
     pub(super) fn missing(&mut self, target: &Target, write: &Write) {
         let uid = match write {
-            Write::Delete { uid } | Write::Status { uid, .. } => Some(uid.as_str()),
+            Write::Delete { uid } | Write::Status { uid, .. } | Write::Engine { uid, .. } => Some(uid.as_str()),
             _ => None,
         };
         if uid.is_none() {
@@ -152,6 +162,7 @@ impl Pipeline {
         }
         if changed.new.is_none() {
             gateway.pinned = None;
+            gateway.pin = None;
             self.patience.forget(&Target { kind: Kind::Proxy, key: changed.key.clone() });
             self.problems.remove(&ObjectRef { kind: "GatewayProxy", key: translator_key(&changed.key) });
             self.changes.push(Translate::Proxy(Change::Gone(translator_key(&changed.key))));
@@ -232,6 +243,13 @@ impl Pipeline {
         }
     }
 
+    /// Where gateways may run has changed.
+    fn node_changed(&mut self, changed: Changed<GatewayNode>) {
+        if self.options.nodes.is_empty() && !only_status(&changed) {
+            self.reshape.extend(self.gateways.keys().cloned());
+        }
+    }
+
     fn route_changed(&mut self, changed: Changed<GatewayRoute>) {
         if !only_status(&changed) {
             self.changes.push(Translate::Route(for_translator(&changed)));
@@ -245,6 +263,7 @@ impl Pipeline {
 
     fn backend_changed(&mut self, changed: Changed<GatewayBackend>) {
         if !only_status(&changed) {
+            self.stirred.insert(changed.key.namespace.clone());
             self.changes.push(Translate::Backend(for_translator(&changed)));
         }
         let object = ObjectRef { kind: "GatewayBackend", key: translator_key(&changed.key) };

@@ -1,30 +1,21 @@
 //! Translation and publication.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use foregate_api::Origin;
 use foregate_api::address::ProxyRef;
 use foregate_api::revision::Refusal;
 use foregate_translate::{ObjectRef, Output, Report, ResourceChange};
-use foregate_xds::{Owner, ResourceId, ResourceKind};
+use foregate_xds::{Delta, Owner, ResourceId, ResourceKind};
 use kube::ResourceExt as _;
 
 use crate::bind::{group_of, proxy_of};
+use crate::keeper::{Record, Step};
 use crate::outbox::{Kind, Target};
 use crate::pipeline::Pipeline;
-use crate::revision::{Record, Step};
 use crate::status::complaint::Complaint;
 use crate::store::Key;
-
-/// Type URLs of what flows to a gateway that is held at a revision.
-const FLOWING: [&str; 2] = [
-    "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
-];
-
-fn flows(type_url: &str) -> bool {
-    FLOWING.contains(&type_url)
-}
 
 type Published = (ResourceId, Arc<str>, Arc<[Owner]>);
 
@@ -38,72 +29,43 @@ impl Pipeline {
             }
             let Output { deltas, reports, mut causes, mut changes, .. } = output;
             for (proxy, mut delta) in deltas {
-                if self.holds(&proxy) {
-                    delta.set.retain(|resource| flows(resource.id.kind.type_url()));
-                    delta.remove.retain(|id| flows(id.kind.type_url()));
-                    changes.remove(&proxy);
-                    if delta.is_empty() {
-                        continue;
-                    }
+                let mut changes = changes.remove(&proxy).unwrap_or_default();
+                if self.is_held(&proxy) {
+                    self.flow(&proxy, &mut delta);
+                    changes.clear();
                 }
-                let applied = self.presences.applied(&proxy).unwrap_or_default();
-                let set: Vec<_> =
-                    delta.set.iter().map(|it| (it.id.clone(), it.version.clone(), it.owners.clone())).collect();
-                let removed = delta.remove.clone();
-                let sequence = self.cache.apply(&group_of(&proxy), delta);
-                self.record(&proxy, sequence, applied, set, &removed);
-                if let Some(changes) = changes.remove(&proxy).filter(|changes| !changes.is_empty()) {
-                    self.step_of(&proxy).changes = changes;
-                    self.step_of(&proxy).causes = causes.remove(&proxy).unwrap_or_default();
-                }
+                self.send(&proxy, delta, changes, causes.remove(&proxy).unwrap_or_default());
             }
             reports.into_iter().for_each(|report| self.reported(report));
         }
+        for answer in std::mem::take(&mut self.rebuilt) {
+            self.hold(answer);
+        }
+        self.refresh_extras();
         self.mark_published();
         self.mark_trials();
         self.records.extend(std::mem::take(&mut self.steps).into_values().map(|step| Record::Step(Box::new(step))));
+        self.ask();
         for proxy in self.gone.drain(..) {
             self.cache.remove_group(&group_of(&proxy));
             self.records.push(Record::Gone(proxy));
         }
     }
 
-    /// Whether a gateway is held at a revision. What was there at the start is published all the same: its engines may
-    /// have nothing yet.
-    fn holds(&self, proxy: &ProxyRef) -> bool {
-        self.started && self.gateways.get(proxy).is_some_and(|gateway| gateway.pinned.is_some())
-    }
-
-    /// A gateway isn't held any more: all that was kept back is published.
-    fn let_go(&mut self, proxy: &ProxyRef, output: &mut Output) {
-        let before = self.cache.dump(&group_of(proxy));
-        let mut before: HashMap<ResourceId, _> = before.into_iter().map(|it| (it.id.clone(), it)).collect();
-        let delta = output.deltas.entry(proxy.clone()).or_default();
-        let changes = output.changes.entry(proxy.clone()).or_default();
-        delta.set.clear();
-        delta.remove.clear();
-        changes.clear();
-        let mut note = |id, old: Option<(_, Arc<str>)>, new_version| {
-            let (old, old_version) = old.unzip();
-            changes.push(ResourceChange { id, old, old_version, new_version });
-        };
-        for resource in self.translator.resources(proxy) {
-            let old = before.remove(&resource.id.clone());
-            if old.as_ref() == Some(resource) {
-                continue;
-            }
-            let old = old.map(|old| (old.body, old.version));
-            let differs = old.as_ref().is_none_or(|(_, version)| *version != resource.version);
-            if differs && !flows(resource.id.kind.type_url()) {
-                note(resource.id.clone(), old, Some(resource.version.clone()));
-            }
-            delta.set.push(resource.clone());
+    /// Publishes a change of a gateway, and notes it for its revisions.
+    pub(super) fn send(&mut self, proxy: &ProxyRef, delta: Delta, changes: Vec<ResourceChange>, causes: Vec<Origin>) {
+        if delta.is_empty() {
+            return;
         }
-        for gone in before.into_values() {
-            if !flows(gone.id.kind.type_url()) {
-                note(gone.id.clone(), Some((gone.body, gone.version)), None);
-            }
-            delta.remove.push(gone.id);
+        let applied = self.presences.applied(proxy).unwrap_or_default();
+        let set: Vec<_> = delta.set.iter().map(|it| (it.id.clone(), it.version.clone(), it.owners.clone())).collect();
+        let removed = delta.remove.clone();
+        let sequence = self.cache.apply(&group_of(proxy), delta);
+        self.record(proxy, sequence, applied, set, &removed);
+        if !changes.is_empty() {
+            let step = self.step_of(proxy);
+            step.changes.extend(changes);
+            step.causes.extend(causes);
         }
     }
 
@@ -114,7 +76,6 @@ impl Pipeline {
             proxy: proxy.clone(),
             uid: object.and_then(|object| object.uid()),
             baseline: !self.started,
-            pinned: object.and_then(|object| object.spec.pinned_revision.clone()),
             causes: Vec::new(),
             changes: Vec::new(),
             refusals: Vec::new(),
@@ -155,14 +116,16 @@ impl Pipeline {
 
     /// The listeners that went out now are known by their gateway's sequence.
     fn mark_published(&mut self) {
-        for proxy in &self.restate {
-            let Some(gateway) = self.gateways.get_mut(proxy).filter(|gateway| gateway.fed.is_some()) else { continue };
+        let restated: Vec<ProxyRef> = self.restate.iter().cloned().collect();
+        for proxy in restated {
+            if self.is_held(&proxy) {
+                self.settle_claims(&proxy);
+                continue;
+            }
+            let Some(gateway) = self.gateways.get_mut(&proxy).filter(|gateway| gateway.fed.is_some()) else { continue };
             if gateway.sequence == 0 {
                 // Nothing to publish is published too: its engines wait for an answer.
-                gateway.sequence = self.cache.apply(&group_of(proxy), Default::default());
-            }
-            if self.started && gateway.pinned.is_some() {
-                continue;
+                gateway.sequence = self.cache.apply(&group_of(&proxy), Default::default());
             }
             for claim in std::mem::take(&mut gateway.unpublished) {
                 gateway.published.insert(claim, gateway.sequence);

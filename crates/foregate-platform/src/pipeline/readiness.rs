@@ -6,7 +6,7 @@
 
 use foregate_api::address::ProxyRef;
 
-use crate::bind::{instance_name, nodes_for};
+use crate::bind::instance_name;
 use crate::pipeline::Pipeline;
 use crate::store::Key;
 
@@ -34,7 +34,8 @@ pub(crate) struct Awaited {
 impl Pipeline {
     /// Goes on as far as possible. True once: when all that was there at the start serves.
     pub(super) fn begins_to_serve(&mut self) -> bool {
-        if matches!(self.readiness, Readiness::Making) && !self.outbox.is_creating() {
+        let silent = || self.gateways.keys().any(|proxy| self.is_silent(proxy));
+        if matches!(self.readiness, Readiness::Making) && !self.outbox.is_creating() && !silent() {
             self.readiness = Readiness::Applying(self.awaited_instances());
         }
         let Readiness::Applying(awaited) = &mut self.readiness else { return false };
@@ -55,8 +56,8 @@ impl Pipeline {
         let of_gateway = |(proxy, gateway): (&ProxyRef, &crate::pipeline::gateway::Gateway)| {
             let replicas = self.stores.proxies.get(&Key::from(proxy))?.spec.template.replicas;
             let (proxy, sequence) = (proxy.clone(), gateway.sequence);
-            let nodes = nodes_for(&proxy, replicas, &self.options.nodes).into_iter();
-            Some(nodes.map(move |node| Awaited { proxy: proxy.clone(), node: node.to_owned(), sequence }))
+            let nodes = self.nodes_of(&proxy, replicas).into_iter();
+            Some(nodes.map(move |node| Awaited { proxy: proxy.clone(), node, sequence }))
         };
         fed.filter_map(of_gateway).flatten().collect()
     }

@@ -3,16 +3,18 @@
 use std::time::Instant;
 
 use foregate_api::GatewayClaim;
+use foregate_api::Origin;
 use foregate_api::address::ProxyRef;
 use foregate_api::backend::GatewayBackendStatus;
-use foregate_api::claim::{ClaimListener, GatewayClaimStatus};
+use foregate_api::claim::{ClaimListener, GatewayClaimStatus, InstanceCounts};
 use foregate_api::route::GatewayRouteStatus;
 use foregate_translate::ObjectRef;
+use foregate_xds::ResourceKind;
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 
-use crate::bind::{instance_name, nodes_for};
+use crate::bind::instance_name;
 use crate::merge::Verdict;
 use crate::outbox::{Kind, Target, Write};
 use crate::pipeline::Pipeline;
@@ -32,6 +34,16 @@ struct Want {
     write: Option<Write>,
     /// It says something that is about to change.
     is_transient: bool,
+}
+
+/// What all claims of a gateway have in common.
+struct Shared<'a> {
+    complaint: Complaint<'a>,
+    serving: Serving,
+    /// Engines that don't run.
+    engines: &'a [String],
+    serves: bool,
+    clock: Timestamp,
 }
 
 impl Pipeline {
@@ -72,11 +84,13 @@ impl Pipeline {
         let complaint = Complaint::new(object.and_then(|_| self.problem("GatewayProxy", &key)));
         let template = complaint.of_template();
         let replicas = object.map_or(0, |object| object.spec.template.replicas);
-        let nodes = if object.is_some() { nodes_for(proxy, replicas, &self.options.nodes) } else { Vec::new() };
-        let serving = self.presences.serving(proxy, &nodes);
+        let nodes = if object.is_some() { self.nodes_of(proxy, replicas) } else { Vec::new() };
+        let (serving, engines) = self.serving(proxy, &nodes);
+        let serves = self.translator.resources_of(proxy, ResourceKind::Listener).next().is_some();
+        let shared = Shared { complaint, serving, engines: &engines, serves, clock };
         for claim in gateway.order.iter().filter_map(|name| self.stores.claims.get(&Key::new(&proxy.namespace, name))) {
             let bound = object.is_some().then_some(&*proxy.name);
-            let (wanted, is_transient) = self.claim_status(gateway, claim, bound, complaint, serving, clock);
+            let (wanted, is_transient) = self.claim_status(gateway, claim, bound, &shared);
             let write = write(&**claim, claim.status.as_ref(), wanted, status::claim::OPTIONAL);
             wants.push(Want { target: Target { kind: Kind::Claim, key: Key::of(&**claim) }, write, is_transient });
         }
@@ -92,20 +106,25 @@ impl Pipeline {
             listeners: &gateway.merge.listeners,
             unmet: gateway.unmet.as_ref(),
             template_problem: template.as_deref(),
+            serves,
+            engines: &engines,
             published: (gateway.unpublished.is_empty() && gateway.sequence > 0).then(|| gateway.awaited()),
             serving,
+            pinned: gateway.pinned_as(),
         };
         let write_proxy =
             write(&**object, object.status.as_ref(), proxy_status(&facts, clock), status::proxy::OPTIONAL);
         let is_transient = gateway.unmet.is_none()
             && (gateway.owned.is_empty() || facts.published.is_some_and(|published| is_awaited(serving, published)));
         wants.push(Want { target: Target { kind: Kind::Proxy, key }, write: write_proxy, is_transient });
-        for node in nodes {
+        for node in &nodes {
             let key = Key::cluster(instance_name(proxy, node));
             let Some(instance) = self.stores.instances.get(&key) else { continue };
+            // Its spec first: its status is looked at again after that.
+            let engine = self.change_engine(&key.name, &object.spec.template.engine);
             let wanted = instance_status(instance, self.presences.of(proxy, node));
-            let write = wanted
-                .and_then(|wanted| write(&**instance, instance.status.as_ref(), wanted, status::instance::OPTIONAL));
+            let write =
+                engine.or_else(|| write(&**instance, instance.status.as_ref(), wanted?, status::instance::OPTIONAL));
             wants.push(Want { target: Target { kind: Kind::Instance, key }, write, is_transient: false });
         }
     }
@@ -115,9 +134,7 @@ impl Pipeline {
         gateway: &Gateway,
         claim: &GatewayClaim,
         proxy: Option<&str>,
-        complaint: Complaint<'_>,
-        serving: Serving,
-        clock: Timestamp,
+        shared: &Shared<'_>,
     ) -> (GatewayClaimStatus, bool) {
         let name = claim.name_any();
         let binding = match (proxy, &gateway.template_missing) {
@@ -129,23 +146,26 @@ impl Pipeline {
             }
         };
         let other = lacking(gateway, claim);
-        let template = complaint.of_template();
+        let template = shared.complaint.of_template();
         let facts = ClaimFacts {
             claim,
             binding,
             addresses: &gateway.owned,
             unmet: gateway.unmet.as_ref().or(other.as_ref()),
-            listeners: self.listeners(gateway, claim, complaint),
+            listeners: self.listeners(gateway, claim, shared),
             template_problem: template.as_deref(),
+            serves: shared.serves,
+            engines: shared.engines,
             published: gateway.published.get(&name).copied(),
-            serving,
-            pinned: gateway.pinned.as_deref(),
+            serving: shared.serving,
+            pinned: gateway.pinned_as(),
         };
-        (claim_status(&facts, clock), is_transient(&facts))
+        (claim_status(&facts, shared.clock), is_transient(&facts))
     }
 
     /// What came of each listener of a claim.
-    fn listeners(&self, gateway: &Gateway, claim: &GatewayClaim, complaint: Complaint<'_>) -> Vec<ListenerFacts> {
+    fn listeners(&self, gateway: &Gateway, claim: &GatewayClaim, shared: &Shared<'_>) -> Vec<ListenerFacts> {
+        let complaint = shared.complaint;
         let name = claim.name_any();
         let verdicts = gateway.merge.verdicts.iter().filter(|verdict| verdict.claim == name);
         let facts = |verdict: &Verdict| {
@@ -155,9 +175,43 @@ impl Pipeline {
                 .map(|message| format!("the engine refused it: {message}"))
                 .or_else(|| complaint.of_listener(&name, &listener.name).map(str::to_owned))
                 .or_else(|| self.without_certificate(claim, listener, complaint));
-            Some(ListenerFacts { name: listener.name.clone(), conflict: verdict.conflict.clone(), refused })
+            let expired = self.expired(claim, listener, shared.clock);
+            Some(ListenerFacts { name: listener.name.clone(), conflict: verdict.conflict.clone(), refused, expired })
         };
         verdicts.filter_map(facts).collect()
+    }
+
+    /// Says of a listener's certificate that it has expired.
+    fn expired(&self, claim: &GatewayClaim, listener: &ClaimListener, clock: Timestamp) -> Option<String> {
+        let namespace = claim.namespace().unwrap_or_default();
+        listener.tls.as_ref()?.certificates.iter().find_map(|name| {
+            let key = Key::new(&namespace, name);
+            let at = self.expiries.expired(&key, clock)?;
+            let annotations = self.stores.secrets.get(&key)?.annotations();
+            let origin = annotations.get(foregate_api::ORIGIN_ANNOTATION);
+            let origin = origin.and_then(|text| serde_json::from_str::<Origin>(text).ok());
+            let name = origin.map_or_else(|| format!("Secret {key}"), |origin| origin.display());
+            Some(format!("the certificate of {name} expired at {at}: renew it"))
+        })
+    }
+
+    /// What a gateway's instances do together, without those whose engines don't run; and why these don't.
+    fn serving(&self, proxy: &ProxyRef, nodes: &[String]) -> (Serving, Vec<String>) {
+        let (mut running, mut engines) = (Vec::new(), Vec::new());
+        for node in nodes {
+            let instance = self.stores.instances.get(&Key::cluster(instance_name(proxy, node)));
+            match instance.and_then(|instance| status::instance::trouble(instance)) {
+                Some(trouble) => engines.push(trouble),
+                None => running.push(node.as_str()),
+            }
+        }
+        let serving = match self.presences.serving(proxy, &running) {
+            Serving::Known { counts, applied } => {
+                Serving::Known { counts: InstanceCounts { desired: nodes.len() as u32, ..counts }, applied }
+            }
+            Serving::Uncertain => Serving::Uncertain,
+        };
+        (serving, engines)
     }
 
     /// Why none of a listener's certificates can be used.

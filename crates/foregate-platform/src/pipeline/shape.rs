@@ -12,7 +12,7 @@ use foregate_api::{GatewayClaim, GatewayTemplate};
 use foregate_translate::{Change, Input as Translate};
 use kube::{Resource, ResourceExt as _};
 
-use crate::bind::{MANAGED_BY, MANAGER, group_of, instance_name, nodes_for, precedence};
+use crate::bind::{MANAGED_BY, MANAGER, instance_name, nodes_for, precedence};
 use crate::merge::merge;
 use crate::outbox::{Kind, Target, Write};
 use crate::pipeline::Pipeline;
@@ -83,49 +83,61 @@ impl Pipeline {
         self.outbox.want(target, write, now);
     }
 
-    /// One instance per node; instances on other nodes go.
+    /// The nodes that a gateway is to run on. One that takes no new instances keeps those that it has.
+    pub(super) fn nodes_of(&self, proxy: &ProxyRef, replicas: u32) -> Vec<String> {
+        let owned = |nodes: &[String]| nodes_for(proxy, replicas, nodes).into_iter().map(str::to_owned).collect();
+        if !self.options.nodes.is_empty() {
+            return owned(&self.options.nodes);
+        }
+        let runs_on = |node: &str| {
+            self.gateways.get(proxy).is_some_and(|gateway| gateway.instances.contains(&instance_name(proxy, node)))
+        };
+        let usable = self.stores.nodes.iter().filter(|(key, node)| {
+            node.metadata.deletion_timestamp.is_none() && (!node.spec.unschedulable || runs_on(&key.name))
+        });
+        owned(&usable.map(|(key, _)| key.name.clone()).collect::<Vec<_>>())
+    }
+
+    /// One instance per node, each on the template's engine; instances on other nodes go.
     fn place(&mut self, proxy: &ProxyRef, template: &GatewayTemplateSpec, now: Instant) {
-        let nodes = nodes_for(proxy, template.replicas, &self.options.nodes);
-        let wanted: Vec<(String, &str)> = nodes.iter().map(|node| (instance_name(proxy, node), *node)).collect();
+        let nodes = self.nodes_of(proxy, template.replicas);
+        let wanted: Vec<(String, &String)> = nodes.iter().map(|node| (instance_name(proxy, node), node)).collect();
         let Some(gateway) = self.gateways.get(proxy) else { return };
         let mut writes = Vec::new();
-        for (name, node) in wanted.iter().filter(|(name, _)| !gateway.instances.contains(name)) {
-            let (proxy, node, engine) = (proxy.clone(), (*node).to_owned(), template.engine.clone());
-            let mut instance = GatewayInstance::new(name, GatewayInstanceSpec { proxy, node, engine });
-            instance.labels_mut().insert(MANAGED_BY.into(), MANAGER.into());
-            writes.push((name.clone(), Some(Write::CreateInstance(Box::new(instance)))));
+        for (name, node) in &wanted {
+            let write = if gateway.instances.contains(name) {
+                self.change_engine(name, &template.engine)
+            } else {
+                let (proxy, node, engine) = (proxy.clone(), (*node).clone(), template.engine.clone());
+                let mut instance = GatewayInstance::new(name, GatewayInstanceSpec { proxy, node, engine });
+                instance.labels_mut().insert(MANAGED_BY.into(), MANAGER.into());
+                Some(Write::CreateInstance(Box::new(instance)))
+            };
+            let target = Target { kind: Kind::Instance, key: Key::cluster(name) };
+            // A status that is wanted isn't taken back by a spec that is right.
+            if write.is_some() || !gateway.instances.contains(name) {
+                writes.push((target, write));
+            }
         }
         let surplus = gateway.instances.iter().filter(|name| wanted.iter().all(|(wanted, _)| wanted != *name));
-        writes.extend(surplus.map(|name| (name.clone(), self.delete_instance(name))));
-        for (name, write) in writes {
-            self.outbox.want(Target { kind: Kind::Instance, key: Key::cluster(name) }, write, now);
+        let gone =
+            |name: &String| (Target { kind: Kind::Instance, key: Key::cluster(name) }, self.delete_instance(name));
+        writes.extend(surplus.map(gone));
+        for (target, write) in writes {
+            self.outbox.want(target, write, now);
         }
+    }
+
+    /// An instance that runs on another engine than its gateway's template names.
+    pub(super) fn change_engine(&self, name: &str, engine: &str) -> Option<Write> {
+        let instance = self.stores.instances.get(&Key::cluster(name))?;
+        let differs = instance.spec.engine != engine && instance.metadata.deletion_timestamp.is_none();
+        let uid = instance.uid().filter(|_| differs)?;
+        Some(Write::Engine { uid, engine: engine.to_owned() })
     }
 
     fn delete_instance(&self, name: &str) -> Option<Write> {
         self.stores.instances.get(&Key::cluster(name)).and_then(|instance| delete(&**instance))
-    }
-
-    /// Notes whether the gateway is held at a revision.
-    fn follow_pin(&mut self, proxy: &ProxyRef, object: &GatewayProxy) {
-        let Some(gateway) = self.gateways.get_mut(proxy) else { return };
-        let pinned = object.spec.pinned_revision.clone().filter(|name| !name.is_empty());
-        if gateway.pinned == pinned {
-            return;
-        }
-        let group = group_of(proxy);
-        match &pinned {
-            // Engines may have nothing yet: what is derived now is better than nothing.
-            Some(_) if !self.started => {
-                tracing::warn!(group, "pinned, but started anew: the present configuration is published");
-            }
-            Some(revision) => tracing::info!(group, revision, "pinned"),
-            None => {
-                tracing::info!(group, "unpinned");
-                self.unpinned.insert(proxy.clone());
-            }
-        }
-        gateway.pinned = pinned;
     }
 
     /// Tells the translator what the gateway is now, if it is something else than before.

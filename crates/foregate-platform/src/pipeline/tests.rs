@@ -75,6 +75,7 @@ impl World {
             Observation::Proxy(Seen::All(vec![])),
             Observation::Address(Seen::All(vec![])),
             Observation::Instance(Seen::All(vec![])),
+            Observation::Node(Seen::All(vec![])),
             Observation::Route(Seen::All(vec![])),
             Observation::Backend(Seen::All(vec![])),
             Observation::Slice(Seen::All(vec![])),
@@ -159,6 +160,7 @@ impl World {
         let verb = match write {
             Write::Delete { .. } => "delete",
             Write::Status { .. } => "status",
+            Write::Engine { .. } => "engine",
             _ => "create",
         };
         self.writes.push(format!("{verb} {:?} {name}", target.kind));
@@ -170,6 +172,13 @@ impl World {
             Write::Status { status, .. } => {
                 let Some(object) = self.objects.get_mut(&id) else { return Outcome::Missing };
                 object["status"] = without_nulls(status["status"].clone());
+                object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+                return Outcome::Written(Box::new(read_object(target.kind, object)));
+            }
+            Write::Engine { engine, .. } => {
+                let Some(object) = self.objects.get_mut(&id) else { return Outcome::Missing };
+                object["spec"]["engine"] = json!(engine);
+                object["metadata"]["generation"] = json!(object["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
                 object["metadata"]["resourceVersion"] = json!(self.version.to_string());
                 return Outcome::Written(Box::new(read_object(target.kind, object)));
             }

@@ -36,6 +36,8 @@ pub(crate) struct ListenerFacts {
     pub conflict: Option<Conflict>,
     /// What translation or an engine says against it.
     pub refused: Option<String>,
+    /// Of a certificate that has expired.
+    pub expired: Option<String>,
 }
 
 /// Of a claim, and of its listeners, when nothing is missing.
@@ -51,11 +53,53 @@ pub(crate) struct ClaimFacts<'a> {
     pub listeners: Vec<ListenerFacts>,
     /// What is wrong with the gateway's template.
     pub template_problem: Option<&'a str>,
+    /// Whether anything of the gateway is served, if only as it was.
+    pub serves: bool,
+    /// Engines that don't run, each with what to do.
+    pub engines: &'a [String],
     /// The sequence that published its listeners as they are now; none: not yet.
     pub published: Option<u64>,
     pub serving: Serving,
     /// The revision that the gateway is held at.
-    pub pinned: Option<&'a str>,
+    pub pinned: Option<Pinned>,
+}
+
+/// A gateway's pin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pinned {
+    /// The ConfigRevision that is asked for.
+    pub revision: String,
+    /// Why it can't be served.
+    pub failure: Option<String>,
+    /// What of it can't be served.
+    pub troubles: Vec<String>,
+}
+
+impl Pinned {
+    /// The condition.
+    pub(crate) fn finding(&self) -> Finding {
+        if let Some(failure) = &self.failure {
+            let message = format!(
+                "{failure}; the gateway stays as it is, and takes no changes of listeners and routes until it is \
+                 unpinned or pinned at a revision that is kept"
+            );
+            return Finding::yes(PINNED, "RevisionNotFound", message);
+        }
+        let mut message = format!(
+            "held at ConfigRevision {}: changes of listeners and routes wait until it is unpinned",
+            self.revision
+        );
+        for trouble in &self.troubles {
+            message.push_str("; ");
+            message.push_str(trouble);
+        }
+        Finding::yes(PINNED, if self.troubles.is_empty() { "Pinned" } else { "Incomplete" }, message)
+    }
+
+    /// What is said of listeners that wait.
+    pub(crate) fn waits(&self) -> String {
+        format!("the gateway is held at ConfigRevision {}; unpin it", self.revision)
+    }
 }
 
 /// A claim's status.
@@ -65,13 +109,13 @@ pub(crate) fn claim_status(facts: &ClaimFacts<'_>, now: Timestamp) -> GatewayCla
     let previous = claim.status.as_ref().unwrap_or(&empty);
     let generation = claim.metadata.generation;
     let programmed = programmed(facts, previous);
-    let mut findings = vec![bound(facts), with_exceptions(programmed.clone(), &facts.listeners)];
-    findings.extend(facts.pinned.map(pinned));
+    let mut findings = vec![bound(facts), with_exceptions(programmed.clone(), facts)];
+    findings.extend(facts.pinned.as_ref().map(Pinned::finding));
     let listener = |listener: &ListenerFacts| ClaimListenerStatus {
         name: listener.name.clone(),
         conditions: settle(
             previous.listeners.iter().find(|old| old.name == listener.name).map_or(&[], |old| &old.conditions),
-            listener_findings(listener, &programmed),
+            listener_findings(listener, facts, &programmed),
             generation,
             now,
         ),
@@ -141,12 +185,6 @@ fn creating(failure: Option<&str>) -> String {
     }
 }
 
-fn pinned(revision: &str) -> Finding {
-    let message =
-        format!("held at ConfigRevision {revision}: changes of listeners and routes wait until it is unpinned");
-    Finding::yes(PINNED, "Pinned", message)
-}
-
 fn programmed(facts: &ClaimFacts<'_>, previous: &GatewayClaimStatus) -> Finding {
     let no = |reason, message: String| Finding::no(PROGRAMMED, reason, message);
     match &facts.binding {
@@ -161,7 +199,7 @@ fn programmed(facts: &ClaimFacts<'_>, previous: &GatewayClaimStatus) -> Finding 
         return no("AddressNotAssigned", "an address is being assigned".into());
     }
     if let Some(problem) = facts.template_problem {
-        return no("Invalid", format!("the gateway's template: {problem}"));
+        return no("Invalid", template_broken(problem, facts.serves));
     }
     if facts.listeners.is_empty() {
         return no("Invalid", "none of its listeners is valid".into());
@@ -170,8 +208,8 @@ fn programmed(facts: &ClaimFacts<'_>, previous: &GatewayClaimStatus) -> Finding 
         return no("Invalid", format!("none of its listeners can be served: {worst}"));
     }
     let Some(published) = facts.published else {
-        return match facts.pinned {
-            Some(revision) => no("Pending", format!("the gateway is held at ConfigRevision {revision}; unpin it")),
+        return match &facts.pinned {
+            Some(pinned) => no("Pending", pinned.waits()),
             None => no("Pending", "the configuration is being made".into()),
         };
     };
@@ -183,9 +221,7 @@ fn acknowledged(facts: &ClaimFacts<'_>, published: u64, previous: &GatewayClaimS
     match facts.serving {
         Serving::Uncertain => kept(facts, previous)
             .unwrap_or_else(|| no("Pending", "waiting for the gateway's instances to connect".into())),
-        Serving::Known { counts, .. } if counts.connected == 0 => {
-            no("NoResources", format!("no instance of the gateway is connected ({} wanted)", counts.desired))
-        }
+        Serving::Known { counts, .. } if counts.connected == 0 => no("NoResources", unserved(counts, facts.engines)),
         Serving::Known { counts, .. } if counts.ready == 0 => {
             no("Pending", "no instance of the gateway is ready yet".into())
         }
@@ -194,6 +230,23 @@ fn acknowledged(facts: &ClaimFacts<'_>, published: u64, previous: &GatewayClaimS
         }
         // Without numbers: they would be written on every change of an instance.
         Serving::Known { .. } => Finding::yes(PROGRAMMED, "Programmed", SERVED),
+    }
+}
+
+/// Said once, and what it means for the traffic.
+pub(crate) fn template_broken(problem: &str, serves: bool) -> String {
+    let then = if serves { "the last good configuration serves on" } else { "nothing is served yet" };
+    format!("the gateway's template: {problem}\n{then}")
+}
+
+/// Why nobody serves.
+pub(crate) fn unserved(counts: InstanceCounts, engines: &[String]) -> String {
+    if !engines.is_empty() {
+        return format!("no instance of the gateway runs: {}", engines.join("; "));
+    }
+    match counts.desired {
+        0 => "there is no gateway node that takes instances: add a GatewayNode, or make one schedulable".to_owned(),
+        desired => format!("no instance of the gateway is connected ({desired} wanted)"),
     }
 }
 
@@ -207,15 +260,27 @@ fn kept(facts: &ClaimFacts<'_>, previous: &GatewayClaimStatus) -> Option<Finding
     (same && served).then(|| Finding::yes(PROGRAMMED, "Programmed", SERVED))
 }
 
-/// Names the listeners that a gateway serves without: `kubectl get gateway` shows True all the same.
-fn with_exceptions(programmed: Finding, listeners: &[ListenerFacts]) -> Finding {
-    let left_out: Vec<&str> =
-        listeners.iter().filter(|listener| objection(listener).is_some()).map(|listener| &*listener.name).collect();
-    if !programmed.holds || left_out.is_empty() {
+/// Names what a gateway serves without: `kubectl get gateway` shows True all the same.
+fn with_exceptions(programmed: Finding, facts: &ClaimFacts<'_>) -> Finding {
+    if !programmed.holds {
         return programmed;
     }
-    let message = format!("{SERVED}, but for listeners that can't be served: {}", left_out.join(", "));
-    Finding { message, ..programmed }
+    let names = |fits: fn(&ListenerFacts) -> bool| {
+        let names: Vec<&str> = facts.listeners.iter().filter(|it| fits(it)).map(|it| &*it.name).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    let refused = names(|listener| objection(listener).is_some());
+    let expired = names(|listener| listener.expired.is_some());
+    let exceptions = [
+        refused.map(|names| format!("but for listeners that can't be served: {names}")),
+        expired.map(|names| format!("but certificates have expired, of listeners: {names}")),
+        (!facts.engines.is_empty()).then(|| format!("but not {}", facts.engines.join("; not "))),
+    ];
+    let exceptions: Vec<String> = exceptions.into_iter().flatten().collect();
+    if exceptions.is_empty() {
+        return programmed;
+    }
+    Finding { message: format!("{SERVED}, {}", exceptions.join("; ")), ..programmed }
 }
 
 fn all_refused(listeners: &[ListenerFacts]) -> Option<String> {
@@ -231,7 +296,7 @@ fn objection(listener: &ListenerFacts) -> Option<String> {
     Some(format!("listener {}: {why}", listener.name))
 }
 
-fn listener_findings(listener: &ListenerFacts, claim: &Finding) -> Vec<Finding> {
+fn listener_findings(listener: &ListenerFacts, facts: &ClaimFacts<'_>, claim: &Finding) -> Vec<Finding> {
     if let Some(conflict) = &listener.conflict {
         return vec![
             Finding::no(PROGRAMMED, "Invalid", conflict.message()),
@@ -240,6 +305,13 @@ fn listener_findings(listener: &ListenerFacts, claim: &Finding) -> Vec<Finding> 
     }
     if let Some(refused) = &listener.refused {
         return vec![Finding::no(PROGRAMMED, "Invalid", refused.clone())];
+    }
+    if claim.reason == "Invalid" && facts.template_problem.is_some() {
+        let message = "the gateway's template can't be used: see the gateway's own condition";
+        return vec![Finding::no(PROGRAMMED, "Invalid", message)];
+    }
+    if let Some(expired) = listener.expired.as_ref().filter(|_| claim.holds) {
+        return vec![Finding { message: format!("{SERVED}, but {expired}"), ..claim.clone() }];
     }
     // A listener has no reasons of its own for what its gateway lacks (Gateway API ListenerConditionReason).
     let reason = match claim.reason {

@@ -14,10 +14,19 @@ impl<'a> Complaint<'a> {
         Self { text: text.unwrap_or_default() }
     }
 
-    /// What is wrong with the template.
+    /// What is wrong with the template, each thing once: it is rendered for each listener, and fails on each alike.
     pub(crate) fn of_template(self) -> Option<String> {
-        let lines: Vec<&str> =
-            self.text.lines().filter(|line| !line.starts_with("Secret ") && !line.starts_with("listener ")).collect();
+        let (mut lines, mut said) = (Vec::new(), Vec::new());
+        for line in self.text.lines() {
+            if line.starts_with("Secret ") || line.starts_with("listener ") {
+                continue;
+            }
+            let what = without_listener(line);
+            if !said.contains(&what) {
+                said.push(what);
+                lines.push(line);
+            }
+        }
         (!lines.is_empty()).then(|| lines.join("\n"))
     }
 
@@ -54,6 +63,14 @@ impl<'a> Complaint<'a> {
     }
 }
 
+/// A line about rendering a listener, without the listener's name.
+fn without_listener(line: &str) -> String {
+    match line.split_once("rendering ").and_then(|(before, rest)| Some((before, rest.split_once(": ")?.1))) {
+        Some((before, why)) => format!("{before}{why}"),
+        None => line.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
@@ -70,5 +87,16 @@ mod tests {
         assert_eq!(complaint.of_secret("t", "cer"), None);
         assert_eq!(Complaint::new(None).of_template(), None);
         assert_eq!(Complaint::new(Some("Secret t/cert isn't there")).of_template(), None);
+    }
+
+    #[test]
+    fn what_fails_on_every_listener_is_said_once() {
+        let text = "spec.template.envoy.listener: rendering http-80: line 3: no\n\
+                    spec.template.envoy.listener: rendering tls-443: line 3: no\nspec.template.envoy.clusters: other";
+        let said = Complaint::new(Some(text)).of_template().unwrap();
+        assert_eq!(
+            said,
+            "spec.template.envoy.listener: rendering http-80: line 3: no\nspec.template.envoy.clusters: other"
+        );
     }
 }

@@ -9,10 +9,12 @@ pub(crate) mod proxy;
 use serde::Serialize;
 use serde_json::Value;
 
-/// The merge patch that makes an object's status exactly this: fields that it doesn't have are set to null.
+/// The merge patch that makes an object's status exactly this: fields that it doesn't have are set to null. What others
+/// write in it ([`instance::OTHERS`]) is left out.
 pub(crate) fn patch(uid: &str, status: &impl Serialize, optional: &[&str]) -> Option<Value> {
     let mut status = serde_json::to_value(status).ok()?;
     let fields = status.as_object_mut()?;
+    fields.remove(instance::OTHERS);
     for field in optional {
         fields.entry(*field).or_insert(Value::Null);
     }

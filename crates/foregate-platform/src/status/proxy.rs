@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::conditions::{Finding, settle};
 use crate::presence::Serving;
 use crate::status::Unmet;
-use crate::status::claim::counts;
+use crate::status::claim::{Pinned, counts, template_broken, unserved};
 
 /// Fields that may be absent.
 pub(crate) const OPTIONAL: &[&str] = &["addresses", "claims", "listeners", "conditions"];
@@ -22,9 +22,15 @@ pub(crate) struct ProxyFacts<'a> {
     pub listeners: &'a [ProxyListener],
     pub unmet: Option<&'a Unmet>,
     pub template_problem: Option<&'a str>,
+    /// Whether anything of the gateway is served, if only as it was.
+    pub serves: bool,
+    /// Engines that don't run, each with what to do.
+    pub engines: &'a [String],
     /// The sequence that published it as it is now; none: not yet.
     pub published: Option<u64>,
     pub serving: Serving,
+    /// The revision that it is held at.
+    pub pinned: Option<Pinned>,
 }
 
 /// A proxy's status.
@@ -33,10 +39,11 @@ pub(crate) fn proxy_status(facts: &ProxyFacts<'_>, now: Timestamp) -> GatewayPro
     let previous = facts.proxy.status.as_ref().unwrap_or(&empty);
     let generation = facts.proxy.metadata.generation;
     let template = match facts.template_problem {
-        Some(problem) => Finding::no("TemplateValid", "Invalid", problem),
+        Some(problem) => Finding::no("TemplateValid", "Invalid", template_broken(problem, facts.serves)),
         None => Finding::yes("TemplateValid", "Valid", "the template renders"),
     };
-    let findings = [programmed(facts, previous), template];
+    let mut findings = vec![programmed(facts, previous), template];
+    findings.extend(facts.pinned.as_ref().map(Pinned::finding));
     GatewayProxyStatus {
         observed_generation: generation.unwrap_or_default(),
         addresses: facts.addresses.to_vec(),
@@ -55,7 +62,12 @@ fn programmed(facts: &ProxyFacts<'_>, previous: &GatewayProxyStatus) -> Finding 
     if facts.addresses.is_empty() {
         return no("AddressNotAssigned", "an address is being assigned");
     }
-    let Some(published) = facts.published else { return no("Pending", "the configuration is being made") };
+    let Some(published) = facts.published else {
+        return match &facts.pinned {
+            Some(pinned) => no("Pending", &pinned.waits()),
+            None => no("Pending", "the configuration is being made"),
+        };
+    };
     let yes = Finding::yes("Programmed", "Programmed", "every connected instance serves it");
     match facts.serving {
         Serving::Uncertain => {
@@ -67,9 +79,13 @@ fn programmed(facts: &ProxyFacts<'_>, previous: &GatewayProxyStatus) -> Finding 
                 no("Pending", "waiting for the instances to connect")
             }
         }
-        Serving::Known { counts, .. } if counts.connected == 0 => no("NoResources", "no instance is connected"),
+        Serving::Known { counts, .. } if counts.connected == 0 => no("NoResources", &unserved(counts, facts.engines)),
         Serving::Known { counts, applied } if counts.ready == 0 || applied < published => {
             no("Pending", "waiting for the instances to acknowledge")
+        }
+        Serving::Known { .. } if !facts.engines.is_empty() => {
+            let message = format!("{}, but not {}", yes.message, facts.engines.join("; not "));
+            Finding { message, ..yes }
         }
         Serving::Known { .. } => yes,
     }

@@ -10,6 +10,7 @@ mod dump;
 mod ingest;
 mod listeners;
 mod places;
+mod present;
 mod proxies;
 mod reports;
 mod routes;
@@ -26,6 +27,7 @@ use foregate_envoy::Owner;
 
 use crate::index::Index;
 use crate::{Input, ObjectRef, Options, Output};
+pub use present::Present;
 use work::Work;
 
 /// Translates platform objects to Envoy resources, incrementally.

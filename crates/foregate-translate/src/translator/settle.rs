@@ -68,6 +68,7 @@ fn change(id: &ResourceId, old: Option<&Resource>, new: Option<&Resource>) -> Op
         id: id.clone(),
         old: old.map(|it| it.body.clone()),
         old_version,
+        old_needs: old.map(|it| it.needs.clone()).unwrap_or_default(),
         new_version,
     })
 }

@@ -143,6 +143,7 @@ async fn start(
         namespace: Some(foregate_api::DEFAULT_TENANT_NAMESPACE.to_owned()),
         port_offset: config.port_offset,
         revision_text: Some(revision_text),
+        revision_body: Some(revision_body),
         serving: start.serving.clone(),
         ..PlatformOptions::default()
     };
@@ -184,6 +185,12 @@ async fn trim() {
 fn revision_text(type_url: &str, body: &[u8]) -> Option<String> {
     let kind = foregate_envoy::ResourceKind::from_type_url(type_url)?;
     foregate_envoy::to_json(kind, body).ok().map(|json| json.to_string())
+}
+
+/// The inverse of [`revision_text`].
+fn revision_body(type_url: &str, text: &str) -> Option<Vec<u8>> {
+    let json = serde_json::from_str(text).ok()?;
+    foregate_envoy::from_json(type_url, &json).ok().map(|message| foregate_envoy::canonical::encode(&message))
 }
 
 fn open(config: &Config) -> Result<Server, UpError> {

@@ -19,6 +19,7 @@ pub(super) fn restarted(before: &World) -> World {
         Observation::Instance(all(&world, Kind::Instance)),
         Observation::Route(all(&world, Kind::Route)),
         Observation::Backend(all(&world, Kind::Backend)),
+        Observation::Node(Seen::All(vec![])),
         Observation::Slice(Seen::All(vec![])),
     ];
     first.into_iter().for_each(|observation| world.pipeline.take_now(observation));

@@ -17,11 +17,13 @@ fn facts<'a>(claim: &'a GatewayClaim, addresses: &'a [String]) -> ClaimFacts<'a>
         binding: Binding::Bound("web".into()),
         addresses,
         unmet: None,
-        listeners: vec![ListenerFacts { name: "http".into(), conflict: None, refused: None }],
+        listeners: vec![ListenerFacts { name: "http".into(), conflict: None, refused: None, expired: None }],
         template_problem: None,
         published: Some(3),
         serving: known(1, 1, 3),
         pinned: None,
+        serves: true,
+        engines: &[],
     }
 }
 
@@ -38,7 +40,7 @@ fn programmed_only_when_all_holds() {
     let unmet = Unmet { reason: "AddressNotUsable", message: "192.0.2.1 is in use".into() };
     let conflict = Conflict::Hostname { port: 80, hostname: "a.example".into(), by: "listener x".into() };
     let refused = |conflict: Option<Conflict>, refused: Option<&str>| {
-        vec![ListenerFacts { name: "http".into(), conflict, refused: refused.map(str::to_owned) }]
+        vec![ListenerFacts { name: "http".into(), conflict, refused: refused.map(str::to_owned), expired: None }]
     };
     let cases: Vec<(&str, ClaimFacts<'_>, (&str, &str))> = vec![
         ("all is well", good.clone(), ("True", "Programmed")),
@@ -88,8 +90,8 @@ fn one_bad_listener_leaves_the_others() {
     let addresses = vec!["127.100.0.1".to_owned()];
     let conflict = Conflict::Protocol { port: 80, wanted: "HTTP", held: "TCP", by: "listener x".into() };
     let listeners = vec![
-        ListenerFacts { name: "good".into(), conflict: None, refused: None },
-        ListenerFacts { name: "bad".into(), conflict: Some(conflict), refused: None },
+        ListenerFacts { name: "good".into(), conflict: None, refused: None, expired: None },
+        ListenerFacts { name: "bad".into(), conflict: Some(conflict), refused: None, expired: None },
     ];
     let status = claim_status(&ClaimFacts { listeners, ..facts(&claim, &addresses) }, now());
     assert_eq!(condition(&status, "Programmed").0, "True");

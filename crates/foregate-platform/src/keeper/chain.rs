@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foregate_api::address::ProxyRef;
-use foregate_api::revision::{ConfigRevision, ConfigRevisionSpec, Refusal, ResourceChange};
+use foregate_api::revision::{ConfigRevision, ConfigRevisionSpec, Refusal, ResourceChange, Snapshot};
 use foregate_api::{GROUP, Origin, VERSION};
+use foregate_xds::{Resource, ResourceId};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference};
@@ -34,11 +35,28 @@ pub(super) struct Chain {
     recorded: Option<u64>,
     /// What there is.
     digest: u64,
+    /// Whether what there is is known.
+    begun: bool,
     pending: Pending,
     pinned: Option<String>,
+    /// Parts of pinned revisions that are kept whole: name, and what they are parts of.
+    snapshots: Vec<(String, PartOf)>,
     uid: Option<String>,
     last: Option<Instant>,
     failures: u32,
+}
+
+/// What a part belongs to.
+#[derive(Clone, Debug)]
+pub(super) struct PartOf {
+    revision: String,
+    parts: u32,
+}
+
+impl From<&Snapshot> for PartOf {
+    fn from(snapshot: &Snapshot) -> Self {
+        Self { revision: snapshot.revision.clone(), parts: snapshot.parts }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +73,7 @@ struct Pending {
 struct Change {
     old: Option<Vec<u8>>,
     old_version: Option<Arc<str>>,
+    old_needs: Arc<[ResourceId]>,
     new_version: Option<Arc<str>>,
 }
 
@@ -69,6 +88,9 @@ pub(super) struct Draft {
 impl Chain {
     /// A revision that is there. They come in order of their numbers.
     pub(super) fn recall(&mut self, revision: &ConfigRevision) {
+        if let Some(snapshot) = &revision.spec.snapshot {
+            return self.saved(revision.name_any(), snapshot.into());
+        }
         self.number = revision.spec.number;
         self.recorded = revision.annotations().get(DIGEST).and_then(|text| u64::from_str_radix(text, 16).ok());
         self.kept.push_back(revision.name_any());
@@ -76,7 +98,7 @@ impl Chain {
 
     /// A step that was published.
     pub(super) fn absorb(&mut self, step: Step, now: Instant) {
-        self.pinned = step.pinned;
+        self.begun = true;
         self.uid = step.uid.or(self.uid.take());
         for change in &step.changes {
             let entry = (change.id.kind.type_url(), change.id.name.clone());
@@ -123,6 +145,7 @@ impl Chain {
                 change_count: changes.len() as u32,
                 changes,
                 refusals: if last { self.pending.refusals.clone() } else { Vec::new() },
+                snapshot: None,
             };
             let revision = self.object(proxy, spec, last);
             parent = Some(revision.name_any());
@@ -137,17 +160,41 @@ impl Chain {
         if last {
             revision.annotations_mut().insert(DIGEST.to_owned(), format!("{:016x}", self.digest));
         }
-        revision.metadata.owner_references = self.uid.clone().map(|uid| {
-            vec![OwnerReference {
-                api_version: format!("{GROUP}/{VERSION}"),
-                kind: "GatewayProxy".to_owned(),
-                name: proxy.name.clone(),
-                uid,
-                controller: Some(true),
-                block_owner_deletion: None,
-            }]
-        });
+        revision.metadata.owner_references = owner(proxy, self.uid.clone());
         revision
+    }
+
+    /// UID of the GatewayProxy.
+    pub(super) fn uid(&self) -> Option<String> {
+        self.uid.clone()
+    }
+
+    /// The revision that the gateway is held at, which is kept; none: it isn't.
+    pub(super) fn pin(&mut self, revision: Option<String>, uid: Option<String>) {
+        self.pinned = revision;
+        self.uid = uid.or(self.uid.take());
+    }
+
+    /// A part of a revision that is kept whole is in the API.
+    pub(super) fn saved(&mut self, part: String, of: PartOf) {
+        if !self.snapshots.iter().any(|(known, _)| *known == part) {
+            self.snapshots.push((part, of));
+        }
+    }
+
+    /// Whether a revision is kept whole.
+    pub(super) fn has_snapshot(&self, revision: &str) -> bool {
+        let parts: Vec<&PartOf> =
+            self.snapshots.iter().map(|(_, of)| of).filter(|of| of.revision == revision).collect();
+        parts.first().is_some_and(|first| parts.len() >= first.parts as usize)
+    }
+
+    /// Whether resources are what the steps lead to.
+    pub(super) fn is_at(&self, now: &[Resource]) -> bool {
+        let sum =
+            |sum: u64, it: &Resource| sum.wrapping_add(hash(&(it.id.kind.type_url(), it.id.name.clone()), &it.version));
+        let now = now.iter().fold(0, sum);
+        if self.begun { now == self.digest } else { Some(now) == self.recorded }
     }
 
     /// A draft is in the API.
@@ -178,7 +225,7 @@ impl Chain {
 
     /// All that are there.
     pub(super) fn names(self) -> Vec<String> {
-        self.kept.into()
+        self.kept.into_iter().chain(self.snapshots.into_iter().map(|(part, _)| part)).collect()
     }
 
     /// Takes what is beyond the number that is kept; the pinned one stays.
@@ -188,8 +235,25 @@ impl Chain {
         for name in stay.into_iter().rev() {
             self.kept.push_front(name);
         }
-        go
+        let (stay, over): (Vec<_>, Vec<_>) = std::mem::take(&mut self.snapshots)
+            .into_iter()
+            .partition(|(_, of)| Some(&of.revision) == self.pinned.as_ref());
+        self.snapshots = stay;
+        go.into_iter().chain(over.into_iter().map(|(part, _)| part)).collect()
     }
+}
+
+/// Revisions go with their GatewayProxy.
+pub(super) fn owner(proxy: &ProxyRef, uid: Option<String>) -> Option<Vec<OwnerReference>> {
+    let owner = |uid| OwnerReference {
+        api_version: format!("{GROUP}/{VERSION}"),
+        kind: "GatewayProxy".to_owned(),
+        name: proxy.name.clone(),
+        uid,
+        controller: Some(true),
+        block_owner_deletion: None,
+    };
+    uid.map(|uid| vec![owner(uid)])
 }
 
 impl Pending {
@@ -216,6 +280,7 @@ impl Pending {
             let entry = self.changes.entry(id.clone()).or_insert_with(|| Change {
                 old: change.old.as_ref().map(|body| body.to_vec()),
                 old_version: change.old_version.clone(),
+                old_needs: change.old_needs.clone(),
                 new_version: None,
             });
             entry.new_version = change.new_version;
@@ -234,6 +299,7 @@ impl Change {
             name: name.to_string(),
             old: self.old.as_ref().and_then(|body| text(type_url, body)),
             old_version: self.old_version.as_deref().map(str::to_owned),
+            old_needs: self.old_needs.iter().map(|id| format!("{id:?}")).collect(),
             new_version: self.new_version.as_deref().map(str::to_owned),
         }
     }
@@ -249,7 +315,9 @@ fn chunks(changes: Vec<ResourceChange>) -> Vec<Vec<ResourceChange>> {
     let mut bytes = 0;
     for change in changes {
         // JSON in JSON: quotes are escaped.
-        let size = 200 + change.name.len() + change.old.as_ref().map_or(0, |old| old.len() + old.matches('"').count());
+        let needs: usize = change.old_needs.iter().map(|need| need.len() + 4).sum();
+        let size =
+            200 + needs + change.name.len() + change.old.as_ref().map_or(0, |old| old.len() + old.matches('"').count());
         if bytes + size > MOST_BYTES && bytes > 0 {
             chunks.push(Vec::new());
             bytes = 0;

@@ -16,6 +16,7 @@ fn change(name: &str, old: Option<&str>, new: Option<&str>) -> foregate_translat
         id: ResourceId::new(ResourceKind::VirtualHost, name),
         old: old.map(|text| text.as_bytes().to_vec().into()),
         old_version: old.map(Arc::from),
+        old_needs: Arc::default(),
         new_version: new.map(Arc::from),
     }
 }
@@ -25,7 +26,6 @@ fn step(changes: Vec<foregate_translate::ResourceChange>) -> Step {
         proxy: proxy(),
         uid: Some("uid".into()),
         baseline: false,
-        pinned: None,
         causes: vec![origin("HTTPRoute", "a", "2026-01-01T00:00:00Z")],
         changes,
         refusals: vec![],
@@ -110,8 +110,8 @@ fn ten_and_the_pinned_one_stay() {
     let (mut chain, start) = (Chain::default(), Instant::now());
     for number in 0..14u32 {
         let (old, new) = (number.to_string(), (number + 1).to_string());
-        let pinned = Some("web-2".to_owned());
-        chain.absorb(Step { pinned, ..step(vec![change("a", Some(&old), Some(&new))]) }, start);
+        chain.pin(Some("web-2".to_owned()), None);
+        chain.absorb(step(vec![change("a", Some(&old), Some(&new))]), start);
         write(&mut chain, start);
     }
     assert_eq!(chain.take_surplus(), ["web-1", "web-3", "web-4"]);

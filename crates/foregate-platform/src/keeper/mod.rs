@@ -4,6 +4,7 @@
 //! one revision a second for each: steps in between become one. If the API is away, steps wait and grow together.
 
 mod chain;
+mod pinned;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use chain::Chain;
+pub(crate) use pinned::{Ask, Content, Rebuilt};
 
 /// One step in a gateway's configuration.
 #[derive(Clone, Debug)]
@@ -28,8 +30,6 @@ pub(crate) struct Step {
     pub uid: Option<String>,
     /// Published when the platform started: nothing has happened, unless something did while it was away.
     pub baseline: bool,
-    /// The revision that the gateway is held at, which is kept.
-    pub pinned: Option<String>,
     /// The users' objects that caused it.
     pub causes: Vec<Origin>,
     /// What changed, with what was before.
@@ -42,6 +42,10 @@ pub(crate) struct Step {
 #[derive(Debug)]
 pub(crate) enum Record {
     Step(Box<Step>),
+    /// A gateway is to be held at a revision, which is kept.
+    Ask(Box<Ask>),
+    /// A gateway isn't held at a revision any more.
+    Unpinned(ProxyRef),
     /// A gateway is no more.
     Gone(ProxyRef),
 }
@@ -49,14 +53,26 @@ pub(crate) enum Record {
 /// An encoded resource (type URL, message) as JSON; none if it can't be read.
 pub type TextOf = fn(type_url: &str, body: &[u8]) -> Option<String>;
 
-/// Writes revisions until the pipeline ends, and then what is left. `text` renders old resources.
+/// The inverse of a [`TextOf`]: JSON as an encoded message; none if it can't be read.
+pub type BodyOf = fn(type_url: &str, text: &str) -> Option<Vec<u8>>;
+
+/// How resources become texts, and texts resources again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Texts {
+    pub to_text: TextOf,
+    pub to_body: BodyOf,
+}
+
+/// Writes revisions until the pipeline ends, and then what is left; answers what revisions were.
 pub(crate) async fn keep(
     client: Client,
     namespace: Option<String>,
-    text: TextOf,
+    texts: Texts,
     mut records: mpsc::UnboundedReceiver<Record>,
+    answers: mpsc::UnboundedSender<Rebuilt>,
     shutdown: CancellationToken,
 ) {
+    let text = texts.to_text;
     let Some(mut chains) = read_all(&client, namespace.as_deref(), &shutdown).await else { return };
     loop {
         let deadline = chains.values().filter_map(Chain::due).min();
@@ -68,7 +84,23 @@ pub(crate) async fn keep(
         };
         tokio::select! {
             record = records.recv() => match record {
-                Some(Record::Step(step)) => chains.entry(step.proxy.clone()).or_default().absorb(*step, Instant::now()),
+                Some(Record::Step(step)) => {
+                    let chain = chains.entry(step.proxy.clone()).or_default();
+                    let (proxy, baseline) = (step.proxy.clone(), step.baseline);
+                    chain.absorb(*step, Instant::now());
+                    if baseline {
+                        // Unpinned while the platform was away.
+                        remove(&client, &proxy, chain.take_surplus()).await;
+                    }
+                }
+                Some(Record::Ask(ask)) => {
+                    let chain = chains.entry(ask.proxy.clone()).or_default();
+                    // The pipeline ends only with us.
+                    let _ = answers.send(pinned::answer(&client, chain, *ask, texts).await);
+                }
+                Some(Record::Unpinned(proxy)) => if let Some(chain) = chains.get_mut(&proxy) {
+                    pinned::unpin(&client, chain, &proxy).await;
+                },
                 Some(Record::Gone(proxy)) => if let Some(chain) = chains.remove(&proxy) {
                     remove(&client, &proxy, chain.names()).await;
                 },

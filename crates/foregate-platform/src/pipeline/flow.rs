@@ -1,0 +1,89 @@
+//! Endpoints and secrets of gateways that are held at a revision.
+//!
+//! What the present gateway has of them comes by translation, as ever. The rest (a revision names a cluster that no
+//! route names any more) is looked up when a slice, a backend or a Secret of the tenant has changed.
+
+use foregate_api::address::ProxyRef;
+use foregate_translate::Present;
+use foregate_xds::{Delta, Resource};
+
+use crate::pipeline::Pipeline;
+use crate::pipeline::pin::{Pin, flows};
+
+impl Pipeline {
+    /// Leaves of a change what may reach a held gateway.
+    pub(super) fn flow(&mut self, proxy: &ProxyRef, delta: &mut Delta) {
+        let silent = self.is_silent(proxy);
+        let Some(gateway) = self.gateways.get_mut(proxy) else { return };
+        match &mut gateway.pin {
+            Some(Pin::Held(held)) => {
+                delta.set.retain(|resource| flows(resource.id.kind) && held.needs.contains(&resource.id));
+                for resource in &delta.set {
+                    held.extras.remove(&resource.id);
+                    held.missing.remove(&resource.id);
+                }
+                // What it still needs stays; what becomes of it is looked up.
+                let lost = delta.remove.drain(..).filter(|id| held.needs.contains(id));
+                held.extras.extend(lost.map(|id| (id, "".into())));
+                self.stirred.insert(proxy.namespace.clone());
+            }
+            _ => {
+                delta.set.retain(|resource| !silent && flows(resource.id.kind));
+                delta.remove.clear();
+            }
+        }
+    }
+
+    /// Brings what only held gateways need up to date, in the tenants where something has changed.
+    pub(super) fn refresh_extras(&mut self) {
+        let stirred = std::mem::take(&mut self.stirred);
+        if stirred.is_empty() {
+            return;
+        }
+        let held = self.gateways.iter().filter(|(proxy, gateway)| {
+            stirred.contains(&proxy.namespace) && matches!(&gateway.pin, Some(Pin::Held(held)) if !held.is_settled())
+        });
+        let held: Vec<ProxyRef> = held.map(|(proxy, _)| proxy.clone()).collect();
+        for proxy in held {
+            let delta = self.extras_of(&proxy);
+            self.send(&proxy, delta, Vec::new(), Vec::new());
+        }
+    }
+
+    fn extras_of(&mut self, proxy: &ProxyRef) -> Delta {
+        let mut delta = Delta::default();
+        let Some(gateway) = self.gateways.get_mut(proxy) else { return delta };
+        let Some(Pin::Held(held)) = &mut gateway.pin else { return delta };
+        let ids: Vec<_> = held.extras.keys().chain(&held.missing).cloned().collect();
+        let missing_before = held.missing.clone();
+        for id in ids {
+            let resource: Option<Resource> = match self.translator.present(proxy, &id) {
+                Present::Here(resource) => {
+                    held.missing.remove(&id);
+                    Some(resource)
+                }
+                Present::Gone(resource) => {
+                    held.missing.insert(id.clone());
+                    // A certificate stays what it was.
+                    resource
+                }
+            };
+            if let Some(resource) = resource
+                && held.extras.insert(id, resource.version.clone()).as_ref() != Some(&resource.version)
+            {
+                delta.set.push(resource);
+            }
+        }
+        if held.missing != missing_before {
+            self.restate.insert(proxy.clone());
+        }
+        delta
+    }
+}
+
+impl crate::pipeline::pin::Held {
+    /// Whether all that it needs comes by translation.
+    fn is_settled(&self) -> bool {
+        self.extras.is_empty() && self.missing.is_empty()
+    }
+}
