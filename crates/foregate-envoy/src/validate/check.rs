@@ -26,10 +26,11 @@ pub(crate) fn number<N: PartialOrd + Copy + Default>(
     if let Some(constant) = rules.constant.filter(|constant| *constant != value) {
         broken("const", format!("must be {}, it is {}", show(constant), show(value)));
     }
+    // What is past a limit, and not what is within it: NaN is neither, and Envoy takes it.
     let below =
-        rules.lt.map(|limit| ("lt", limit, value < limit)).or(rules.lte.map(|limit| ("lte", limit, value <= limit)));
+        rules.lt.map(|limit| ("lt", limit, value >= limit)).or(rules.lte.map(|limit| ("lte", limit, value > limit)));
     let above =
-        rules.gt.map(|limit| ("gt", limit, value > limit)).or(rules.gte.map(|limit| ("gte", limit, value >= limit)));
+        rules.gt.map(|limit| ("gt", limit, value <= limit)).or(rules.gte.map(|limit| ("gte", limit, value < limit)));
     let words = |rule: &str, limit: N| match rule {
         "lt" => format!("less than {}", show(limit)),
         "lte" => format!("at most {}", show(limit)),
@@ -37,16 +38,16 @@ pub(crate) fn number<N: PartialOrd + Copy + Default>(
         _ => format!("at least {}", show(limit)),
     };
     match (below, above) {
-        (Some((upper, most, low_enough)), Some((lower, least, high_enough))) if most < least => {
-            if !low_enough && !high_enough {
+        (Some((upper, most, too_high)), Some((lower, least, too_low))) if most < least => {
+            if too_high && too_low {
                 let message =
                     format!("must be {} or {}, it is {}", words(upper, most), words(lower, least), show(value));
                 broken(upper, message);
             }
         }
         (below, above) => {
-            for (rule, limit, kept) in below.into_iter().chain(above) {
-                if !kept {
+            for (rule, limit, past) in below.into_iter().chain(above) {
+                if past {
                     broken(rule, format!("must be {}, it is {}", words(rule, limit), show(value)));
                 }
             }
@@ -273,6 +274,9 @@ mod tests {
         assert_eq!(int(NumberRules { constant: Some(3), ..NumberRules::default() }, 4), ["int32.const"]);
         assert_eq!(int(NumberRules { within: vec![1, 2], ..NumberRules::default() }, 4), ["int32.in"]);
         assert_eq!(int(NumberRules { not_in: vec![4], ..NumberRules::default() }, 4), ["int32.not_in"]);
+        // NaN is past no limit.
+        let limits = NumberRules { gte: Some(0.0), lte: Some(1.0), ..NumberRules::default() };
+        assert_eq!(broken(|report| number("double", &limits, f64::NAN, &|n| n.to_string(), report)), [""; 0]);
         let lenient = NumberRules { gt: Some(5), ignore_empty: true, ..NumberRules::default() };
         assert!(int(lenient, 0).is_empty());
     }
