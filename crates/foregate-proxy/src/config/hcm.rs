@@ -8,6 +8,7 @@ use foregate_envoy::pb::envoy::extensions::filters::http::router::v3::Router;
 use foregate_envoy::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use http::HeaderValue;
 
+use super::http2::{self, Http2Options};
 use super::parts::{ads, boolean, number, optional_duration, timeout};
 use super::refusal::{At, Refusal, nothing_left, unpack};
 use super::route_config::RouteConfig;
@@ -73,10 +74,25 @@ impl Normalization {
     }
 }
 
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Codec {
+    /// What TLS has agreed on, or the client's first bytes show.
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, without TLS too.
+    Http2,
+}
+
 /// Everything about how requests are taken in.
 pub(crate) struct HttpOptions {
     /// The route configuration.
     pub(crate) routes: Arc<Slot>,
+    /// What is spoken.
+    pub(crate) codec: Codec,
+    /// How HTTP/2 is.
+    pub(crate) http2: Http2Options,
     /// A connection without requests is closed after this.
     pub(crate) idle_timeout: Option<Duration>,
     /// A request without a byte in either direction is ended after this.
@@ -156,11 +172,6 @@ pub(crate) fn compile(
     clusters: &mut Interner,
     slot: &mut dyn FnMut(&RouteSource) -> Arc<Slot>,
 ) -> Result<(HttpOptions, RouteSource), Refusal> {
-    let codec = hcm::http_connection_manager::CodecType::try_from(std::mem::take(&mut message.codec_type));
-    use hcm::http_connection_manager::CodecType;
-    if !matches!(codec, Ok(CodecType::Auto | CodecType::Http1)) {
-        return Err(Refusal::unsupported("codec_type"));
-    }
     let suppress_envoy_headers = filters(std::mem::take(&mut message.http_filters))?;
     let source = route_source(message.route_specifier.take(), clusters)?;
     let options = options(&mut message, slot(&source), suppress_envoy_headers)?;
@@ -171,8 +182,6 @@ pub(crate) fn compile(
     message.stream_flush_timeout = None;
     // How long a drain lasts is the engine's setting.
     message.drain_timeout = None;
-    // Options of protocols that aren't spoken. `codec_type` AUTO offers HTTP/1.1 only.
-    message.http2_protocol_options = None;
     if message.internal_address_config.as_ref().is_some_and(|c| c.cidr_ranges.is_empty() && !c.unix_sockets) {
         message.internal_address_config = None;
     }
@@ -256,8 +265,11 @@ fn options(
     let (server_name, server_header) = server(message)?;
     let via = std::mem::take(&mut message.via);
     let via = if via.is_empty() { None } else { Some(header_value(&via, "via")?) };
+    let http2 = message.http2_protocol_options.take().map(http2::compile).transpose().at("http2_protocol_options")?;
     Ok(HttpOptions {
         routes,
+        codec: codec(std::mem::take(&mut message.codec_type))?,
+        http2: http2.unwrap_or_default(),
         idle_timeout: common.idle_timeout,
         max_connection_duration: common.max_connection_duration,
         max_requests: common.max_requests,
@@ -293,6 +305,16 @@ fn options(
         via,
         suppress_envoy_headers,
     })
+}
+
+fn codec(wire: i32) -> Result<Codec, Refusal> {
+    use hcm::http_connection_manager::CodecType as Wire;
+    match Wire::try_from(wire) {
+        Ok(Wire::Auto) => Ok(Codec::Auto),
+        Ok(Wire::Http1) => Ok(Codec::Http1),
+        Ok(Wire::Http2) => Ok(Codec::Http2),
+        Ok(Wire::Http3) | Err(_) => Err(Refusal::unsupported("codec_type")),
+    }
 }
 
 struct Common {

@@ -5,15 +5,18 @@ pub(crate) mod cluster;
 pub(crate) mod endpoints;
 pub(crate) mod hcm;
 pub(crate) mod headers;
+pub(crate) mod http2;
 pub(crate) mod listener;
 pub(crate) mod matching;
 pub(crate) mod parts;
+pub(crate) mod protocol;
 pub(crate) mod refusal;
 pub(crate) mod retry;
 pub(crate) mod rewrite;
 pub(crate) mod route;
 pub(crate) mod route_config;
 pub(crate) mod tls;
+pub(crate) mod upstream_tls;
 pub(crate) mod vhost;
 pub(crate) mod wire;
 

@@ -70,7 +70,7 @@ fn common_of(
         return Err(Refusal::new("must name a certificate"));
     }
     let alpn = std::mem::take(&mut message.alpn_protocols);
-    if let Some(other) = alpn.iter().find(|protocol| *protocol != "http/1.1") {
+    if let Some(other) = alpn.iter().find(|protocol| !matches!(&***protocol, "h2" | "http/1.1")) {
         return Err(Refusal::field("alpn_protocols", format!("{other} is {}", super::refusal::UNSUPPORTED)));
     }
     nothing_left(&message)?;
@@ -79,11 +79,11 @@ fn common_of(
     Ok((chain, names))
 }
 
-fn both() -> Vec<&'static SupportedProtocolVersion> {
+pub(super) fn both() -> Vec<&'static SupportedProtocolVersion> {
     vec![&rustls::version::TLS13, &rustls::version::TLS12]
 }
 
-fn versions(mut message: tls::TlsParameters) -> Result<Vec<&'static SupportedProtocolVersion>, Refusal> {
+pub(super) fn versions(mut message: tls::TlsParameters) -> Result<Vec<&'static SupportedProtocolVersion>, Refusal> {
     use tls::tls_parameters::TlsProtocol as Wire;
     let level = |version: i32, auto: u8, field: &str| match Wire::try_from(version) {
         Ok(Wire::TlsAuto) => Ok(auto),
@@ -126,7 +126,10 @@ pub(crate) fn secret(mut message: tls::Secret, shared: &TlsShared) -> Result<Arc
 }
 
 /// Messages of this kind never show up in a refusal but by their fields' names: they hold private keys.
-fn certificate_of(mut message: tls::TlsCertificate, shared: &TlsShared) -> Result<Arc<CertifiedKey>, Refusal> {
+pub(super) fn certificate_of(
+    mut message: tls::TlsCertificate,
+    shared: &TlsShared,
+) -> Result<Arc<CertifiedKey>, Refusal> {
     let chain = message.certificate_chain.take().ok_or_else(|| Refusal::field("certificate_chain", "must be set"))?;
     let chain = inline_data(chain).at("certificate_chain")?;
     let key = message.private_key.take().ok_or_else(|| Refusal::field("private_key", "must be set"))?;

@@ -3,15 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod backend;
+mod backend2;
 mod client;
+mod client2;
 mod resources;
 mod rig;
 
 mod actions;
 mod bad_clients;
+mod bad_frames;
 mod basics;
 mod changes;
+mod http2;
 mod observe;
 mod resilience;
 mod tls;
+mod upstream2;
 mod xds;

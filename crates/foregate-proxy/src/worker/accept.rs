@@ -3,26 +3,21 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::Worker;
-use super::connection::{ConnectionState, ListenerState, Order};
+use super::connection::{ConnectionState, ListenerState, Order, Protocol};
+use super::detect::detect;
 use super::instance::{Instance, SocketOwner};
 use super::io::{ClientStream, Watched};
 use super::service::{self, Session};
-use super::upgrade;
+use super::{Worker, http1, http2};
+use crate::config::hcm::Codec;
 use crate::slots::Slot;
 use crate::snapshot::{FilterChain, Listener};
 
@@ -167,71 +162,31 @@ async fn handshake(config: &Listener, stream: TcpStream) -> io::Result<(ClientSt
     Ok((ClientStream::Tls(Box::new(stream)), Arc::clone(chain)))
 }
 
-/// Speaks HTTP/1.1 with a client until one of them has enough.
+/// Speaks with a client until one of them has enough.
 async fn serve(state: Rc<ConnectionState>, config: Arc<Listener>, chain: Arc<FilterChain>, stream: ClientStream) {
     let http = Arc::clone(&chain.http);
     state.limits.set(service::limits(&http));
-    let session = Session::new(Rc::clone(&state), config, chain);
-    let io = TokioIo::new(Watched::new(stream, Rc::clone(&state)));
-    let handler = Rc::clone(&session);
-    let mut connection = http1::Builder::new()
-        .max_headers(http.max_headers)
-        .max_buf_size(http.max_header_bytes.max(8192))
-        .serve_connection(io, service_fn(move |request| service::handle(Rc::clone(&handler), request)));
+    let known = match (http.codec, stream.alpn()) {
+        (Codec::Http1, _) | (Codec::Auto, Some(b"http/1.1" | b"http/1.0")) => Some(Protocol::Http1),
+        (Codec::Http2, _) | (Codec::Auto, Some(b"h2")) => Some(Protocol::Http2),
+        (Codec::Auto, _) => None,
+    };
+    let mut io = Watched::new(stream, Rc::clone(&state));
     if state.listener.draining.get() {
         state.order(Order::Drain);
     }
-    let mut verdict = None;
-    let ended = std::future::poll_fn(|cx| {
-        match state.take_order(cx) {
-            // Before its first request hyper would close it at once: instead, the first response says that it is the
-            // last.
-            Some(Order::Drain) if state.requests.get() == 0 => state.hurry(),
-            Some(Order::Drain) => Pin::new(&mut connection).graceful_shutdown(),
-            Some(order) => {
-                verdict = Some(order);
-                return Poll::Ready(Ok(()));
-            }
-            None => {}
-        }
-        Future::poll(Pin::new(&mut connection), cx)
-    })
-    .await;
-    match verdict {
-        Some(Order::Timeout) => {
-            session.abandon();
-            state.listener.stats.bad_requests.inc();
-            // Who never said anything isn't told anything either.
-            if state.heard.get() {
-                too_slow(connection.into_parts().io.into_inner()).await;
-            }
-        }
-        Some(_) => session.abandon(),
-        None => {
-            if let Err(error) = &ended {
-                note_error(&state, error);
-            } else if let Some(upgrade) = session.take_upgrade() {
-                let parts = connection.into_parts();
-                upgrade::splice(&state, parts.io.into_inner(), parts.read_buf, upgrade).await;
-            }
-        }
-    }
-}
-
-fn note_error(state: &ConnectionState, error: &hyper::Error) {
-    if error.is_parse() || error.is_parse_too_large() {
-        state.listener.stats.bad_requests.inc();
-    }
-    tracing::debug!(listener = %state.listener.name, client = %state.remote, %error, "a client's connection ended");
-}
-
-/// Tells a client that it was too slow, and closes.
-async fn too_slow(mut io: Watched) {
-    let text = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 15\r\ncontent-type: text/plain\r\n\
-        connection: close\r\n\r\nrequest timeout";
-    let farewell = async {
-        let _ = io.write_all(text).await;
-        let _ = io.shutdown().await;
+    let protocol = match known {
+        Some(known) => known,
+        None => match detect(&state, &mut io).await {
+            Some(detected) => detected,
+            None => return,
+        },
     };
-    let _ = tokio::time::timeout(Duration::from_secs(1), farewell).await;
+    state.protocol.set(protocol);
+    let session = Session::new(Rc::clone(&state), config, chain);
+    if protocol == Protocol::Http2 {
+        http2::serve(session, io, &http).await;
+    } else {
+        http1::serve(session, io, &http).await;
+    }
 }

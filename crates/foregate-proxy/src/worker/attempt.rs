@@ -1,7 +1,5 @@
 //! One try: a host, a connection, the request, the head of the response.
 
-use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -10,16 +8,16 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::body::RequestBody;
+use super::dial::{DialError, Speak};
 use super::exchange::{Exchange, Flag};
 use super::forward::within;
 use super::host::Host;
 use super::local::LocalReply;
+use super::multiplexed::to_http1;
 use super::payload::{Payload, is_idempotent};
 use super::pool::{self, Lease};
 use super::prepared::Prepared;
-
 use super::upstream::Upstream;
-use crate::config::cluster::ClusterConfig;
 use crate::config::retry::RetryPolicy;
 
 /// Why a try failed.
@@ -30,9 +28,11 @@ pub(super) enum Failure {
     /// A limit of the cluster is reached.
     Overflow,
     /// There is no connection.
-    Connect(io::Error),
+    Connect(DialError),
     /// The connection broke before a response.
     Reset,
+    /// The endpoint says that it hasn't looked at the request.
+    Refused,
     /// What came is no HTTP.
     Protocol,
     /// The client's body broke off, or is no HTTP.
@@ -50,9 +50,7 @@ impl Failure {
             Self::Overflow => {
                 unavailable("upstream connect error or disconnect/reset before headers: overflow", Flag::Uo)
             }
-            Self::Connect(error) if error.kind() == io::ErrorKind::TimedOut => {
-                unavailable("upstream connect error: connection timeout", Flag::Uf)
-            }
+            Self::Connect(DialError::Timeout) => unavailable("upstream connect error: connection timeout", Flag::Uf),
             Self::Connect(_) => unavailable("upstream connect error: connection failure", Flag::Uf),
             Self::Protocol => LocalReply::new(
                 StatusCode::BAD_GATEWAY,
@@ -60,25 +58,36 @@ impl Failure {
                 Flag::Upe,
             ),
             Self::RequestBody => LocalReply::bad_request("the request's body is not valid").and_close(),
+            Self::Refused => unavailable("upstream refused the request", Flag::Ur),
             Self::Reset => unavailable("upstream disconnected or reset before headers", Flag::Uc),
             Self::TryTimeout => LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", Flag::Ut),
         }
     }
 }
 
-/// Sends the request once. An idle connection that turns out to have been closed by the endpoint doesn't count: the
-/// request goes out again on a fresh one, as long as nothing can have been done twice.
+/// One try's terms.
+#[derive(Clone, Copy)]
+pub(super) struct Try<'a> {
+    /// What is spoken with the endpoint.
+    pub(super) speak: Speak,
+    /// Another try may follow.
+    pub(super) keep: bool,
+    pub(super) policy: Option<&'a RetryPolicy>,
+    /// Another host than this, if there is one.
+    pub(super) avoid: Option<&'a Rc<Host>>,
+}
+
+/// Sends the request once. A connection that turns out to be closed, or closing, doesn't count: the request goes out
+/// again on another, as long as nothing can have been done twice.
 pub(super) async fn attempt(
     upstream: &Rc<Upstream>,
     prepared: &mut Prepared,
     payload: &mut Payload,
-    keep: bool,
-    policy: Option<&RetryPolicy>,
-    avoid: Option<SocketAddr>,
+    terms: Try<'_>,
     exchange: &mut Exchange,
 ) -> Result<(Response<Incoming>, Lease), Failure> {
     let cluster = upstream.cluster();
-    let Some(host) = upstream.choose(avoid) else {
+    let Some(host) = upstream.choose(terms.avoid) else {
         upstream.stats.no_endpoint.inc();
         return Err(Failure::NoEndpoint);
     };
@@ -86,14 +95,14 @@ pub(super) async fn attempt(
         return Err(Failure::Overflow);
     }
     exchange.upstream = Some(Rc::clone(&host));
-    let deadline = policy.and_then(|policy| policy.per_try_timeout).map(|limit| Instant::now() + limit);
+    let deadline = terms.policy.and_then(|policy| policy.per_try_timeout).map(|limit| Instant::now() + limit);
     let result = {
-        let mut sending = std::pin::pin!(exchange_with(upstream, &host, &cluster.config, prepared, payload, keep));
+        let mut sending = std::pin::pin!(exchange_with(upstream, &host, prepared, payload, terms));
         within(deadline, sending.as_mut()).await.unwrap_or(Err(Failure::TryTimeout))
     };
     let result = match result {
         // Not the endpoint's doing: it gets no blame, and no other endpoint a try.
-        Err(Failure::Reset | Failure::Protocol) if exchange.connection().broken_body.get() => Err(Failure::RequestBody),
+        Err(Failure::Reset | Failure::Protocol) if exchange.stream().broken_body.get() => Err(Failure::RequestBody),
         Ok((response, _)) if !is_sound(&response, exchange) => Err(Failure::Protocol),
         result => result,
     };
@@ -101,56 +110,94 @@ pub(super) async fn attempt(
     upstream.stats.requests[class].inc();
     match &result {
         Err(Failure::TryTimeout) => upstream.stats.timeouts.inc(),
-        Err(Failure::Reset | Failure::Protocol) => upstream.stats.resets.inc(),
+        Err(Failure::Reset | Failure::Refused | Failure::Protocol) => upstream.stats.resets.inc(),
         _ => {}
     }
     result
 }
 
+/// How often a request goes to a connection that doesn't take it, before that counts as a failed try.
+const MOST_REFUSALS: u32 = 3;
+
 async fn exchange_with(
     upstream: &Rc<Upstream>,
     host: &Rc<Host>,
-    config: &ClusterConfig,
     prepared: &mut Prepared,
     payload: &mut Payload,
-    keep: bool,
+    Try { speak, keep, .. }: Try<'_>,
 ) -> Result<(Response<Incoming>, Lease), Failure> {
     let mut unsent = None;
-    // Every idle connection may be stale; a fresh one never is.
+    let mut refusals = 0;
+    // Every connection that was there may be stale; a fresh one never is.
     loop {
-        let idle = host.checkout();
-        let reused = idle.is_some();
-        let connection = match idle {
-            Some(connection) => connection,
-            None if upstream.open.get() >= config.limits.connections => return Err(Failure::Overflow),
+        let ready = host.checkout(speak);
+        let reused = ready.is_some();
+        let carrier = match ready {
+            Some(carrier) => carrier,
             // In a box, as it is rare and large: every request would carry room for it.
-            None => Box::pin(pool::connect(upstream, host, config.connect_timeout)).await.map_err(Failure::Connect)?,
+            None => Box::pin(pool::wait(upstream, host, speak)).await?,
         };
-        let mut lease = Lease::new(connection, Rc::clone(host), Rc::clone(upstream), config);
+        let mut lease = Lease::new(carrier, host, upstream);
         let again = reused && is_idempotent(&prepared.method);
         let request = match unsent.take() {
             Some(request) => request,
-            None => prepared.request(payload.body(), keep || again),
+            None => prepared.request(payload.body(), keep || again || lease.is_shared()),
         };
-        let Some(connection) = lease.connection() else { return Err(Failure::Reset) };
-        let error = match connection.sender.try_send_request(request).await {
+        let mut error = match lease.send(request).await {
             Ok(response) => return Ok((response, lease)),
             Err(error) => error,
         };
-        drop(lease);
-        let mut error = error;
         unsent = error.take_message();
         let broken = error.into_error();
         tracing::trace!(host = %host.address, error = %broken, reused, "a request got no response");
-        let stale = reused && (unsent.is_some() || (again && payload.can_restart() && is_disconnect(&broken)));
-        if !stale {
-            if let Some(request) = unsent {
-                take_back(request, prepared, payload);
-            }
-            let no_http = broken.is_parse() || broken.is_parse_too_large();
-            return Err(if no_http { Failure::Protocol } else { Failure::Reset });
+        let shared = lease.is_shared();
+        drop(lease);
+        let fate = fate(&broken);
+        let untouched = unsent.is_some() || (fate == Fate::Refused && payload.can_restart());
+        refusals += u32::from(shared);
+        let stale = reused && (unsent.is_some() || (again && payload.can_restart() && fate == Fate::Disconnected));
+        if stale || (shared && untouched && refusals < MOST_REFUSALS) {
+            continue;
         }
+        if let Some(request) = unsent {
+            take_back(request, prepared, payload);
+        }
+        return Err(match fate {
+            Fate::Refused => Failure::Refused,
+            Fate::NoHttp => Failure::Protocol,
+            Fate::Disconnected | Fate::Other => Failure::Reset,
+        });
     }
+}
+
+/// What became of a request without a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// The endpoint says that it hasn't looked at it (RFC 9113 §8.7).
+    Refused,
+    /// The endpoint closed the connection, or reset it; not: the client's body failed.
+    Disconnected,
+    /// What came is no HTTP.
+    NoHttp,
+    Other,
+}
+
+fn fate(error: &hyper::Error) -> Fate {
+    if let Some(h2) = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>()) {
+        return match h2.reason() {
+            _ if h2.is_remote() && h2.is_go_away() => Fate::Refused,
+            Some(h2::Reason::REFUSED_STREAM) if h2.is_remote() => Fate::Refused,
+            _ if h2.is_io() => Fate::Disconnected,
+            // The codec found something in what came.
+            Some(_) if h2.is_library() => Fate::NoHttp,
+            _ => Fate::Other,
+        };
+    }
+    if error.is_parse() || error.is_parse_too_large() {
+        return Fate::NoHttp;
+    }
+    let gone = error.is_incomplete_message() || error.is_canceled() || error.is_closed() || !error.is_user();
+    if gone { Fate::Disconnected } else { Fate::Other }
 }
 
 /// Whether a head means one thing: one length (RFC 9112 §6.3), and no protocol that nobody asked for (RFC 9110 §15.2.2).
@@ -158,16 +205,13 @@ fn is_sound<B>(response: &Response<B>, exchange: &Exchange) -> bool {
     let headers = response.headers();
     let two_lengths = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    !two_lengths && (!switches || exchange.connection().upgrading.get())
-}
-
-/// The endpoint closed the connection, or reset it; not: the client's body failed.
-fn is_disconnect(error: &hyper::Error) -> bool {
-    error.is_incomplete_message() || error.is_canceled() || error.is_closed() || !error.is_user() && !error.is_parse()
+    !two_lengths && (!switches || exchange.stream().upgrading.get())
 }
 
 /// What was never sent can be sent another time.
 fn take_back(request: Request<RequestBody>, prepared: &mut Prepared, payload: &mut Payload) {
+    let mut request = request;
+    to_http1(&mut request);
     let (parts, body) = request.into_parts();
     prepared.unsent(parts.uri, parts.headers);
     if let (RequestBody::Stream(received), Payload::Once(slot)) = (body, payload) {

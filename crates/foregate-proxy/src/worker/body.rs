@@ -11,10 +11,10 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, Sleep};
 
-use super::connection::ConnectionState;
 use super::exchange::{Exchange, Flag};
 use super::pool::Lease;
-use super::replay::Replay;
+use super::replay::{Position, Replay};
+use super::stream::StreamState;
 
 /// Why a body ended too early.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +34,7 @@ pub(super) enum RequestBody {
     /// As it comes from the client.
     Stream(Received),
     /// As it comes from the client, kept for another try.
-    Replay(Rc<Replay>, usize),
+    Replay(Rc<Replay>, Position),
     /// A copy, as it comes.
     Copy(CopiedBody),
 }
@@ -52,7 +52,7 @@ pub(super) struct CopiedBody {
 pub(super) struct Received {
     pub(super) incoming: Incoming,
     pub(super) bytes: Rc<Cell<u64>>,
-    pub(super) connection: Rc<ConnectionState>,
+    pub(super) stream: Rc<StreamState>,
 }
 
 impl Received {
@@ -66,13 +66,14 @@ impl Received {
                 if let Some(data) = frame.data_ref() {
                     self.bytes.set(self.bytes.get() + data.len() as u64);
                 }
+                self.stream.moved();
                 if self.incoming.is_end_stream() {
-                    self.connection.receiving.set(false);
+                    self.stream.receiving.set(false);
                 }
             }
             end => {
-                self.connection.receiving.set(false);
-                self.connection.broken_body.set(end.is_some());
+                self.stream.receiving.set(false);
+                self.stream.broken_body.set(end.is_some());
             }
         }
         Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
@@ -129,6 +130,11 @@ impl ResponseBody {
     /// A text of the engine's own.
     pub(super) fn full(text: Bytes, exchange: Box<Exchange>) -> Self {
         Self { kind: Kind::Full(text), exchange: Some(exchange) }
+    }
+
+    /// A text of the engine's own that nobody counts.
+    pub(super) fn bare(text: &'static str) -> Self {
+        Self { kind: Kind::Full(Bytes::from_static(text.as_bytes())), exchange: None }
     }
 
     /// What an endpoint sends.
@@ -190,6 +196,7 @@ impl Body for ResponseBody {
             Some(Ok(frame)) => {
                 if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange) {
                     exchange.bytes_out += data.len() as u64;
+                    exchange.stream().moved();
                 }
             }
             Some(Err(_)) => this.failed(Flag::Uc),

@@ -2,19 +2,24 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use http::HeaderValue;
 use tokio::sync::Notify;
 
 use super::Worker;
-use super::framing::Framing;
 use super::instance::Instance;
+use super::stream::StreamState;
 use crate::metrics::ListenerStats;
 use crate::slots::Slot;
 use crate::snapshot::Listener;
+
+/// Requests that the client of an HTTP/2 connection may reset soon after sending them, before it is looked at how many
+/// of all they are.
+const MAX_GIVEN_UP: u32 = 100;
 
 /// A listener as a worker sees it.
 pub(super) struct ListenerState {
@@ -32,19 +37,6 @@ pub(super) struct ListenerState {
     pub(super) empty: Notify,
 }
 
-/// Where a connection is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Between two requests.
-    Idle,
-    /// A request's head has begun, or the connection is new.
-    Head,
-    /// A request is under way; no response yet.
-    Request,
-    /// A response is under way.
-    Response,
-}
-
 /// What a sweep or a drain wants of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
@@ -56,6 +48,17 @@ pub(super) enum Order {
     Kill,
 }
 
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// Its first bytes will show.
+    Unknown,
+    /// HTTP/1.1 or HTTP/1.0: one request after the other.
+    Http1,
+    /// HTTP/2: requests side by side.
+    Http2,
+}
+
 /// A client's connection.
 pub(super) struct ConnectionState {
     pub(super) worker: Rc<Worker>,
@@ -65,26 +68,22 @@ pub(super) struct ConnectionState {
     /// The peer's address as a header's value.
     pub(super) remote_text: HeaderValue,
     pub(super) tls: bool,
-    pub(super) phase: Cell<Phase>,
-    /// The tick at which the phase began.
-    pub(super) since: Cell<u32>,
-    /// The tick of the last byte.
-    pub(super) last: Cell<u32>,
+    pub(super) protocol: Cell<Protocol>,
     pub(super) opened: u32,
     /// The client has said something.
     pub(super) heard: Cell<bool>,
-    /// The request's body isn't there yet.
-    pub(super) receiving: Cell<bool>,
-    /// The request's body is broken: its chunks are no chunks, or the client is gone.
-    pub(super) broken_body: Cell<bool>,
-    /// The request asks the endpoint for another protocol.
-    pub(super) upgrading: Cell<bool>,
-    /// How the request that is being read says where its body ends.
-    pub(super) framing: Cell<Framing>,
     /// Requests so far.
     pub(super) requests: Cell<u32>,
-    /// Deadlines in ticks, 0 for none; as the HTTP options of the last request say.
+    /// Requests that the client gave up soon after it had sent them.
+    pub(super) given_up: Cell<u32>,
+    /// Deadlines in ticks, 0 for none; as the newest HTTP options say.
     pub(super) limits: Cell<Limits>,
+    /// Requests under way; the one that all share, before HTTP/2.
+    pub(super) streams: RefCell<Vec<Weak<StreamState>>>,
+    /// The tick since when there are none.
+    pub(super) quiet_since: Cell<u32>,
+    /// The tick of the first wish that it ends, if there was one.
+    pub(super) ending: Cell<Option<u32>>,
     order: Cell<Option<Order>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -97,6 +96,14 @@ pub(super) struct Limits {
     pub(super) stream_idle: u32,
     pub(super) request: u32,
     pub(super) lifetime: u32,
+}
+
+impl Limits {
+    /// Whether a limit is over. A tick has begun already when something is noted in it: one more makes sure.
+    #[inline]
+    pub(super) fn over(now: u32, since: u32, limit: u32) -> bool {
+        limit > 0 && now.wrapping_sub(since) > limit
+    }
 }
 
 impl ConnectionState {
@@ -117,17 +124,15 @@ impl ConnectionState {
             local,
             remote_text: remote_text.unwrap_or_else(|_| HeaderValue::from_static("")),
             tls,
-            phase: Cell::new(Phase::Head),
-            since: Cell::new(now),
-            last: Cell::new(now),
+            protocol: Cell::new(Protocol::Unknown),
             opened: now,
             heard: Cell::new(false),
-            receiving: Cell::new(false),
-            broken_body: Cell::new(false),
-            upgrading: Cell::new(false),
-            framing: Cell::new(Framing::default()),
             requests: Cell::new(0),
+            given_up: Cell::new(0),
             limits: Cell::new(Limits::default()),
+            streams: RefCell::new(Vec::new()),
+            quiet_since: Cell::new(now),
+            ending: Cell::new(None),
             order: Cell::new(None),
             waker: RefCell::new(None),
         });
@@ -135,49 +140,43 @@ impl ConnectionState {
         state
     }
 
-    #[inline]
-    pub(super) fn enter(&self, phase: Phase) {
-        self.phase.set(phase);
-        let now = self.worker.tick.get();
-        self.since.set(now);
-        self.last.set(now);
-    }
-
-    #[inline]
-    pub(super) fn read_something(&self, bytes: &[u8]) {
-        match self.phase.get() {
-            Phase::Idle => {
-                self.enter(Phase::Head);
-                self.framing.set(Framing::of(bytes));
-            }
-            Phase::Head => {
-                self.heard.set(true);
-                self.last.set(self.worker.tick.get());
-                self.framing.set(self.framing.get().and(Framing::of(bytes)));
-            }
-            Phase::Request | Phase::Response => self.last.set(self.worker.tick.get()),
+    /// Asks something of the connection's task.
+    pub(super) fn order(&self, order: Order) {
+        if self.ending.get().is_none() {
+            self.ending.set(Some(self.worker.tick.get()));
         }
-    }
-
-    #[inline]
-    pub(super) fn wrote_something(&self) {
-        self.last.set(self.worker.tick.get());
+        if self.order.get() != Some(Order::Kill) {
+            self.order.set(Some(order));
+        }
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
     }
 
     /// A connection that has said nothing yet must soon, or nothing is lost by closing it.
     pub(super) fn hurry(&self) {
         if !self.heard.get() {
-            let limits = self.limits.get();
-            self.since.set(self.worker.tick.get());
-            self.limits.set(Limits { head: 2, ..limits });
+            let now = self.worker.tick.get();
+            self.limits.set(Limits { head: 2, ..self.limits.get() });
+            self.quiet_since.set(now);
+            for stream in self.streams.borrow().iter().filter_map(Weak::upgrade) {
+                stream.since.set(now);
+            }
         }
     }
 
-    /// Asks something of the connection's task.
-    pub(super) fn order(&self, order: Order) {
-        self.order.set(Some(order));
-        if let Some(waker) = self.waker.borrow().as_ref() {
-            waker.wake_by_ref();
+    /// The client gave a request up. Who does little else has no use for answers: opening streams and resetting them at
+    /// once costs endpoints far more than it costs the client (CVE-2023-44487).
+    pub(super) fn gave_up(&self, after: Duration) {
+        if self.protocol.get() != Protocol::Http2 || after >= Duration::from_secs(1) {
+            return;
+        }
+        let given_up = self.given_up.get() + 1;
+        self.given_up.set(given_up);
+        if given_up >= MAX_GIVEN_UP && given_up > self.requests.get() / 2 {
+            self.listener.stats.bad_requests.inc();
+            tracing::debug!(client = %self.remote, given_up, "a client that resets its requests is turned away");
+            self.order(Order::Kill);
         }
     }
 

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use http::{HeaderValue, StatusCode};
 
-use super::connection::{ConnectionState, Phase};
+use super::connection::ConnectionState;
 use super::host::Host;
 use super::logging::{Line, Outcome};
+use super::stream::{Late, Phase, StreamState};
 
 /// Why a response is what it is, in Envoy's letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(super) enum Flag {
     Uf,
     /// Upstream connection termination.
     Uc,
+    /// Upstream remote reset.
+    Ur,
     /// Upstream request timeout.
     Ut,
     /// Upstream overflow: a limit was reached.
@@ -35,12 +38,15 @@ pub(super) enum Flag {
     Dc,
     /// Downstream protocol error.
     Dpe,
+    /// Stream idle timeout: nothing moved for too long.
+    Si,
 }
 
-const FLAGS: [(Flag, &str); 11] = [
+const FLAGS: [(Flag, &str); 13] = [
     (Flag::Uh, "UH"),
     (Flag::Uf, "UF"),
     (Flag::Uc, "UC"),
+    (Flag::Ur, "UR"),
     (Flag::Ut, "UT"),
     (Flag::Uo, "UO"),
     (Flag::Upe, "UPE"),
@@ -49,14 +55,17 @@ const FLAGS: [(Flag, &str); 11] = [
     (Flag::Nc, "NC"),
     (Flag::Dc, "DC"),
     (Flag::Dpe, "DPE"),
+    (Flag::Si, "SI"),
 ];
 
 /// One request and its response.
 pub(super) struct Exchange {
-    connection: Rc<ConnectionState>,
+    stream: Rc<StreamState>,
     start: Instant,
     line: Option<Line>,
     flags: u16,
+    /// The request is one of gRPC: errors are told in its way.
+    pub(super) grpc: bool,
     pub(super) status: u16,
     pub(super) bytes_in: Option<Rc<Cell<u64>>>,
     pub(super) bytes_out: u64,
@@ -65,13 +74,14 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(connection: &Rc<ConnectionState>, line: Option<Line>) -> Box<Self> {
-        connection.listener.stats.requests_active.inc();
+    pub(super) fn new(stream: &Rc<StreamState>, line: Option<Line>) -> Box<Self> {
+        stream.connection.listener.stats.requests_active.inc();
         Box::new(Self {
-            connection: Rc::clone(connection),
+            stream: Rc::clone(stream),
             start: Instant::now(),
             line,
             flags: 0,
+            grpc: false,
             status: 0,
             bytes_in: None,
             bytes_out: 0,
@@ -95,7 +105,11 @@ impl Exchange {
     }
 
     pub(super) fn connection(&self) -> &Rc<ConnectionState> {
-        &self.connection
+        &self.stream.connection
+    }
+
+    pub(super) fn stream(&self) -> &Rc<StreamState> {
+        &self.stream
     }
 
     pub(super) fn start(&self) -> Instant {
@@ -108,12 +122,28 @@ impl Exchange {
 
     pub(super) fn responding(&mut self, status: StatusCode) {
         self.status = status.as_u16();
-        self.connection.enter(Phase::Response);
+        self.stream.enter(Phase::Response);
     }
 
     /// The response is whole: the connection is between two requests again.
     pub(super) fn complete(&mut self) {
         self.complete = true;
+    }
+
+    /// It ends before its response has been sent: the client gave up, or nothing moved for too long.
+    fn broke_off(&mut self) {
+        match self.stream.was_late() {
+            Some(late) => {
+                self.flag(Flag::Si);
+                if late == Late::Answer {
+                    self.status = StatusCode::REQUEST_TIMEOUT.as_u16();
+                }
+            }
+            None => {
+                self.flag(Flag::Dc);
+                self.stream.connection.gave_up(self.start.elapsed());
+            }
+        }
     }
 
     fn flags(&self) -> String {
@@ -133,9 +163,9 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.complete {
-            self.flag(Flag::Dc);
+            self.broke_off();
         }
-        let listener = &self.connection.listener;
+        let listener = &self.stream.connection.listener;
         let stats = &listener.stats;
         let micros = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
         let bytes_in = self.bytes_in.as_ref().map_or(0, |bytes| bytes.get());
@@ -144,10 +174,10 @@ impl Drop for Exchange {
         stats.bytes_in.add(bytes_in);
         stats.bytes_out.add(self.bytes_out);
         stats.requests_active.dec();
-        self.connection.enter(Phase::Idle);
+        self.stream.enter(Phase::Idle);
         let Some(line) = self.line.take() else { return };
         let flags = if self.flags == 0 { String::new() } else { self.flags() };
-        self.connection.worker.log.end(
+        self.stream.connection.worker.log.end(
             line,
             &Outcome {
                 instance: &listener.instance.shared.name,

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::body::ResponseBody;
+use super::dial::Speak;
 use super::exchange::{Exchange, Flag};
 use super::head::{self, Taken};
 use super::instance::Held;
@@ -19,6 +20,7 @@ use super::payload::{Payload, payload};
 use super::pool::Lease;
 use super::prepared::Prepared;
 use super::service::{Session, with_path};
+use super::stream::StreamState;
 use super::tries::tries;
 use super::upstream::Upstream;
 use super::{edits, upgrade};
@@ -33,6 +35,7 @@ use crate::snapshot::RouteTable;
 /// Everything about where a request goes, borrowed from the snapshot.
 pub(super) struct Job<'a> {
     pub(super) session: &'a Rc<Session>,
+    pub(super) stream: &'a Rc<StreamState>,
     pub(super) snapshot: &'a Held,
     pub(super) options: &'a HttpOptions,
     pub(super) table: &'a RouteTable,
@@ -82,6 +85,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) prepared: Prepared,
     pub(super) payload: Payload,
     pub(super) upstream: Rc<Upstream>,
+    /// What is spoken with its endpoints.
+    pub(super) speak: Speak,
     weighted: Option<&'a WeightedCluster>,
 }
 
@@ -93,7 +98,7 @@ pub(super) fn begin<'a>(
     exchange: &mut Exchange,
 ) -> Result<Outgoing<'a>, LocalReply> {
     if let Some(limit) = job.forward.idle_timeout {
-        job.session.limit_stream_idle(limit);
+        job.stream.limit_idle(limit);
     }
     let (slot, weighted) = target(&job.forward.target);
     let upstream = job.upstream(slot).ok_or_else(|| LocalReply::new(job.forward.not_found, "no cluster", Flag::Nc))?;
@@ -114,13 +119,14 @@ pub(super) fn begin<'a>(
         headers.insert(head::X_ENVOY_EXPECTED_RQ_TIMEOUT_MS.clone(), millis.into());
     }
     let upgrade = taken.upgrade.filter(|upgrade| is_websocket(job, upgrade));
-    job.session.connection.upgrading.set(upgrade.is_some());
+    job.stream.upgrading.set(upgrade.is_some());
     if let Some(upgrade) = upgrade {
         upgrade::ask(&mut headers, upgrade);
     }
     let prepared = Prepared::new(parts.method, uri, headers, &job.session.connection.worker);
-    let payload = payload(job, &prepared, incoming, exchange);
-    Ok(Outgoing { prepared, payload, upstream, weighted })
+    let speak = upstream.speak(parts.version, job.stream.upgrading.get());
+    let payload = payload(job, &prepared, incoming, speak == Speak::Http1, exchange);
+    Ok(Outgoing { prepared, payload, upstream, speak, weighted })
 }
 
 /// Sends it, and makes the response of what comes back.
@@ -174,7 +180,7 @@ fn respond(
     let (mut parts, incoming) = response.into_parts();
     exchange.responding(parts.status);
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        upgrade::accept(job, &mut parts.headers, lease, exchange.connection());
+        upgrade::accept(job, &mut parts.headers, lease, job.stream);
         return Response::from_parts(parts, ResponseBody::upstream(incoming, None, None, exchange));
     }
     head::clean_response(&mut parts.headers);

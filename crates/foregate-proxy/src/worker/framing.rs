@@ -5,34 +5,85 @@
 
 use memchr::memchr;
 
-/// How a head says where its body ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// So much of a line's beginning is looked at: the longer name and what comes behind it.
+const LOOK: usize = 18;
+/// No line is open: the rest of this one isn't of interest.
+const NONE: u8 = u8::MAX;
+
+/// How a head says where its body ends, as far as it has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Framing {
     length: bool,
     encoding: bool,
+    begun: bool,
+    over: bool,
+    /// The beginning of a line of which more is to come.
+    line: [u8; LOOK],
+    open: u8,
+}
+
+impl Default for Framing {
+    fn default() -> Self {
+        Self { length: false, encoding: false, begun: false, over: false, line: [0; LOOK], open: NONE }
+    }
 }
 
 impl Framing {
-    /// What bytes of a head (or of all of it, and a body) say.
+    /// Looks at more bytes of a head, and of what follows it.
     #[inline]
-    pub(super) fn of(bytes: &[u8]) -> Self {
-        let mut framing = Self::default();
-        let mut rest = bytes;
-        while let Some(end) = memchr(b'\n', rest) {
-            rest = &rest[end + 1..];
-            match rest.first() {
-                Some(b'c' | b'C') => framing.length |= begins(rest, b"content-length"),
-                Some(b't' | b'T') => framing.encoding |= begins(rest, b"transfer-encoding"),
-                // An empty line: the head is over.
-                Some(b'\r' | b'\n') | None => break,
-                Some(_) => {}
-            }
+    pub(super) fn read(mut self, mut bytes: &[u8]) -> Self {
+        if self.over {
+            return self;
         }
-        framing
+        // Empty lines before a request's first line are none of it.
+        while !self.begun
+            && let [b'\r' | b'\n', rest @ ..] = bytes
+        {
+            bytes = rest;
+        }
+        self.begun |= !bytes.is_empty();
+        if self.open != NONE && !self.go_on(bytes) {
+            return self;
+        }
+        while !self.over
+            && let Some(end) = memchr(b'\n', bytes)
+        {
+            bytes = &bytes[end + 1..];
+            if bytes.len() < LOOK && memchr(b'\n', bytes).is_none() {
+                self.line[..bytes.len()].copy_from_slice(bytes);
+                self.open = bytes.len() as u8;
+                break;
+            }
+            self.judge(bytes);
+        }
+        self
     }
 
-    pub(super) fn and(self, more: Self) -> Self {
-        Self { length: self.length || more.length, encoding: self.encoding || more.encoding }
+    /// Adds to the open line; whether enough of it is there now.
+    #[cold]
+    fn go_on(&mut self, bytes: &[u8]) -> bool {
+        let have = usize::from(self.open);
+        let end = memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1).min(LOOK - have);
+        self.line[have..have + end].copy_from_slice(&bytes[..end]);
+        let line = self.line;
+        let line = &line[..have + end];
+        if line.len() < LOOK && line.last() != Some(&b'\n') {
+            self.open = line.len() as u8;
+            return false;
+        }
+        self.open = NONE;
+        self.judge(line);
+        true
+    }
+
+    fn judge(&mut self, line: &[u8]) {
+        match line.first() {
+            Some(b'c' | b'C') => self.length |= begins(line, b"content-length"),
+            Some(b't' | b'T') => self.encoding |= begins(line, b"transfer-encoding"),
+            // An empty line: the head is over.
+            Some(b'\r' | b'\n') => self.over = true,
+            _ => {}
+        }
     }
 
     pub(super) fn is_ambiguous(self) -> bool {
@@ -47,20 +98,38 @@ fn begins(line: &[u8], name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const HEADS: [(&str, bool); 7] = [
+        ("POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", true),
+        ("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nhost: a\r\nCONTENT-LENGTH: 1\r\n\r\n", true),
+        ("\r\n\r\nPOST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", true),
+        ("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\ncontent-length: 1\r\n", false),
+        ("POST / HTTP/1.1\r\ntransfer-encodings: x\r\ncontent-length: 1\r\n\r\n", false),
+        ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", false),
+        ("", false),
+    ];
 
     #[test]
     fn both_are_seen_in_the_head_only() {
-        for (text, want) in [
-            ("POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", true),
-            ("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nhost: a\r\nCONTENT-LENGTH: 1\r\n\r\n", true),
-            ("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\ncontent-length: 1\r\n", false),
-            ("POST / HTTP/1.1\r\ntransfer-encodings: x\r\ncontent-length: 1\r\n\r\n", false),
-            ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", false),
-            ("", false),
-        ] {
-            assert_eq!(Framing::of(text.as_bytes()).is_ambiguous(), want, "{text}");
+        for (text, want) in HEADS {
+            assert_eq!(Framing::default().read(text.as_bytes()).is_ambiguous(), want, "{text}");
         }
-        assert!(Framing::of(b"\ncontent-length: 1").and(Framing::of(b"\ntransfer-encoding: chunked")).is_ambiguous());
+    }
+
+    proptest! {
+        #[test]
+        fn however_the_bytes_come(cuts in prop::collection::vec(0_usize..100, 0..12)) {
+            for (text, want) in HEADS {
+                let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (text.len() + 1)).collect();
+                cuts.extend([0, text.len()]);
+                cuts.sort_unstable();
+                let framing =
+                    cuts.windows(2).fold(Framing::default(), |framing, cut| framing.read(&text.as_bytes()[cut[0]..cut[1]]));
+                prop_assert_eq!(framing.is_ambiguous(), want, "{} cut at {:?}", text, cuts);
+            }
+        }
     }
 }

@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::ConnectionState;
+use super::detect::Early;
+use super::stream::StreamState;
 
 /// Plain or TLS.
 pub(super) enum ClientStream {
@@ -17,15 +19,43 @@ pub(super) enum ClientStream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl ClientStream {
+    /// To read from.
+    pub(super) fn as_read(&mut self) -> &mut (dyn AsyncRead + Unpin) {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => &mut **stream,
+        }
+    }
+
+    /// The protocol that the handshake agreed on.
+    pub(super) fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+}
+
 /// A client's connection that tells its state of every byte.
 pub(super) struct Watched {
-    stream: ClientStream,
+    pub(super) stream: ClientStream,
+    pub(super) early: Early,
     state: Rc<ConnectionState>,
+    /// Every byte is of this one's request, before HTTP/2.
+    pub(super) only: Option<Rc<StreamState>>,
 }
 
 impl Watched {
     pub(super) fn new(stream: ClientStream, state: Rc<ConnectionState>) -> Self {
-        Self { stream, state }
+        Self { stream, early: Early::default(), state, only: None }
+    }
+
+    #[inline]
+    fn wrote_something(&self) {
+        if let Some(stream) = &self.only {
+            stream.moved();
+        }
     }
 }
 
@@ -47,9 +77,20 @@ macro_rules! on_stream {
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let result = on_stream!(self, stream => stream.poll_read(cx, buf));
+        if !self.early.rest().is_empty() {
+            self.early.give(buf);
+        }
+        let mut result = Poll::Ready(Ok(()));
+        if buf.remaining() > 0 {
+            result = on_stream!(self, stream => stream.poll_read(cx, buf));
+        }
         if buf.filled().len() > before {
-            self.state.read_something(&buf.filled()[before..]);
+            match &self.only {
+                Some(stream) => stream.read_something(&buf.filled()[before..]),
+                None => self.state.heard.set(true),
+            }
+            // What was read early is there, whatever comes behind it.
+            result = Poll::Ready(Ok(()));
         }
         result
     }
@@ -57,7 +98,7 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.state.wrote_something();
+        self.wrote_something();
         on_stream!(self, stream => stream.poll_write(cx, buf))
     }
 
@@ -66,7 +107,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.state.wrote_something();
+        self.wrote_something();
         on_stream!(self, stream => stream.poll_write_vectored(cx, bufs))
     }
 

@@ -1,8 +1,10 @@
 //! Answers of the engine's own.
 
+use std::fmt::Write;
+
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::ResponseBody;
 use super::exchange::{Exchange, Flag};
@@ -38,7 +40,11 @@ impl LocalReply {
         if let Some(flag) = self.flag {
             exchange.flag(flag);
         }
+        if exchange.grpc {
+            return self.into_grpc(exchange);
+        }
         exchange.responding(self.status);
+        let close = self.close && !exchange.stream().http2;
         let empty = self.text.is_empty();
         let length = HeaderValue::from(self.text.len());
         let mut response = Response::new(ResponseBody::full(self.text, exchange));
@@ -53,9 +59,75 @@ impl LocalReply {
         if let Some(location) = self.location {
             headers.insert(LOCATION, location);
         }
-        if self.close {
+        if close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// A client of gRPC looks for its own status and nothing else: the response is all trailers, so to speak.
+    fn into_grpc(self, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
+        let status = grpc_status(self.status);
+        exchange.responding(StatusCode::OK);
+        let mut response = Response::new(ResponseBody::full(Bytes::new(), exchange));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(GRPC_STATUS.clone(), status.into());
+        if !self.text.is_empty()
+            && let Ok(message) = HeaderValue::try_from(grpc_message(&self.text))
+        {
+            headers.insert(GRPC_MESSAGE.clone(), message);
+        }
+        if let Some(location) = self.location {
+            headers.insert(LOCATION, location);
+        }
+        response
+    }
+}
+
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// The status of gRPC for one of HTTP, as gRPC's `doc/http-grpc-status-mapping.md` has it.
+fn grpc_status(status: StatusCode) -> u16 {
+    match status.as_u16() {
+        // INTERNAL
+        400 => 13,
+        // UNAUTHENTICATED
+        401 => 16,
+        // PERMISSION_DENIED
+        403 => 7,
+        // UNIMPLEMENTED
+        404 => 12,
+        // UNAVAILABLE
+        429 | 502 | 503 | 504 => 14,
+        // UNKNOWN
+        _ => 2,
+    }
+}
+
+/// Percent-encodes what gRPC wants percent-encoded in messages: everything but printable ASCII, and `%` itself.
+fn grpc_message(text: &[u8]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text {
+        match byte {
+            b'%' | 0..0x20 | 0x7f.. => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+            _ => out.push(char::from(*byte)),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_grpc_are_plain() {
+        for (text, want) in [("no such thing", "no such thing"), ("100%\r\n", "100%25%0D%0A"), ("ä~", "%C3%A4~")] {
+            assert_eq!(grpc_message(text.as_bytes()), want);
+        }
     }
 }

@@ -7,26 +7,33 @@ mod attempt;
 mod balance;
 mod body;
 mod connection;
+mod detect;
+mod dial;
 mod edits;
 mod exchange;
 mod forward;
 mod framing;
 mod head;
 mod host;
+mod http1;
+mod http2;
 mod instance;
 mod io;
+mod link;
 mod local;
 mod logging;
 mod mirror;
+mod multiplexed;
 mod normalize;
 mod payload;
-mod plain;
 mod pool;
 mod prepared;
 mod redirect;
 mod replay;
 mod saved;
 mod service;
+mod single;
+mod stream;
 mod sweep;
 mod tries;
 mod upgrade;
@@ -113,7 +120,7 @@ pub(crate) struct Worker {
     /// The access log.
     log: LogBuffer,
     /// Counts ticks: a clock that costs nothing to read.
-    tick: Cell<u32>,
+    tick: Rc<Cell<u32>>,
     /// All open client connections.
     connections: RefCell<Vec<Weak<ConnectionState>>>,
     instances: RefCell<HashMap<u64, Rc<Instance>>>,
@@ -127,7 +134,7 @@ impl Worker {
         Rc::new(Self {
             registry,
             log: LogBuffer::new(sink, format),
-            tick: Cell::new(1),
+            tick: Rc::new(Cell::new(1)),
             connections: RefCell::new(Vec::new()),
             instances: RefCell::new(HashMap::new()),
             heads: RefCell::new(Vec::new()),
@@ -158,7 +165,7 @@ impl Worker {
         match command {
             Command::Add(shared) => {
                 let key = shared.key;
-                self.instances.borrow_mut().insert(key, Rc::new(Instance::new(shared)));
+                self.instances.borrow_mut().insert(key, Rc::new(Instance::new(shared, Rc::clone(&self.tick))));
             }
             Command::Listen { instance, key, slot, socket } => {
                 if let Some(instance) = self.instance(instance) {

@@ -14,20 +14,27 @@ use super::prepared::Prepared;
 use super::replay::{DEFAULT_LIMIT, Replay};
 use crate::config::action::Mirror;
 
-/// A request's body; kept only if it may be needed again.
-pub(super) fn payload(job: &Job<'_>, prepared: &Prepared, incoming: Incoming, exchange: &mut Exchange) -> Payload {
+/// A request's body; kept only if it may be needed again, which `once` denies.
+pub(super) fn payload(
+    job: &Job<'_>,
+    prepared: &Prepared,
+    incoming: Incoming,
+    once: bool,
+    exchange: &mut Exchange,
+) -> Payload {
     let mirrors: Vec<&Mirror> = job.mirrors().iter().filter(|m| m.fraction.is_none_or(|f| f.hit())).collect();
     if incoming.is_end_stream() {
         mirror::start(job, prepared, &mirrors, None);
         return Payload::Empty;
     }
-    let connection = exchange.connection();
-    connection.receiving.set(true);
-    connection.broken_body.set(false);
+    let stream = exchange.stream();
+    stream.receiving.set(true);
+    stream.broken_body.set(false);
     let bytes: Rc<Cell<u64>> = Rc::default();
-    let received = Received { incoming, bytes: Rc::clone(&bytes), connection: Rc::clone(connection) };
+    let received = Received { incoming, bytes: Rc::clone(&bytes), stream: Rc::clone(stream) };
     exchange.bytes_in = Some(bytes);
-    if job.retry_policy().is_none() && mirrors.is_empty() && !is_idempotent(&prepared.method) {
+    // A connection of HTTP/2 may be closing when a request comes: what wasn't looked at is sent again elsewhere.
+    if once && job.retry_policy().is_none() && mirrors.is_empty() && !is_idempotent(&prepared.method) {
         return Payload::Once(Some(received));
     }
     let limit = job.route.buffer_limit.or(job.host.buffer_limit).unwrap_or(DEFAULT_LIMIT);
@@ -57,7 +64,14 @@ impl Payload {
         match self {
             Self::Empty => RequestBody::Empty,
             Self::Once(received) => received.take().map_or(RequestBody::Empty, RequestBody::Stream),
-            Self::Replay(replay) => RequestBody::Replay(Rc::clone(replay), 0),
+            Self::Replay(replay) => RequestBody::Replay(Rc::clone(replay), replay.begin()),
+        }
+    }
+
+    /// There is a response: what was kept won't be needed.
+    pub(super) fn settle(&self) {
+        if let Self::Replay(replay) = self {
+            replay.settle();
         }
     }
 

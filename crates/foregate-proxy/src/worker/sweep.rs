@@ -1,10 +1,14 @@
 //! Deadlines: every tick looks at all connections, so that no request pays for a timer.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::connection::{ConnectionState, ListenerState, Order, Phase};
+use super::connection::{ConnectionState, Limits, ListenerState, Order, Protocol};
+use super::stream::{Late, Phase, StreamState};
 use super::{TICK, Worker};
+
+/// Ticks that an HTTP/2 connection without requests gets to close after it was told to.
+const FAREWELL: u32 = 20;
 
 /// A duration in ticks, at least one; 0 for none.
 pub(super) fn ticks(duration: Option<Duration>) -> u32 {
@@ -16,13 +20,16 @@ impl Worker {
     /// Ends what has taken too long.
     pub(super) fn sweep(&self) {
         let now = self.tick.get();
-        let mut late = Vec::new();
+        let (mut orders, mut late) = (Vec::new(), Vec::new());
         self.connections.borrow_mut().retain(|connection| {
             let Some(connection) = connection.upgrade() else { return false };
-            late.extend(overdue(&connection, now).map(|order| (Rc::clone(&connection), order)));
+            orders.extend(overdue(&connection, now, &mut late).map(|order| (Rc::clone(&connection), order)));
             true
         });
-        for (connection, order) in late {
+        for (stream, why) in late {
+            stream.end(why);
+        }
+        for (connection, order) in orders {
             connection.order(order);
         }
         if now.is_multiple_of(8) {
@@ -65,19 +72,44 @@ impl Worker {
     }
 }
 
-fn overdue(connection: &ConnectionState, now: u32) -> Option<Order> {
+/// What has to happen to a connection, or to one of its streams, at this tick.
+fn overdue(connection: &ConnectionState, now: u32, late: &mut Vec<(Rc<StreamState>, Late)>) -> Option<Order> {
     let limits = connection.limits.get();
-    // A tick has begun already when something is noted in it: one more makes sure that the time is over.
-    let over = |since: u32, limit: u32| limit > 0 && now.wrapping_sub(since) > limit;
-    match connection.phase.get() {
-        Phase::Idle if over(connection.since.get(), limits.idle) => Some(Order::Drain),
-        Phase::Idle if over(connection.opened, limits.lifetime) => Some(Order::Drain),
-        Phase::Head if over(connection.since.get(), limits.head) => Some(Order::Timeout),
-        Phase::Request if over(connection.last.get(), limits.stream_idle) => Some(Order::Timeout),
-        Phase::Request if connection.receiving.get() && over(connection.since.get(), limits.request) => {
-            Some(Order::Timeout)
+    match connection.protocol.get() {
+        Protocol::Unknown => Limits::over(now, connection.quiet_since.get(), limits.head).then_some(Order::Kill),
+        Protocol::Http1 => {
+            let stream = connection.streams.borrow().first()?.upgrade()?;
+            let over = |since, limit| Limits::over(now, since, limit);
+            match stream.phase.get() {
+                Phase::Idle if over(stream.since.get(), limits.idle) => Some(Order::Drain),
+                Phase::Idle if over(connection.opened, limits.lifetime) => Some(Order::Drain),
+                Phase::Head if over(stream.since.get(), limits.head) => Some(Order::Timeout),
+                _ => {
+                    let why = stream.overdue(now)?;
+                    late.push((stream, why));
+                    Some(if why == Late::Answer { Order::Timeout } else { Order::Kill })
+                }
+            }
         }
-        Phase::Response if over(connection.last.get(), limits.stream_idle) => Some(Order::Kill),
-        _ => None,
+        Protocol::Http2 => overdue_http2(connection, now, late),
     }
+}
+
+/// Streams end one by one. A connection without any is told to go when it has been idle for too long, and closed if it
+/// doesn't.
+fn overdue_http2(connection: &ConnectionState, now: u32, late: &mut Vec<(Rc<StreamState>, Late)>) -> Option<Order> {
+    let limits = connection.limits.get();
+    let streams = connection.streams.borrow();
+    for stream in streams.iter().filter_map(Weak::upgrade) {
+        late.extend(stream.overdue(now).map(|why| (stream, why)));
+    }
+    if let Some(since) = connection.ending.get() {
+        return (streams.is_empty() && Limits::over(now, since.max(connection.quiet_since.get()), FAREWELL))
+            .then_some(Order::Kill);
+    }
+    let over = |since, limit| Limits::over(now, since, limit);
+    let quiet = connection.quiet_since.get();
+    let idle = streams.is_empty() && over(quiet, limits.idle);
+    let silent = connection.requests.get() == 0 && over(quiet, limits.head);
+    (idle || silent || over(connection.opened, limits.lifetime)).then_some(Order::Drain)
 }
