@@ -23,6 +23,7 @@ mod shared;
 mod slots;
 mod snapshot;
 mod tls;
+mod upstream_tls;
 mod worker;
 
 #[cfg(test)]

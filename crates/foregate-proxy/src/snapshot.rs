@@ -3,7 +3,9 @@
 //! A change builds the path from its part to the root anew and shares everything else; [`Published`] swaps the root.
 //! Workers keep their own reference and look at one generation number per request to see whether it is still the root.
 
+use std::fmt::{self, Display};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -144,10 +146,30 @@ pub(crate) struct Cluster {
 }
 
 /// One address of a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Endpoint {
     /// Where.
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
+    /// What it is called, in configuration or in DNS; empty if it is called nothing.
+    pub(crate) name: Arc<str>,
     /// Its share among the others.
     pub(crate) weight: u32,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Address {
+    /// IP address and TCP port.
+    Socket(SocketAddr),
+    /// A unix socket.
+    Pipe(Arc<Path>),
+}
+
+impl Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(address) => address.fmt(f),
+            Self::Pipe(path) => path.display().fmt(f),
+        }
+    }
 }

@@ -12,6 +12,8 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::upstream_tls::Validation;
+
 /// What all of an instance's listeners share, so that sessions survive their changes.
 pub(crate) struct TlsShared {
     provider: Arc<CryptoProvider>,
@@ -44,6 +46,11 @@ impl TlsShared {
             tickets: rustls::crypto::aws_lc_rs::Ticketer::new()?,
             sessions: rustls::server::ServerSessionMemoryCache::new(4096),
         })
+    }
+
+    /// The crypto library.
+    pub(crate) fn provider(&self) -> Arc<CryptoProvider> {
+        Arc::clone(&self.provider)
     }
 
     /// Settings of one filter chain.
@@ -82,12 +89,28 @@ impl TlsChain {
 /// Where a secret's certificate is put; replacing it changes handshakes from then on.
 pub(crate) struct SecretCell {
     key: ArcSwapOption<CertifiedKey>,
+    validation: ArcSwapOption<Validation>,
 }
 
 impl SecretCell {
     /// Puts a certificate in, or takes it out.
     pub(crate) fn set(&self, key: Option<Arc<CertifiedKey>>) {
         self.key.store(key);
+    }
+
+    /// Puts in whom to trust, or takes it out.
+    pub(crate) fn set_validation(&self, validation: Option<Arc<Validation>>) {
+        self.validation.store(validation);
+    }
+
+    /// The certificate.
+    pub(crate) fn key(&self) -> Option<Arc<CertifiedKey>> {
+        self.key.load_full()
+    }
+
+    /// Whom to trust.
+    pub(crate) fn validation(&self) -> Option<Arc<Validation>> {
+        self.validation.load_full()
     }
 }
 
@@ -104,14 +127,14 @@ impl Secrets {
             return cell;
         }
         self.cells.retain(|_, cell| cell.strong_count() > 0);
-        let cell = Arc::new(SecretCell { key: ArcSwapOption::empty() });
+        let cell = Arc::new(SecretCell { key: ArcSwapOption::empty(), validation: ArcSwapOption::empty() });
         self.cells.insert(name.to_owned(), Arc::downgrade(&cell));
         cell
     }
 
     /// A certificate without a name.
     pub(crate) fn inline(key: Arc<CertifiedKey>) -> Arc<SecretCell> {
-        Arc::new(SecretCell { key: ArcSwapOption::new(Some(key)) })
+        Arc::new(SecretCell { key: ArcSwapOption::new(Some(key)), validation: ArcSwapOption::empty() })
     }
 }
 

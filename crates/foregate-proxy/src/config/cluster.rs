@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use foregate_envoy::pb::envoy::config::cluster::v3 as cluster;
 use foregate_envoy::pb::envoy::config::core::v3 as core;
-use foregate_envoy::pb::envoy::extensions::upstreams::http::v3 as upstream;
+use prost::Message;
+use xxhash_rust::xxh3::xxh3_128;
 
-use super::endpoints::{self, DEFAULT_PANIC_PERCENT, LoadAssignment};
-use super::parts::{ads, number, optional_duration, timeout};
-use super::refusal::{At, Refusal, nothing_left, unpack};
-
-/// Where protocol options of clusters are found.
-const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+use super::endpoints::{self, DEFAULT_PANIC_PERCENT, LoadAssignment, Names};
+use super::parts::{ads, number, timeout};
+use super::protocol::{self, HttpOptions, Protocol};
+use super::refusal::{At, Refusal, nothing_left};
+use super::upstream_tls::{self, TlsContext};
+use crate::upstream_tls::UpstreamTls;
 
 /// How an endpoint is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,11 +26,13 @@ pub(crate) enum Balance {
     Random,
 }
 
-/// Upper bounds per worker, as `circuit_breakers` of the default priority.
+/// Upper bounds, as `circuit_breakers` of the default priority; each worker has them for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Connections.
     pub(crate) connections: u32,
+    /// Requests that wait for a connection.
+    pub(crate) pending: u32,
     /// Requests under way.
     pub(crate) requests: u32,
     /// Retries under way.
@@ -37,7 +40,7 @@ pub(crate) struct Limits {
 }
 
 /// A compiled cluster, without its endpoints.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct ClusterConfig {
     /// Its name.
     pub(crate) name: String,
@@ -49,16 +52,29 @@ pub(crate) struct ClusterConfig {
     pub(crate) balance: Balance,
     /// Below this share of healthy endpoints all are used.
     pub(crate) panic_percent: f64,
-    /// How long an idle connection is kept.
-    pub(crate) idle_timeout: Option<Duration>,
-    /// After so many requests a connection is closed.
-    pub(crate) max_requests_per_connection: Option<u32>,
+    /// What is spoken, and how long connections live.
+    pub(crate) http: HttpOptions,
+    /// TLS, if it is spoken.
+    pub(crate) tls: Option<UpstreamTls>,
+    /// Connections of versions of the cluster that say the same here can be used for each other.
+    pub(crate) transport: u128,
     /// Bounds.
     pub(crate) limits: Limits,
 }
 
-/// Compiles a cluster; the endpoints, if they are part of it.
-pub(crate) fn compile(mut message: cluster::Cluster) -> Result<(ClusterConfig, Option<LoadAssignment>), Refusal> {
+/// A compiled cluster, and what else it needs.
+#[derive(Debug)]
+pub(crate) struct CompiledCluster {
+    /// What doesn't change with the endpoints.
+    pub(crate) config: ClusterConfig,
+    /// The endpoints, if they are part of it.
+    pub(crate) assignment: Option<LoadAssignment>,
+    /// Secrets to ask for.
+    pub(crate) secrets: Vec<String>,
+}
+
+/// Compiles a cluster.
+pub(crate) fn compile(mut message: cluster::Cluster, context: &mut TlsContext<'_>) -> Result<CompiledCluster, Refusal> {
     use cluster::cluster::{ClusterDiscoveryType, DiscoveryType};
     let name = std::mem::take(&mut message.name);
     if name.is_empty() {
@@ -72,7 +88,8 @@ pub(crate) fn compile(mut message: cluster::Cluster) -> Result<(ClusterConfig, O
     let (service_name, assignment) = match kind {
         Some(DiscoveryType::Eds) => (Some(eds(&mut message, &name).at("eds_cluster_config")?), None),
         Some(DiscoveryType::Static) => {
-            let load = message.load_assignment.take().map(endpoints::compile).transpose().at("load_assignment")?;
+            let load = message.load_assignment.take().map(|load| endpoints::compile(load, Names::Refused)).transpose();
+            let load = load.at("load_assignment")?;
             (None, Some(load.unwrap_or_default()))
         }
         Some(other) => {
@@ -80,14 +97,27 @@ pub(crate) fn compile(mut message: cluster::Cluster) -> Result<(ClusterConfig, O
         }
         None => return Err(Refusal::field("type", "isn't a known value")),
     };
+    let transport = fingerprint(&message);
+    let socket = message.transport_socket.take();
+    let tls = match socket {
+        Some(socket) => upstream_tls::transport_socket(socket, context).at("transport_socket")?,
+        None => None,
+    };
     let config = ClusterConfig {
+        tls,
+        transport,
         connect_timeout: timeout(message.connect_timeout.take(), None, "connect_timeout")?
             .unwrap_or(Duration::from_secs(5)),
         balance: balance(&mut message)?,
         panic_percent: panic_percent(message.common_lb_config.take()).at("common_lb_config")?,
         limits: limits(message.circuit_breakers.take()).at("circuit_breakers")?,
-        ..http_options(&mut message)?
+        http: protocol::take(&mut message)?,
+        name,
+        service_name,
     };
+    if config.http.protocol == Protocol::Negotiated && config.tls.is_none() {
+        return Err(Refusal::field(protocol::AUTO_CONFIG, "needs a transport_socket with TLS"));
+    }
     // Names and metadata for logs and statistics elsewhere; `dns_lookup_family` without DNS says nothing; a buffer
     // limit is a wish that the fixed buffers here keep anyway.
     message.alt_stat_name.clear();
@@ -97,7 +127,17 @@ pub(crate) fn compile(mut message: cluster::Cluster) -> Result<(ClusterConfig, O
     // Endpoints that are gone are always drained at once here, whatever health checks would say.
     message.ignore_health_on_host_removal = false;
     nothing_left(&message)?;
-    Ok((ClusterConfig { name, service_name, ..config }, assignment))
+    Ok(CompiledCluster { config, assignment, secrets: std::mem::take(&mut context.wanted) })
+}
+
+/// A fingerprint of how connections are made and what is spoken on them.
+fn fingerprint(message: &cluster::Cluster) -> u128 {
+    let transport = cluster::Cluster {
+        transport_socket: message.transport_socket.clone(),
+        typed_extension_protocol_options: message.typed_extension_protocol_options.clone(),
+        ..Default::default()
+    };
+    xxh3_128(&transport.encode_to_vec())
 }
 
 fn eds(message: &mut cluster::Cluster, name: &str) -> Result<String, Refusal> {
@@ -128,21 +168,25 @@ fn panic_percent(message: Option<cluster::cluster::CommonLbConfig>) -> Result<f6
     Ok(percent)
 }
 
+impl Default for Limits {
+    /// Envoy's defaults.
+    fn default() -> Self {
+        Self { connections: 1024, pending: 1024, requests: 1024, retries: 3 }
+    }
+}
+
 fn limits(message: Option<cluster::CircuitBreakers>) -> Result<Limits, Refusal> {
-    // Envoy's defaults.
-    let mut limits = Limits { connections: 1024, requests: 1024, retries: 3 };
-    let Some(mut message) = message else {
-        return Ok(Limits { connections: u32::MAX, requests: u32::MAX, retries: u32::MAX });
-    };
+    let mut limits = Limits::default();
+    let Some(mut message) = message else { return Ok(limits) };
     for (index, mut threshold) in std::mem::take(&mut message.thresholds).into_iter().enumerate() {
         let high = std::mem::take(&mut threshold.priority) == core::RoutingPriority::High as i32;
         let set = Limits {
             connections: number(&mut threshold.max_connections).unwrap_or(limits.connections),
+            pending: number(&mut threshold.max_pending_requests).unwrap_or(limits.pending),
             requests: number(&mut threshold.max_requests).unwrap_or(limits.requests),
             retries: number(&mut threshold.max_retries).unwrap_or(limits.retries),
         };
-        // Nothing waits for a connection here: a request gets one at once or fails.
-        threshold.max_pending_requests = None;
+        // Only a statistic of Envoy's.
         threshold.track_remaining = false;
         nothing_left(&threshold).at(format_args!("thresholds[{index}]"))?;
         if !high {
@@ -151,60 +195,4 @@ fn limits(message: Option<cluster::CircuitBreakers>) -> Result<Limits, Refusal> 
     }
     nothing_left(&message)?;
     Ok(limits)
-}
-
-fn http_options(message: &mut cluster::Cluster) -> Result<ClusterConfig, Refusal> {
-    let mut config = ClusterConfig {
-        name: String::new(),
-        service_name: None,
-        connect_timeout: Duration::ZERO,
-        balance: Balance::RoundRobin,
-        panic_percent: DEFAULT_PANIC_PERCENT,
-        idle_timeout: Some(Duration::from_secs(3600)),
-        max_requests_per_connection: None,
-        limits: Limits { connections: u32::MAX, requests: u32::MAX, retries: u32::MAX },
-    };
-    if let Some(any) = message.typed_extension_protocol_options.remove(HTTP_OPTIONS) {
-        unpack(&any)
-            .and_then(|options| typed_options(&mut config, options))
-            .at(format_args!("typed_extension_protocol_options[{HTTP_OPTIONS:?}]"))?;
-    }
-    Ok(config)
-}
-
-fn typed_options(config: &mut ClusterConfig, mut message: upstream::HttpProtocolOptions) -> Result<(), Refusal> {
-    use upstream::http_protocol_options::UpstreamProtocolOptions as Protocol;
-    use upstream::http_protocol_options::explicit_http_config::ProtocolConfig;
-    if let Some(common) = message.common_http_protocol_options.take() {
-        common_options(config, common).at("common_http_protocol_options")?;
-    }
-    match message.upstream_protocol_options.take() {
-        None => {}
-        Some(Protocol::ExplicitHttpConfig(explicit)) => match explicit.protocol_config {
-            Some(ProtocolConfig::HttpProtocolOptions(http1)) => {
-                nothing_left(&http1).at("explicit_http_config.http_protocol_options")?;
-            }
-            None => {}
-            Some(ProtocolConfig::Http2ProtocolOptions(_)) => {
-                return Err(Refusal::unsupported("explicit_http_config.http2_protocol_options"));
-            }
-            Some(ProtocolConfig::Http3ProtocolOptions(_)) => {
-                return Err(Refusal::unsupported("explicit_http_config.http3_protocol_options"));
-            }
-        },
-        Some(Protocol::UseDownstreamProtocolConfig(_)) => {
-            return Err(Refusal::unsupported("use_downstream_protocol_config"));
-        }
-        Some(Protocol::AutoConfig(_)) => return Err(Refusal::unsupported("auto_config")),
-    }
-    nothing_left(&message)
-}
-
-fn common_options(config: &mut ClusterConfig, mut message: core::HttpProtocolOptions) -> Result<(), Refusal> {
-    if message.idle_timeout.is_some() {
-        config.idle_timeout =
-            optional_duration(message.idle_timeout.take(), "idle_timeout")?.filter(|timeout| !timeout.is_zero());
-    }
-    config.max_requests_per_connection = number(&mut message.max_requests_per_connection).filter(|max| *max > 0);
-    nothing_left(&message)
 }

@@ -15,6 +15,8 @@ pub(crate) struct RetryPolicy {
     pub(crate) connect_failure: bool,
     /// The connection broke before a response began.
     pub(crate) reset: bool,
+    /// The endpoint didn't look at the request: HTTP/2 only.
+    pub(crate) refused: bool,
     /// 500 to 599, and resets.
     pub(crate) any_5xx: bool,
     /// 502, 503, 504.
@@ -63,8 +65,7 @@ fn condition_into(policy: &mut RetryPolicy, condition: &str, codes: &[u32]) -> R
         "reset" | "reset-before-request" => policy.reset = true,
         "connect-failure" => policy.connect_failure = true,
         "retriable-4xx" => policy.retriable_4xx = true,
-        // HTTP/2 only: upstreams speak HTTP/1.1, so this never happens.
-        "refused-stream" => {}
+        "refused-stream" => policy.refused = true,
         "retriable-status-codes" => {
             for code in codes {
                 let code = u16::try_from(*code).ok().filter(|code| (100..600).contains(code));
@@ -107,6 +108,11 @@ impl RetryPolicy {
     /// Whether a connection that broke, or a try that took too long, is tried again.
     pub(crate) fn on_reset(&self) -> bool {
         self.reset || self.any_5xx || self.gateway_error
+    }
+
+    /// Whether a request that an endpoint didn't look at is tried again.
+    pub(crate) fn on_refused(&self) -> bool {
+        self.refused || self.on_reset()
     }
 
     /// How long to wait before the nth retry (from 1): random, up to an exponentially growing bound.

@@ -44,6 +44,8 @@ pub(crate) struct ClusterStats {
     pub(crate) connections_active: Counter,
     /// Connections that couldn't be made.
     pub(crate) connect_failures: Counter,
+    /// And those among them that failed in the TLS handshake.
+    pub(crate) tls_failures: Counter,
     /// Connections that broke before a response.
     pub(crate) resets: Counter,
     /// Requests that took too long.

@@ -124,6 +124,7 @@ fn clusters(out: &mut String, entries: &[Entry<ClusterStats>]) {
             ("upstream_connect_failures_total", "counter", "Connections that couldn't be made.", |s| {
                 &s.connect_failures
             }),
+            ("upstream_tls_failures_total", "counter", "TLS handshakes that failed.", |s| &s.tls_failures),
             ("upstream_resets_total", "counter", "Connections that broke before a response.", |s| &s.resets),
             ("upstream_timeouts_total", "counter", "Requests that took too long.", |s| &s.timeouts),
             ("upstream_retries_total", "counter", "Requests that were sent again.", |s| &s.retries),

@@ -1,40 +1,77 @@
-//! One endpoint: its address and its idle connections.
+//! One endpoint: its address and its connections that can take requests.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::pool::Connection;
+use tokio::sync::Notify;
+
+use super::dial::{DialError, Speak};
+use super::multiplexed::Multiplexed;
+use super::pool::{Carrier, Made};
+use super::single::Connection;
+use crate::snapshot::Endpoint;
 
 /// Idle connections kept per host and worker.
 const MAX_IDLE: usize = 256;
 
+/// A connection that is being made, for all who wait for it.
+pub(super) type Connecting = futures::future::Shared<tokio::sync::oneshot::Receiver<Result<Made, DialError>>>;
+
 /// One endpoint.
 pub(super) struct Host {
-    pub(super) address: SocketAddr,
+    pub(super) address: crate::snapshot::Address,
+    /// What it is called.
+    pub(super) name: std::sync::Arc<str>,
     /// The address, for the access log.
     pub(super) text: Box<str>,
     /// The newest last: it is the one most likely to be alive, and in caches.
     idle: RefCell<Vec<Connection>>,
+    /// HTTP/2 connections.
+    shared: RefCell<Vec<Rc<Multiplexed>>>,
+    /// An HTTP/2 connection, or one that may become one, that is being made.
+    pub(super) connecting: RefCell<Option<Connecting>>,
+    /// What the last TLS handshake agreed on.
+    pub(super) agreed: Cell<Option<Speak>>,
     /// Requests under way.
     pub(super) active: Cell<u32>,
+    /// Connections that are open.
+    pub(super) open: Rc<Cell<u32>>,
+    /// Told when a connection may have become free.
+    pub(super) freed: Rc<Notify>,
     gone: Cell<bool>,
+    /// The tick of the last line in the log about it.
+    complained: Cell<Option<u32>>,
 }
 
 impl Host {
-    pub(super) fn new(address: SocketAddr) -> Rc<Self> {
+    pub(super) fn new(endpoint: &Endpoint) -> Rc<Self> {
         Rc::new(Self {
-            address,
-            text: address.to_string().into(),
+            address: endpoint.address.clone(),
+            name: std::sync::Arc::clone(&endpoint.name),
+            text: endpoint.address.to_string().into(),
             idle: RefCell::new(Vec::new()),
+            shared: RefCell::new(Vec::new()),
+            connecting: RefCell::new(None),
+            agreed: Cell::new(None),
             active: Cell::new(0),
+            open: Rc::new(Cell::new(0)),
+            freed: Rc::new(Notify::new()),
             gone: Cell::new(false),
+            complained: Cell::new(None),
         })
     }
 
-    /// An idle connection that is open and ready.
+    /// A connection that is open and can take a request.
     #[inline]
-    pub(super) fn checkout(&self) -> Option<Connection> {
+    pub(super) fn checkout(&self, speak: Speak) -> Option<Carrier> {
+        match (speak, self.agreed.get()) {
+            (Speak::Http1, _) | (Speak::Either, Some(Speak::Http1)) => self.take_idle().map(Carrier::Own),
+            _ => self.with_room().map(Carrier::Shared),
+        }
+    }
+
+    #[inline]
+    fn take_idle(&self) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let mut at = idle.len();
         while at > 0 {
@@ -49,6 +86,21 @@ impl Host {
         None
     }
 
+    fn with_room(&self) -> Option<Rc<Multiplexed>> {
+        let mut shared = self.shared.borrow_mut();
+        let mut at = 0;
+        while let Some(connection) = shared.get(at) {
+            if connection.is_spent() {
+                shared.swap_remove(at);
+            } else if connection.has_room() {
+                return Some(Rc::clone(connection));
+            } else {
+                at += 1;
+            }
+        }
+        None
+    }
+
     /// Takes a connection back.
     #[inline]
     pub(super) fn give_back(&self, connection: Connection) {
@@ -56,16 +108,43 @@ impl Host {
         if !self.gone.get() && idle.len() < MAX_IDLE && !connection.sender.is_closed() {
             idle.push(connection);
         }
+        drop(idle);
+        self.freed.notify_one();
     }
 
-    /// Lets connections go that are closed, or idle since before a tick.
-    pub(super) fn prune(&self, before: impl Fn(u32) -> bool) {
-        self.idle.borrow_mut().retain(|connection| !connection.sender.is_closed() && !before(connection.since.get()));
+    /// Lets others use a connection.
+    pub(super) fn share(&self, connection: &Rc<Multiplexed>) {
+        if !self.gone.get() {
+            self.shared.borrow_mut().push(Rc::clone(connection));
+        }
+    }
+
+    /// Lets connections go that are closed, idle since a tick that is too long ago, or too old.
+    pub(super) fn prune(&self, idle_too_long: impl Fn(u32) -> bool, too_old: impl Fn(u32) -> bool) {
+        self.idle.borrow_mut().retain(|connection| {
+            !connection.sender.is_closed() && !idle_too_long(connection.since.get()) && !too_old(connection.opened)
+        });
+        self.shared.borrow_mut().retain(|connection| {
+            !connection.is_spent()
+                && !connection.idle_since().is_some_and(&idle_too_long)
+                && !too_old(connection.opened)
+        });
+    }
+
+    /// Whether the log may have another line about it: one a minute.
+    pub(super) fn may_complain(&self, now: u32) -> bool {
+        let minute = super::sweep::ticks(Some(std::time::Duration::from_secs(60)));
+        let may = self.complained.get().is_none_or(|last| now.wrapping_sub(last) >= minute);
+        if may {
+            self.complained.set(Some(now));
+        }
+        may
     }
 
     /// It is no endpoint any more: idle connections close, others when they are done.
     pub(super) fn retire(&self) {
         self.gone.set(true);
         self.idle.borrow_mut().clear();
+        self.shared.borrow_mut().clear();
     }
 }

@@ -22,6 +22,8 @@ pub(super) type Held = Local<Snapshot>;
 
 pub(super) struct Instance {
     pub(super) shared: Arc<InstanceShared>,
+    /// The worker's ticks.
+    tick: Rc<Cell<u32>>,
     generation: Cell<u64>,
     held: RefCell<Held>,
     upstreams: RefCell<Vec<Option<Rc<Upstream>>>>,
@@ -38,10 +40,11 @@ struct Socket {
 pub(super) type SocketOwner = Rc<RefCell<Rc<ListenerState>>>;
 
 impl Instance {
-    pub(super) fn new(shared: Arc<InstanceShared>) -> Self {
+    pub(super) fn new(shared: Arc<InstanceShared>, tick: Rc<Cell<u32>>) -> Self {
         let snapshot = shared.published.load();
         Self {
             shared,
+            tick,
             generation: Cell::new(snapshot.generation),
             held: RefCell::new(Rc::new(snapshot)),
             upstreams: RefCell::new(Vec::new()),
@@ -99,7 +102,7 @@ impl Instance {
         if upstreams.len() <= index {
             upstreams.resize_with(index + 1, || None);
         }
-        let upstream = Upstream::new(&self.shared, cluster, registry);
+        let upstream = Upstream::new(&self.shared, &self.tick, cluster, registry);
         upstreams[index] = Some(Rc::clone(&upstream));
         Some(upstream)
     }

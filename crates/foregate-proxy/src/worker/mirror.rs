@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc::Receiver;
 
 use super::body::{CopiedBody, RequestBody};
+use super::dial::Speak;
 use super::forward::Job;
 use super::pool::{self, Lease};
 use super::prepared::Prepared;
@@ -46,9 +47,11 @@ pub(super) fn start(
         *request.headers_mut() = prepared.headers.clone();
         rename(&mut request, mirror);
         let timeout = job.forward.timeout.unwrap_or(TIMEOUT);
+        let version = if job.stream.http2 { http::Version::HTTP_2 } else { http::Version::HTTP_11 };
+        let speak = upstream.speak(version, false);
         let worker = Rc::clone(&job.session.connection.worker);
         tokio::task::spawn_local(async move {
-            let sending = send(&upstream, request, worker.tick.get());
+            let sending = send(&upstream, request, speak, worker.tick.get());
             if !matches!(tokio::time::timeout(timeout, sending).await, Ok(Some(()))) {
                 tracing::trace!(cluster = %upstream.name, "a copy of a request failed");
             }
@@ -78,19 +81,19 @@ fn shadow(host: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_str(&host).ok()
 }
 
-async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>, tick: u32) -> Option<()> {
+async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>, speak: Speak, tick: u32) -> Option<()> {
     let cluster = upstream.cluster();
     let host = upstream.choose(None)?;
     if upstream.active.get() >= cluster.config.limits.requests {
         return None;
     }
-    let connection = match host.checkout() {
-        Some(connection) => connection,
-        None => pool::connect(upstream, &host, cluster.config.connect_timeout).await.ok()?,
+    let carrier = match host.checkout(speak) {
+        Some(carrier) => carrier,
+        None => pool::wait(upstream, &host, speak).await.ok()?,
     };
     upstream.stats.mirrored.inc();
-    let mut lease = Lease::new(connection, host, Rc::clone(upstream), &cluster.config);
-    let response = lease.connection()?.sender.send_request(request).await.ok()?;
+    let mut lease = Lease::new(carrier, &host, upstream);
+    let response = lease.send(request).await.ok()?;
     upstream.stats.requests[usize::from(response.status().as_u16() / 100).min(5)].inc();
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {

@@ -1,93 +1,103 @@
-//! Connections to endpoints: made when none is idle, given back when a response has been read to its end.
+//! Connections to endpoints: made when none is free, given back when a response has been read to its end.
 
-use std::cell::Cell;
-use std::io;
-use std::pin::Pin;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::client::conn::http1::{Builder, Parts, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use futures::FutureExt;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use tokio::sync::{Notify, oneshot};
 
+use super::attempt::Failure;
 use super::body::RequestBody;
-use super::host::Host;
-use super::plain::Plain;
+use super::dial::{self, DialError, Speak};
+use super::host::{Connecting, Host};
+use super::multiplexed::{Multiplexed, to_http1, to_http2};
+use super::single::Connection;
+pub(super) use super::single::Upgraded;
 use super::upstream::Upstream;
-use crate::config::cluster::ClusterConfig;
 use crate::metrics::ClusterStats;
 
-/// What is left of a connection that was upgraded.
-pub(super) type Upgraded = Parts<TokioIo<Plain>>;
-
-/// Where a connection's task leaves what remains, and who waits for it: either may come first.
-#[derive(Default)]
-struct Remains {
-    parts: Cell<Option<Upgraded>>,
-    waiter: Cell<Option<oneshot::Sender<Upgraded>>>,
+/// A connection that carries a request.
+pub(super) enum Carrier {
+    /// The request has it for itself.
+    Own(Connection),
+    /// Others use it too.
+    Shared(Rc<Multiplexed>),
 }
 
-/// Most bytes of a response's head, and of what is read at once.
-const BUFFER: usize = 64 * 1024;
-
-/// A connection to an endpoint.
-pub(super) struct Connection {
-    pub(super) sender: SendRequest<RequestBody>,
-    /// Requests that it has carried.
-    pub(super) used: Cell<u32>,
-    /// The tick since when it is idle.
-    pub(super) since: Cell<u32>,
-    remains: Rc<Remains>,
-}
-
-impl Connection {
-    /// After a 101, gives the bare connection.
-    pub(super) fn upgraded(self) -> oneshot::Receiver<Upgraded> {
-        let (sender, receiver) = oneshot::channel();
-        match self.remains.parts.take() {
-            Some(parts) => drop(sender.send(parts)),
-            None => self.remains.waiter.set(Some(sender)),
-        }
-        receiver
-    }
+/// A connection that was made for all who waited for it.
+#[derive(Clone)]
+pub(super) enum Made {
+    /// Only the first of them can have it.
+    Own(Rc<RefCell<Option<Connection>>>),
+    /// All can use it, as far as there is room.
+    Shared(Rc<Multiplexed>),
 }
 
 /// A connection in use; it goes back to its host when [`Lease::release`] says so, and is closed otherwise.
 pub(super) struct Lease {
-    connection: Option<Connection>,
+    carrier: Option<Carrier>,
     pub(super) host: Rc<Host>,
     pub(super) upstream: Rc<Upstream>,
-    max_requests: Option<u32>,
 }
 
 impl Lease {
-    pub(super) fn new(connection: Connection, host: Rc<Host>, upstream: Rc<Upstream>, config: &ClusterConfig) -> Self {
+    pub(super) fn new(carrier: Carrier, host: &Rc<Host>, upstream: &Rc<Upstream>) -> Self {
         host.active.set(host.active.get() + 1);
         upstream.active.set(upstream.active.get() + 1);
-        Self { connection: Some(connection), host, upstream, max_requests: config.max_requests_per_connection }
+        if let Carrier::Shared(connection) = &carrier {
+            connection.enter();
+        }
+        Self { carrier: Some(carrier), host: Rc::clone(host), upstream: Rc::clone(upstream) }
     }
 
-    pub(super) fn connection(&mut self) -> Option<&mut Connection> {
-        self.connection.as_mut()
+    /// Whether others use the connection too.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.carrier, Some(Carrier::Shared(_)))
+    }
+
+    /// Sends a request, in the form that the connection wants.
+    #[inline]
+    pub(super) async fn send(
+        &mut self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        match &mut self.carrier {
+            Some(Carrier::Shared(connection)) => {
+                to_http2(&mut request);
+                // In a box, so that the usual kind needs no room for it.
+                Box::pin(connection.send(request)).await
+            }
+            Some(Carrier::Own(connection)) => {
+                to_http1(&mut request);
+                connection.sender.try_send_request(request).await
+            }
+            // Nobody sends on a connection that was given away; to wait for ever is harmless.
+            None => std::future::pending().await,
+        }
     }
 
     /// The response has been read to its end: somebody else may have the connection.
     #[inline]
     pub(super) fn release(mut self, tick: u32) {
-        if let Some(connection) = self.connection.take() {
+        if let Some(Carrier::Own(connection)) = self.carrier.take_if(|carrier| matches!(carrier, Carrier::Own(_))) {
             let used = connection.used.get() + 1;
             connection.used.set(used);
             connection.since.set(tick);
-            if self.max_requests.is_none_or(|max| used < max) {
+            if self.upstream.may_keep(used, connection.opened, tick) {
                 self.host.give_back(connection);
             }
         }
     }
 
     pub(super) fn into_upgraded(mut self) -> Option<oneshot::Receiver<Upgraded>> {
-        self.connection.take().map(Connection::upgraded)
+        match self.carrier.take() {
+            Some(Carrier::Own(connection)) => Some(connection.upgraded()),
+            _ => None,
+        }
     }
 }
 
@@ -95,65 +105,149 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.host.active.set(self.host.active.get().saturating_sub(1));
         self.upstream.active.set(self.upstream.active.get().saturating_sub(1));
+        if let Some(Carrier::Shared(connection)) = &self.carrier {
+            connection.leave(self.upstream.tick());
+            self.host.freed.notify_one();
+        }
     }
 }
 
-/// Counts an open connection for as long as it lives.
-struct Open {
+/// Counts a connection from the beginning of its making for as long as it lives.
+pub(super) struct Open {
     stats: Arc<ClusterStats>,
-    open: Rc<Cell<u32>>,
+    counts: [Rc<Cell<u32>>; 2],
+    freed: Rc<Notify>,
+    established: bool,
 }
 
 impl Open {
-    fn new(upstream: &Upstream) -> Self {
-        upstream.stats.connections.inc();
-        upstream.stats.connections_active.inc();
-        upstream.open.set(upstream.open.get() + 1);
-        Self { stats: Arc::clone(&upstream.stats), open: Rc::clone(&upstream.open) }
+    fn new(upstream: &Upstream, host: &Host) -> Self {
+        let counts = [Rc::clone(&upstream.open), Rc::clone(&host.open)];
+        counts.iter().for_each(|count| count.set(count.get() + 1));
+        Self { stats: Arc::clone(&upstream.stats), counts, freed: Rc::clone(&host.freed), established: false }
+    }
+
+    fn established(mut self) -> Self {
+        self.established = true;
+        self.stats.connections.inc();
+        self.stats.connections_active.inc();
+        self
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.stats.connections_active.dec();
-        self.open.set(self.open.get().saturating_sub(1));
+        if self.established {
+            self.stats.connections_active.dec();
+        }
+        self.counts.iter().for_each(|count| count.set(count.get().saturating_sub(1)));
+        self.freed.notify_one();
     }
 }
 
-/// Connects to a host.
-pub(super) async fn connect(upstream: &Upstream, host: &Host, timeout: Duration) -> io::Result<Connection> {
-    let connected = tokio::time::timeout(timeout, TcpStream::connect(host.address)).await;
-    let stream = match connected {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            upstream.stats.connect_failures.inc();
-            return Err(error);
-        }
-        Err(_) => {
-            upstream.stats.connect_failures.inc();
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-    };
-    let _ = stream.set_nodelay(true);
-    let (sender, mut connection) = Builder::new()
-        .max_buf_size(BUFFER)
-        .handshake::<_, RequestBody>(TokioIo::new(Plain(stream)))
-        .await
-        .map_err(io::Error::other)?;
-    let remains: Rc<Remains> = Rc::default();
-    let leave = Rc::downgrade(&remains);
-    let open = Open::new(upstream);
-    tokio::task::spawn_local(async move {
-        let ended = std::future::poll_fn(|cx| Future::poll(Pin::new(&mut connection), cx)).await;
-        drop(open);
-        if ended.is_ok()
-            && let Some(remains) = leave.upgrade()
-        {
-            match remains.waiter.take() {
-                Some(waiter) => drop(waiter.send(connection.into_parts())),
-                None => remains.parts.set(Some(connection.into_parts())),
+/// A connection to a host, when none is free: a new one, or one that somebody gives back.
+pub(super) async fn wait(upstream: &Rc<Upstream>, host: &Rc<Host>, speak: Speak) -> Result<Carrier, Failure> {
+    // An endpoint that closes each connection at once, or allows no stream, mustn't keep anybody here for ever.
+    for _ in 0..8 {
+        let limit = upstream.cluster().config.limits.connections;
+        // A host without any connection gets one in any case: nobody would ever come to its requests otherwise.
+        if upstream.open.get() >= limit && host.open.get() > 0 {
+            queue(upstream, host).await?;
+        } else if speak == Speak::Http1 {
+            return make(Rc::clone(upstream), Rc::clone(host), speak).await.map(first).map_err(Failure::Connect)?;
+        } else {
+            let made = connecting(upstream, host, speak).await.unwrap_or(Err(DialError::Timeout));
+            match made.map_err(Failure::Connect)? {
+                Made::Shared(connection) if connection.has_room() => return Ok(Carrier::Shared(connection)),
+                Made::Shared(_) => {}
+                Made::Own(connection) => {
+                    if let Some(connection) = connection.take() {
+                        return Ok(Carrier::Own(connection));
+                    }
+                }
             }
         }
+        if let Some(carrier) = host.checkout(speak) {
+            return Ok(carrier);
+        }
+    }
+    Err(Failure::Overflow)
+}
+
+fn first(made: Made) -> Result<Carrier, Failure> {
+    match made {
+        Made::Shared(connection) => Ok(Carrier::Shared(connection)),
+        Made::Own(connection) => connection.take().map(Carrier::Own).ok_or(Failure::Overflow),
+    }
+}
+
+/// Waits until a connection may be free.
+async fn queue(upstream: &Upstream, host: &Host) -> Result<(), Failure> {
+    if upstream.pending.get() >= upstream.cluster().config.limits.pending {
+        return Err(Failure::Overflow);
+    }
+    struct Waiting<'a>(&'a Cell<u32>);
+    impl Drop for Waiting<'_> {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() - 1);
+        }
+    }
+    upstream.pending.set(upstream.pending.get() + 1);
+    let _waiting = Waiting(&upstream.pending);
+    host.freed.notified().await;
+    Ok(())
+}
+
+/// The connection that is being made to a host, if one is, else a new one.
+fn connecting(upstream: &Rc<Upstream>, host: &Rc<Host>, speak: Speak) -> Connecting {
+    let mut slot = host.connecting.borrow_mut();
+    if let Some(connecting) = &*slot {
+        return connecting.clone();
+    }
+    let (sender, receiver) = oneshot::channel();
+    let connecting = receiver.shared();
+    *slot = Some(connecting.clone());
+    let (upstream, host) = (Rc::clone(upstream), Rc::clone(host));
+    // On its own, so that it goes on when the one who asked for it doesn't wait any longer.
+    tokio::task::spawn_local(async move {
+        let made = make(upstream, Rc::clone(&host), speak).await;
+        host.connecting.take();
+        let _ = sender.send(made);
     });
-    Ok(Connection { sender, used: Cell::new(0), since: Cell::new(0), remains })
+    connecting
+}
+
+async fn make(upstream: Rc<Upstream>, host: Rc<Host>, speak: Speak) -> Result<Made, DialError> {
+    let limit = upstream.cluster().config.connect_timeout;
+    let made = tokio::time::timeout(limit, establish(&upstream, &host, speak)).await;
+    let made = made.unwrap_or(Err(DialError::Timeout));
+    if let Err(error) = &made {
+        upstream.stats.connect_failures.inc();
+        if matches!(error, DialError::Tls(_)) {
+            upstream.stats.tls_failures.inc();
+        }
+        if host.may_complain(upstream.tick()) {
+            tracing::warn!(cluster = %upstream.name, endpoint = %host.address, %error, "an endpoint can't be reached");
+        }
+    }
+    made
+}
+
+async fn establish(upstream: &Rc<Upstream>, host: &Rc<Host>, speak: Speak) -> Result<Made, DialError> {
+    let open = Open::new(upstream, host);
+    let config = Arc::clone(&upstream.cluster().config);
+    let (link, spoken) = dial::dial(&config, host, speak).await?;
+    let open = open.established();
+    if speak == Speak::Either {
+        host.agreed.set(Some(spoken));
+    }
+    let tick = upstream.tick();
+    if spoken != Speak::Http2 {
+        let connection = Connection::begin(link, open, tick).await?;
+        return Ok(Made::Own(Rc::new(RefCell::new(Some(connection)))));
+    }
+    let max_requests = config.http.max_requests_per_connection;
+    let connection = Multiplexed::begin(link, open, &config.http.http2, max_requests, tick).await?;
+    host.share(&connection);
+    Ok(Made::Shared(connection))
 }

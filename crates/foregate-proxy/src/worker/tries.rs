@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Response;
 use hyper::body::Incoming;
 
-use super::attempt::{self, Failure};
+use super::attempt::{self, Failure, Try};
 use super::exchange::{Exchange, Flag};
 use super::forward::{Job, Outgoing};
 use super::head;
@@ -22,7 +22,7 @@ pub(super) async fn tries(
     exchange: &mut Exchange,
 ) -> Result<(Response<Incoming>, Lease), LocalReply> {
     let policy = job.retry_policy();
-    let Outgoing { prepared, payload, upstream, .. } = outgoing;
+    let Outgoing { prepared, payload, upstream, speak, .. } = outgoing;
     let upstream: &Rc<Upstream> = upstream;
     let mut left = policy.map_or(0, |policy| policy.retries);
     let mut avoid = None;
@@ -31,13 +31,13 @@ pub(super) async fn tries(
         if job.host.attempt_count {
             prepared.headers_mut().insert(head::X_ENVOY_ATTEMPT_COUNT.clone(), attempt.into());
         }
-        let keep = left > 0;
-        let result = attempt::attempt(upstream, prepared, payload, keep, policy, avoid, exchange).await;
+        let terms = Try { speak: *speak, keep: left > 0, policy, avoid: avoid.as_ref() };
+        let result = attempt::attempt(upstream, prepared, payload, terms, exchange).await;
         let again = policy.is_some_and(|policy| is_retriable(policy, &result)) && payload.can_restart();
         let within = upstream.retrying.get() < upstream.cluster().config.limits.retries;
         if again && left > 0 && within {
             left -= 1;
-            avoid = exchange.upstream.as_ref().map(|host| host.address);
+            avoid = exchange.upstream.clone();
             drop(result);
             let _retrying = Retrying::new(upstream);
             tokio::time::sleep(policy.map_or(Duration::ZERO, |policy| policy.back_off(attempt))).await;
@@ -47,6 +47,7 @@ pub(super) async fn tries(
         if again {
             exchange.flag(if within { Flag::Urx } else { Flag::Uo });
         }
+        payload.settle();
         return result
             .map(|(mut response, lease)| {
                 if job.host.attempt_count_in_response {
@@ -80,6 +81,7 @@ fn is_retriable(policy: &RetryPolicy, result: &Result<(Response<Incoming>, Lease
         Ok((response, _)) => policy.on_status(response.status()),
         Err(Failure::Connect(_)) => policy.on_connect_failure(),
         Err(Failure::Reset | Failure::Protocol) => policy.on_reset(),
+        Err(Failure::Refused) => policy.on_refused(),
         Err(Failure::TryTimeout) => policy.any_5xx || policy.gateway_error,
         Err(Failure::NoEndpoint | Failure::RequestBody) => false,
         Err(Failure::Overflow) => false,

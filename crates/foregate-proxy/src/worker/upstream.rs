@@ -2,18 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::balance::Turns;
+use super::dial::Speak;
 use super::host::Host;
 use super::instance::Local;
 use super::sweep::ticks;
 use crate::config::cluster::Balance;
+use crate::config::protocol::Protocol;
 use crate::metrics::{ClusterStats, Registry};
 use crate::shared::InstanceShared;
-use crate::snapshot::Cluster;
+use crate::snapshot::{Address, Cluster, Endpoint};
 
 /// A worker's state of one cluster.
 pub(super) struct Upstream {
@@ -26,12 +27,21 @@ pub(super) struct Upstream {
     pub(super) active: Cell<u32>,
     /// Retries under way.
     pub(super) retrying: Cell<u32>,
+    /// Requests that wait for a connection.
+    pub(super) pending: Cell<u32>,
     /// Connections that are open.
     pub(super) open: Rc<Cell<u32>>,
+    /// The worker's ticks.
+    tick: Rc<Cell<u32>>,
 }
 
 impl Upstream {
-    pub(super) fn new(instance: &InstanceShared, cluster: &Arc<Cluster>, registry: &Registry) -> Rc<Self> {
+    pub(super) fn new(
+        instance: &InstanceShared,
+        tick: &Rc<Cell<u32>>,
+        cluster: &Arc<Cluster>,
+        registry: &Registry,
+    ) -> Rc<Self> {
         let name = Arc::clone(&cluster.slot.name);
         let upstream = Rc::new(Self {
             stats: registry.cluster(&instance.name, &name),
@@ -41,6 +51,8 @@ impl Upstream {
             turns: RefCell::new(Turns::default()),
             active: Cell::new(0),
             retrying: Cell::new(0),
+            pending: Cell::new(0),
+            tick: Rc::clone(tick),
             open: Rc::new(Cell::new(0)),
         });
         upstream.replace_hosts(cluster);
@@ -58,7 +70,11 @@ impl Upstream {
             return;
         }
         let old = self.current.replace(Rc::new(Arc::clone(cluster)));
-        if old.endpoints != cluster.endpoints {
+        if old.config.transport != cluster.config.transport {
+            // Connections of the old kind are no use: all hosts are new ones.
+            self.hosts.take().iter().for_each(|host| host.retire());
+            self.replace_hosts(cluster);
+        } else if old.endpoints != cluster.endpoints {
             self.replace_hosts(cluster);
         }
     }
@@ -69,13 +85,14 @@ impl Upstream {
 
     /// Hosts that stay keep their connections; the others' idle ones are closed, busy ones finish.
     fn replace_hosts(&self, cluster: &Cluster) {
-        let mut old: HashMap<SocketAddr, Rc<Host>> =
-            self.hosts.take().into_iter().map(|host| (host.address, host)).collect();
-        let hosts: Vec<Rc<Host>> = cluster
-            .endpoints
-            .iter()
-            .map(|endpoint| old.remove(&endpoint.address).unwrap_or_else(|| Host::new(endpoint.address)))
-            .collect();
+        let mut old: HashMap<Address, Rc<Host>> =
+            self.hosts.take().into_iter().map(|host| (host.address.clone(), host)).collect();
+        let mut known = |endpoint: &Endpoint| {
+            let same = old.get(&endpoint.address).is_some_and(|host| host.name == endpoint.name);
+            same.then(|| old.remove(&endpoint.address)).flatten()
+        };
+        let hosts: Vec<Rc<Host>> =
+            cluster.endpoints.iter().map(|endpoint| known(endpoint).unwrap_or_else(|| Host::new(endpoint))).collect();
         for gone in old.into_values() {
             gone.retire();
         }
@@ -85,14 +102,43 @@ impl Upstream {
 
     /// Closes connections that have been idle for too long.
     pub(super) fn prune(&self, now: u32) {
-        let limit = ticks(self.current.borrow().config.idle_timeout);
+        let cluster = self.current.borrow();
+        let http = &cluster.config.http;
+        let (idle, age) = (ticks(http.idle_timeout), ticks(http.max_connection_duration));
+        let over = |since: u32, limit: u32| limit > 0 && now.wrapping_sub(since) > limit;
         for host in self.hosts.borrow().iter() {
-            host.prune(|since| limit > 0 && now.wrapping_sub(since) > limit);
+            host.prune(|since| over(since, idle), |opened| over(opened, age));
+        }
+    }
+
+    /// The worker's tick.
+    pub(super) fn tick(&self) -> u32 {
+        self.tick.get()
+    }
+
+    /// Whether a connection that has carried so many requests may carry more.
+    pub(super) fn may_keep(&self, used: u32, opened: u32, now: u32) -> bool {
+        let cluster = self.current.borrow();
+        let http = &cluster.config.http;
+        let age = ticks(http.max_connection_duration);
+        http.max_requests_per_connection.is_none_or(|max| used < max) && (age == 0 || now.wrapping_sub(opened) <= age)
+    }
+
+    /// What is spoken with an endpoint for a request.
+    pub(super) fn speak(&self, version: http::Version, upgrading: bool) -> Speak {
+        match self.current.borrow().config.http.protocol {
+            // Connections that become something else begin as HTTP/1.1.
+            _ if upgrading => Speak::Http1,
+            Protocol::Http1 => Speak::Http1,
+            Protocol::Http2 => Speak::Http2,
+            Protocol::Negotiated => Speak::Either,
+            Protocol::AsClient if version == http::Version::HTTP_2 => Speak::Http2,
+            Protocol::AsClient => Speak::Http1,
         }
     }
 
     /// Chooses a host; not `avoid`, if there is another.
-    pub(super) fn choose(&self, avoid: Option<SocketAddr>) -> Option<Rc<Host>> {
+    pub(super) fn choose(&self, avoid: Option<&Rc<Host>>) -> Option<Rc<Host>> {
         let hosts = self.hosts.borrow();
         let balance = self.current.borrow().config.balance;
         let mut turns = self.turns.borrow_mut();
@@ -108,7 +154,7 @@ impl Upstream {
                 }
             };
             choice = Some(&hosts[index]);
-            if hosts.len() == 1 || avoid.is_none_or(|avoid| hosts[index].address != avoid) {
+            if hosts.len() == 1 || avoid.is_none_or(|avoid| !Rc::ptr_eq(avoid, &hosts[index])) {
                 break;
             }
         }
