@@ -1,4 +1,4 @@
-//! A delta client over a unix socket.
+//! A delta client, over a unix socket or a connection of one's own.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), foregate_xds::ClientError> {
@@ -27,7 +27,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::transport::{Endpoint, Uri};
+use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::VHDS_FEATURE;
 
@@ -120,6 +120,11 @@ impl Client {
             .connect_with_connector(connector)
             .await
             .map_err(|source| ClientError::Connect { path: path.to_owned(), source })?;
+        Self::resume_on(channel, node_id, known).await
+    }
+
+    /// The same over a connection that is there, as [`crate::tls::channel`] makes one.
+    pub async fn resume_on(channel: Channel, node_id: &str, known: Known) -> Result<Self, ClientError> {
         let (requests, receiver) = mpsc::unbounded_channel();
         let responses = AggregatedDiscoveryServiceClient::new(channel)
             .max_decoding_message_size(MAX_RESPONSE_BYTES)

@@ -12,19 +12,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
+use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::cache::Cache;
 use crate::directory::Directory;
@@ -35,6 +37,11 @@ pub const NODE_USER: &str = "system:foregate:node:";
 /// The group of all nodes.
 pub const NODES_GROUP: &str = "system:foregate:nodes";
 
+/// How long a client takes to connect at most, TLS included.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How often an idle connection is asked whether it lives, and how long it has to answer.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Connections at the same time: one per node.
@@ -56,6 +63,12 @@ pub enum TlsError {
     /// TLS doesn't take them.
     #[error("TLS refuses its certificates: {0}")]
     Config(String),
+    /// The address isn't one.
+    #[error("the platform's xDS address {address:?} is not HOST:PORT, such as gateway.example.com:7444")]
+    Address {
+        /// What was given.
+        address: String,
+    },
     /// The socket fails.
     #[error("the xDS port: {0}")]
     Socket(#[from] io::Error),
@@ -125,6 +138,39 @@ pub fn node_of(certificate: &CertificateDer<'_>) -> Option<Arc<str>> {
     let is_node = subject.iter_organization().any(|group| group.as_str().is_ok_and(|group| group == NODES_GROUP));
     let user = subject.iter_common_name().next()?.as_str().ok()?;
     user.strip_prefix(NODE_USER).filter(|name| is_node && !name.is_empty()).map(Into::into)
+}
+
+/// A node's connection to the platform's xDS port `HOST:PORT`: made when it is needed, and again when it is lost. The
+/// host must be in the server's certificate.
+///
+/// # Errors
+/// When the address isn't one.
+pub fn channel(address: &str, config: Arc<ClientConfig>) -> Result<Channel, TlsError> {
+    let bad = || TlsError::Address { address: address.to_owned() };
+    let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
+    port.parse::<u16>().map_err(|_| bad())?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| bad())?;
+    let (address, connector) = (address.to_owned(), TlsConnector::from(config));
+    let connect = tower::service_fn(move |_: Uri| {
+        let (address, connector, name) = (address.clone(), connector.clone(), name.clone());
+        async move {
+            let connect = async {
+                let stream = TcpStream::connect(&address).await?;
+                stream.set_nodelay(true)?;
+                connector.connect(name, stream).await.map(TokioIo::new)
+            };
+            let late = || io::Error::new(io::ErrorKind::TimedOut, "the platform's xDS port doesn't answer");
+            tokio::time::timeout(CONNECT, connect).await.unwrap_or_else(|_| Err(late()))
+        }
+    });
+    Ok(Endpoint::from_static("http://xds.invalid")
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(8 << 20)
+        .connect_with_connector_lazy(connect))
 }
 
 /// Serves nodes until `shutdown`. Open streams end with status "unavailable" then.

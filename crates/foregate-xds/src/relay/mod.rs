@@ -24,33 +24,23 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsConnector;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::Channel;
 
 use crate::cache::Cache;
 use crate::event::{Event, Instance};
 use crate::options::Options;
+use crate::tls::{self, TlsError};
 
 pub use disk::{Damage, Stored, parse};
 pub use link::{Link, LinkError};
 pub use wire::{Malformed, Part, Report};
-
-/// How long connecting may take, TLS included.
-const CONNECT: Duration = Duration::from_secs(10);
-/// How often an idle connection is asked whether it lives, and how long it has to answer.
-const KEEPALIVE: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a relay needs to know.
 #[derive(Clone, Debug)]
@@ -68,12 +58,9 @@ pub struct RelayOptions {
 /// Why a relay can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
-    /// The address isn't one.
-    #[error("the platform's xDS address {address:?} is not HOST:PORT, such as gateway.example.com:7444")]
-    Address {
-        /// What was given.
-        address: String,
-    },
+    /// The platform can't be reached like that.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The directory can't be used.
     #[error("the directory of the node's configuration {path}: {source}", path = path.display())]
     Directory {
@@ -124,7 +111,7 @@ impl Relay {
     /// When the address makes no sense, or the directory can't be made or read. A damaged file is no error: it is
     /// logged, and replaced once the platform has told what was in it.
     pub fn open(options: RelayOptions) -> Result<Self, RelayError> {
-        let channel = channel(&options)?;
+        let channel = tls::channel(&options.address, options.tls)?;
         let directory = options.directory;
         let stored =
             disk::read_all(&directory).map_err(|source| RelayError::Directory { path: directory.clone(), source })?;
@@ -230,35 +217,6 @@ async fn route(mut events: mpsc::UnboundedReceiver<Event>, followers: Arc<Mutex<
             let _ = commands.send(follow::Command::Engine(event));
         }
     }
-}
-
-/// One connection, made when it is needed and again when it is lost.
-fn channel(options: &RelayOptions) -> Result<Channel, RelayError> {
-    let bad = || RelayError::Address { address: options.address.clone() };
-    let (host, port) = options.address.rsplit_once(':').ok_or_else(bad)?;
-    port.parse::<u16>().map_err(|_| bad())?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| bad())?;
-    let (address, connector) = (options.address.clone(), TlsConnector::from(options.tls.clone()));
-    let connect = tower::service_fn(move |_: Uri| {
-        let (address, connector, name) = (address.clone(), connector.clone(), name.clone());
-        async move {
-            let connect = async {
-                let stream = TcpStream::connect(&address).await?;
-                stream.set_nodelay(true)?;
-                connector.connect(name, stream).await.map(TokioIo::new)
-            };
-            let late = || io::Error::new(io::ErrorKind::TimedOut, "the platform's xDS port doesn't answer");
-            tokio::time::timeout(CONNECT, connect).await.unwrap_or_else(|_| Err(late()))
-        }
-    });
-    Ok(Endpoint::from_static("http://xds.invalid")
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(8 << 20)
-        .connect_with_connector_lazy(connect))
 }
 
 /// Why a stream failed, with what is behind it.
