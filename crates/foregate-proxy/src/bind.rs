@@ -1,6 +1,6 @@
 //! Listening sockets: one per worker and address, bound before a listener is accepted, so that a refusal can say why not.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -45,6 +45,8 @@ struct Table {
     owners: HashMap<SocketAddr, Owner>,
     /// Given up, but workers may not have closed their sockets yet.
     closing: HashMap<SocketAddr, Instant>,
+    /// Instances that may listen where another process does.
+    sharing: HashSet<String>,
 }
 
 /// By then, workers have closed sockets that were given up.
@@ -93,8 +95,12 @@ impl Addresses {
                 instance: owner,
             });
         }
-        let closing = self.0.lock().closing.get(&address).is_some_and(|since| since.elapsed() < CLOSING);
-        let (address, sockets) = bind_all(address, backlog, workers, !closing).map_err(|source| BindError::Io {
+        let shared = {
+            let table = self.0.lock();
+            let closing = table.closing.get(&address).is_some_and(|since| since.elapsed() < CLOSING);
+            closing || table.sharing.contains(&**instance)
+        };
+        let (address, sockets) = bind_all(address, backlog, workers, !shared).map_err(|source| BindError::Io {
             listener: listener.to_string(),
             address,
             source,
@@ -114,6 +120,16 @@ impl Addresses {
                 && (other.ip() == address.ip() || other.ip().is_unspecified() || address.ip().is_unspecified())
         };
         self.0.lock().owners.iter().find(|(other, _)| overlap(other)).map(|(_, owner)| owner.clone())
+    }
+
+    /// Whether an instance may listen where another process does.
+    pub(crate) fn share(&self, instance: &str, shares: bool) {
+        let sharing = &mut self.0.lock().sharing;
+        if shares {
+            sharing.insert(instance.to_owned());
+        } else {
+            sharing.remove(instance);
+        }
     }
 
     /// All addresses: instance, listener, address.
@@ -180,6 +196,20 @@ mod tests {
         let again = addresses.bind(&instance, &b, address, 16, 2);
         assert!(again.is_ok(), "given up, though the old sockets are still open");
         drop(sockets);
+    }
+
+    #[test]
+    fn who_takes_anothers_place_listens_beside_it() {
+        let other = bound("127.0.0.1:0".parse().unwrap(), true).unwrap();
+        other.listen(16).unwrap();
+        let address = other.local_addr().unwrap().as_socket().unwrap();
+        let (addresses, instance, name): (_, Arc<str>, Arc<str>) = (Addresses::default(), "gw".into(), "a".into());
+        assert!(addresses.bind(&instance, &name, address, 16, 1).is_err());
+        addresses.share("gw", true);
+        assert!(addresses.bind(&instance, &name, address, 16, 1).is_ok());
+        addresses.share("gw", false);
+        addresses.0.lock().closing.clear();
+        assert!(addresses.bind(&instance, &name, address, 16, 1).is_err());
     }
 
     #[test]

@@ -182,6 +182,12 @@ impl Engine {
         move || render(&registry)
     }
 
+    /// Whether an instance, there or yet to be added, may listen where another process of this user does: while it takes
+    /// the place of another engine. Otherwise an address in use is a reason to refuse a listener.
+    pub fn share_addresses(&self, instance: &str, shares: bool) {
+        self.addresses.share(instance, shares);
+    }
+
     /// Where listeners are bound: instance, listener, address.
     pub fn addresses(&self) -> Vec<(Arc<str>, Arc<str>, SocketAddr)> {
         self.addresses.all()

@@ -19,6 +19,8 @@ pub struct Cli {
 pub enum Command {
     /// Run everything in one process: API, reconcilers, xDS server and the built-in engine.
     Up(UpArgs),
+    /// Add, list and remove the Envoys that gateways can run on.
+    Engine(crate::engine::EngineArgs),
     /// Look at the static configuration.
     Config {
         /// What to do with it.

@@ -179,7 +179,7 @@ fn in_our_words(message: &str, path: &Path) -> String {
 }
 
 /// The XDG state directory, or `/var/lib/foregate` for root.
-fn default_data_dir() -> PathBuf {
+pub fn default_data_dir() -> PathBuf {
     if rustix::process::geteuid().is_root() {
         return PathBuf::from("/var/lib/foregate");
     }

@@ -6,6 +6,7 @@
 
 mod cli;
 mod config;
+mod engine;
 mod logging;
 mod up;
 
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Up(args) => with_config(&args, |config| up::run(config, args.demo, started)),
+        Command::Engine(args) => {
+            engine::run(&args).map_or_else(|error| fail(&error, EXIT_FAILURE), |()| ExitCode::SUCCESS)
+        }
         Command::Config { verb: ConfigVerb::Print(args) } => with_config(&args, print_config),
     }
 }

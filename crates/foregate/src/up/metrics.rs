@@ -1,10 +1,11 @@
-//! `GET /metrics`: the engine's metrics for Prometheus.
+//! `GET /metrics`: the engines' metrics for Prometheus.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 
+use foregate_node::envoy::Metrics;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -14,30 +15,43 @@ use tokio_util::sync::CancellationToken;
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The metrics of all engines of this process. Clones are the same.
+#[derive(Clone)]
+pub struct Source {
+    builtin: Arc<dyn Fn() -> String + Send + Sync>,
+    envoys: Metrics,
+}
+
+impl Source {
+    /// Those of the built-in engine, and of the agent's Envoys.
+    pub fn new(builtin: impl Fn() -> String + Send + Sync + 'static, envoys: Metrics) -> Self {
+        Self { builtin: Arc::new(builtin), envoys }
+    }
+
+    /// All of them in the Prometheus text format.
+    pub async fn render(&self) -> String {
+        let mut text = (self.builtin)();
+        text.push_str(&self.envoys.render().await);
+        text
+    }
+}
+
 /// Serves until shutdown.
 ///
 /// # Errors
 /// When the listener can't be used.
-pub async fn serve(
-    listener: TcpListener,
-    metrics: impl Fn() -> String + Send + Sync + 'static,
-    shutdown: CancellationToken,
-) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, source: Source, shutdown: CancellationToken) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let metrics = Arc::new(metrics);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.cancelled() => return Ok(()),
         };
         let Ok((stream, _)) = accepted else { continue };
-        let metrics = metrics.clone();
+        let source = source.clone();
         tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let answer = answer(&request, &*metrics);
-                async { Ok::<_, Infallible>(answer) }
-            });
+            let service = service_fn(async |request| Ok::<_, Infallible>(answer(&request, &source).await));
             let mut server = hyper::server::conn::http1::Builder::new();
             // With a timer, a client that sends no request is cut off after 30 s.
             server.timer(TokioTimer::new());
@@ -47,9 +61,9 @@ pub async fn serve(
     }
 }
 
-fn answer(request: &Request<Incoming>, metrics: &impl Fn() -> String) -> Response<Full<Bytes>> {
+async fn answer(request: &Request<Incoming>, source: &Source) -> Response<Full<Bytes>> {
     let found = request.uri().path() == "/metrics";
-    let body = if found { metrics() } else { "not found; try /metrics\n".to_owned() };
+    let body = if found { source.render().await } else { "not found; try /metrics\n".to_owned() };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = if found { StatusCode::OK } else { StatusCode::NOT_FOUND };
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(TEXT));

@@ -17,6 +17,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foregate_apiserver::{Durability, Server, ServerOptions};
@@ -147,14 +148,15 @@ async fn start(
         serving: start.serving.clone(),
         ..PlatformOptions::default()
     };
-    let sockets = node::socket_dir(&config.data_dir).map_err(|source| UpError::Runtime { source })?;
     let engine = start_engine(config)?;
+    let builtin = engine.metrics_source();
+    let agent = agent(config, client.clone(), cache.clone(), engine)?;
     if let Some(address) = config.metrics_listen {
         let listener = bind("metrics", address, "choose another with --metrics-listen")?;
-        parts.start("metrics", metrics::serve(listener, engine.metrics_source(), shutdown.clone()));
+        let source = metrics::Source::new(builtin, agent.metrics());
+        parts.start("metrics", metrics::serve(listener, source, shutdown.clone()));
     }
-    let node = node::Node::new(client.clone(), cache.clone(), engine, config.drain(), sockets);
-    parts.start(parts::NODE, node.run(drain.clone()));
+    parts.start(parts::NODE, agent.run(drain.clone()));
     let clients = foregate_platform::Clients { client: reconcilers.clone(), durable: client.clone() };
     let platform = foregate_platform::run(clients, options, cache, events, shutdown.clone());
     let (stop, derived) = (shutdown.clone(), start.derived.clone());
@@ -218,6 +220,27 @@ fn write_kubeconfig(config: &Config, server: &Server, api: SocketAddr) -> Result
     };
     write().map_err(|source| UpError::Write { path: path.clone(), source })?;
     Ok(path)
+}
+
+/// The node agent, with the built-in engine.
+fn agent(
+    config: &Config,
+    client: kube::Client,
+    xds: foregate_xds::Cache,
+    engine: Engine,
+) -> Result<foregate_node::Agent, UpError> {
+    let sockets = foregate_node::agent::socket_dir(&config.data_dir)
+        .map_err(|source| UpError::Part { part: parts::NODE, source: Box::new(source) })?;
+    let options = foregate_node::Options {
+        node: node::NODE.to_owned(),
+        sockets,
+        drain: config.drain(),
+        workers: config.worker_count(),
+        engines: foregate_node::engines::Store::new(&config.data_dir),
+        memory: None,
+    };
+    let builtin = Arc::new(node::BuiltinEngine::new(engine));
+    Ok(foregate_node::Agent::new(client, Arc::new(xds), builtin, options))
 }
 
 fn start_engine(config: &Config) -> Result<Engine, UpError> {

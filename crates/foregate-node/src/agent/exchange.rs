@@ -1,0 +1,304 @@
+//! One engine takes another's place, and no request fails: the new one listens before the old one lets go.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use foregate_api::instance::EngineState;
+
+use super::actor::{Actor, Current, Stop};
+use crate::envoy::process::Event;
+use crate::envoy::steer::{self, Role};
+use crate::envoy::{Launch, Process, listening, pid};
+
+/// Between two looks at whether the new engine listens everywhere.
+const LOOK: Duration = Duration::from_millis(25);
+/// The same once it takes long.
+const LONG_LOOK: Duration = Duration::from_secs(1);
+/// What takes longer is said in the status.
+const LONG: Duration = Duration::from_secs(5);
+/// After new connections go elsewhere, until the old engine closes its sockets: time for handshakes under way.
+const SETTLE: Duration = Duration::from_secs(1);
+/// After the drain time, for a parent that ends by itself.
+const PARENT_GRACE: Duration = Duration::from_secs(6);
+
+/// How a new engine fares while the old one still serves.
+enum Outcome {
+    /// It serves.
+    Ready,
+    /// It failed: how.
+    Failed(String),
+    /// The old one failed: how.
+    OldFailed(String),
+    /// Something else is wanted now, or the instance ends.
+    Overtaken,
+}
+
+impl Actor {
+    /// The built-in engine takes over.
+    pub(super) async fn to_builtin(&mut self) {
+        let beside = matches!(self.current, Current::Envoy(_));
+        if let Some(ending) = self.builtin_ending.take() {
+            let _ = ending.await;
+        }
+        let started = Instant::now();
+        if let Err(error) = self.shared.builtin.add(self.builtin(beside)).await {
+            self.failed("builtin", started, &format!("doesn't start: {error}"));
+            return;
+        }
+        if !beside {
+            self.current = Current::Builtin;
+            tracing::info!(instance = %self.name, "started");
+            self.say(EngineState::Running, "");
+            return;
+        }
+        self.say(EngineState::Starting, "builtin takes over");
+        match self.until_builtin_listens().await {
+            Outcome::Ready => {
+                let Current::Envoy(old) = std::mem::replace(&mut self.current, Current::Builtin) else { return };
+                steer::steer(&old.handle, Role::Old);
+                tracing::info!(instance = %self.name, from = %old.record.engine, "builtin has taken over");
+                self.shared.metrics.remove(&self.name);
+                self.retire(*old, None);
+                self.say(EngineState::Running, "");
+            }
+            Outcome::OldFailed(how) => {
+                self.lost(&how).await;
+                self.shared.builtin.alone(&self.name);
+                self.current = Current::Builtin;
+                self.begin_anew();
+                self.say(EngineState::Running, "");
+            }
+            Outcome::Overtaken | Outcome::Failed(_) => self.end_builtin(Duration::ZERO, None),
+        }
+    }
+
+    /// An Envoy takes over.
+    pub(super) async fn to_envoy(&mut self, launch: Launch) {
+        let started = Instant::now();
+        let hot = self.hot_parent(&launch);
+        let start = self.make_dir().and_then(|()| Process::start(&launch, hot.as_ref()));
+        let new = match start {
+            Ok(new) => new,
+            Err(error) => return self.failed(&launch.engine, started, &format!("doesn't start: {error}")),
+        };
+        self.inventory.change(|records| records.push(new.record.clone()));
+        tracing::info!(instance = %self.name, engine = %launch.engine, pid = new.handle.pid, epoch = new.record.epoch, "started");
+        if matches!(self.current, Current::Nothing) {
+            self.current = Current::Envoy(Box::new(new));
+            self.say(EngineState::Starting, "");
+            return;
+        }
+        self.say(EngineState::Starting, &format!("{} takes over", launch.engine));
+        let mut new = new;
+        match self.until_envoy_serves(&mut new, hot.is_some()).await {
+            Outcome::Ready => self.take_over(new, hot.is_some()),
+            Outcome::OldFailed(how) => {
+                self.lost(&how).await;
+                self.begin_anew();
+                self.current = Current::Envoy(Box::new(new));
+                if matches!(&self.current, Current::Envoy(new) if new.ready) {
+                    self.announce();
+                    self.say(EngineState::Running, "");
+                }
+            }
+            outcome => {
+                new.kill().await;
+                self.inventory.ended(&new.record);
+                if let (Current::Envoy(old), true) = (&mut self.current, hot.is_some()) {
+                    // Its child has made it close its admin interface, and has left the memory that they share in a
+                    // state in which no other child can begin.
+                    old.unwatched = true;
+                }
+                if let Outcome::Failed(how) = outcome {
+                    self.failed(&launch.engine, started, &how);
+                }
+            }
+        }
+    }
+
+    /// The process whose sockets a new one can take over.
+    fn hot_parent(&self, launch: &Launch) -> Option<crate::envoy::Record> {
+        let Current::Envoy(old) = &self.current else { return None };
+        let same = launch.hot_restart.is_some() && old.record.hot_restart == launch.hot_restart;
+        (same && !old.unwatched && self.retiring.is_empty()).then(|| old.record.clone())
+    }
+
+    fn take_over(&mut self, new: Process, hot: bool) {
+        tracing::info!(instance = %self.name, engine = %new.record.engine, hot, "it has taken over");
+        let new_id = (new.handle.pid, new.handle.started);
+        if !hot {
+            steer::steer(&new.handle, Role::New);
+        }
+        match std::mem::replace(&mut self.current, Current::Envoy(Box::new(new))) {
+            // Its child tells it to drain, and to end.
+            Current::Envoy(old) if hot => self.await_end(*old),
+            Current::Envoy(old) => self.retire(*old, Some(new_id)),
+            Current::Builtin => self.end_builtin(SETTLE, Some(new_id)),
+            Current::Nothing => {}
+        }
+        self.begin_anew();
+        self.announce();
+        self.say(EngineState::Running, "");
+    }
+
+    /// Waits until the built-in engine listens wherever the Envoy does.
+    async fn until_builtin_listens(&mut self) -> Outcome {
+        let begun = Instant::now();
+        loop {
+            let Current::Envoy(old) = &self.current else { return Outcome::Ready };
+            let lacking = lacking(&listening_of(old), &self.shared.builtin.listening(&self.name));
+            if lacking.is_empty() {
+                return Outcome::Ready;
+            }
+            self.say_slow(begun, "builtin", &lacking);
+            tokio::select! {
+                biased;
+                () = overtaken("builtin", &mut self.stop, &mut self.wanted) => return Outcome::Overtaken,
+                event = self.current.event() => if let Some(how) = end_of(event) {
+                    return Outcome::OldFailed(how);
+                },
+                () = tokio::time::sleep(pace(begun)) => {}
+            }
+        }
+    }
+
+    /// Waits until a new Envoy serves, wherever the old engine does.
+    async fn until_envoy_serves(&mut self, new: &mut Process, hot: bool) -> Outcome {
+        let begun = Instant::now();
+        loop {
+            if new.ready {
+                // With a hot restart both have the same sockets.
+                let old = match &self.current {
+                    Current::Builtin => self.shared.builtin.listening(&self.name).into_iter().collect(),
+                    Current::Envoy(old) if !hot => listening_of(old),
+                    _ => BTreeSet::new(),
+                };
+                let lacking = lacking(&old, &listening_of(new).into_iter().collect::<Vec<_>>());
+                if lacking.is_empty() {
+                    return Outcome::Ready;
+                }
+                self.say_slow(begun, &new.record.engine, &lacking);
+            }
+            let target = new.record.engine.clone();
+            let look = if new.ready { pace(begun) } else { Duration::MAX };
+            tokio::select! {
+                biased;
+                () = overtaken(&target, &mut self.stop, &mut self.wanted) => return Outcome::Overtaken,
+                event = new.event() => if let Some(how) = end_of(event) {
+                    return Outcome::Failed(how);
+                },
+                // A parent that has been told to close its admin interface isn't hung.
+                event = self.current.event() => match event {
+                    Event::Hung(_) if hot => if let Current::Envoy(old) = &mut self.current { old.unwatched = true },
+                    event => if let Some(how) = end_of(event) {
+                        return Outcome::OldFailed(how);
+                    },
+                },
+                () = tokio::time::sleep(look) => {}
+            }
+        }
+    }
+
+    /// An exchange that takes long says why.
+    fn say_slow(&mut self, begun: Instant, new: &str, lacking: &[SocketAddr]) {
+        if begun.elapsed() >= LONG {
+            let addresses: Vec<String> = lacking.iter().map(ToString::to_string).collect();
+            let message = format!(
+                "{new} takes over as soon as it listens on {}; the Gateway's conditions say what it refuses",
+                addresses.join(", ")
+            );
+            self.say(EngineState::Starting, &message);
+        }
+    }
+
+    /// Drains an Envoy that gets no new connections any more, and lets the kernel deal them out again to whoever took its
+    /// place: `heir`, if that is an Envoy.
+    fn retire(&mut self, old: Process, heir: Option<(u32, u64)>) {
+        self.mark_retiring(&old);
+        let (inventory, record) = (self.inventory.clone(), old.record.clone());
+        let (drain, builtin, name) = (self.shared.options.drain, self.shared.builtin.clone(), self.name.clone());
+        self.retiring.spawn(async move {
+            old.retire(SETTLE, drain, None).await;
+            inventory.ended(&record);
+            match heir {
+                Some(heir) => release(heir),
+                None => builtin.alone(&name),
+            }
+        });
+    }
+
+    fn mark_retiring(&self, old: &Process) {
+        self.inventory.change(|records| {
+            for record in records.iter_mut().filter(|record| record.pid == old.handle.pid) {
+                record.retiring = true;
+            }
+        });
+    }
+
+    /// Waits in the background for a process that ends by itself, but not for ever.
+    pub(super) fn await_end(&mut self, mut old: Process) {
+        self.mark_retiring(&old);
+        let (inventory, patience) = (self.inventory.clone(), self.shared.options.drain + PARENT_GRACE);
+        self.retiring.spawn(async move {
+            if tokio::time::timeout(patience, old.ended()).await.is_err() {
+                old.terminate().await;
+            }
+            old.clean();
+            inventory.ended(&old.record);
+        });
+    }
+
+    /// Ends the built-in engine's instance in the background.
+    fn end_builtin(&mut self, settle: Duration, heir: Option<(u32, u64)>) {
+        let (builtin, name) = (self.shared.builtin.clone(), self.name.clone());
+        self.builtin_ending = Some(tokio::spawn(async move {
+            tokio::time::sleep(settle).await;
+            if let Err(error) = builtin.remove(&name).await {
+                tracing::warn!(instance = %name, %error, "the built-in engine isn't stopped");
+            }
+            if let Some(heir) = heir {
+                release(heir);
+            }
+        }));
+    }
+}
+
+/// Lets the kernel deal out connections, after nobody else listens where this Envoy does.
+fn release((id, started): (u32, u64)) {
+    if let Ok(handle) = pid::Handle::open(id, Some(started)) {
+        steer::release(&handle);
+    }
+}
+
+fn listening_of(process: &Process) -> BTreeSet<SocketAddr> {
+    listening::of(process.handle.pid).into_iter().map(|socket| socket.address).collect()
+}
+
+fn lacking(old: &BTreeSet<SocketAddr>, new: &[SocketAddr]) -> Vec<SocketAddr> {
+    old.iter().filter(|address| !new.contains(address)).copied().collect()
+}
+
+fn pace(begun: Instant) -> Duration {
+    if begun.elapsed() < LONG { LOOK } else { LONG_LOOK }
+}
+
+/// How a process ended, if it did.
+fn end_of(event: Event) -> Option<String> {
+    match event {
+        Event::Ready => None,
+        Event::Ended(how) | Event::Hung(how) => Some(how),
+    }
+}
+
+/// Waits until something else is wanted than what takes over.
+async fn overtaken(
+    target: &str,
+    stop: &mut tokio::sync::watch::Receiver<Stop>,
+    wanted: &mut tokio::sync::watch::Receiver<foregate_api::EngineName>,
+) {
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop != Stop::No) => {}
+        _ = wanted.wait_for(|wanted| wanted.to_string() != target) => {}
+    }
+}

@@ -1,0 +1,165 @@
+//! Which of two processes that listen on the same addresses gets the new connections.
+//!
+//! Sockets that share an address (SO_REUSEPORT) are a group, and the kernel deals connections out among them. Who closes
+//! such a socket cuts off whoever waits in its queue, and whoever is in the middle of a TCP handshake with it. So before
+//! the old engine closes, the group is given a program that sends everybody to a socket of the new one. A classic BPF
+//! program that names a socket of the group by its place needs no privilege; the socket to attach it to is taken from
+//! the Envoy that takes part in the exchange. Where that isn't allowed, the exchange works without, but for the few
+//! connections that come in the moment between.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
+
+use super::listening;
+use super::pid::Handle;
+
+/// Who of the two is the Envoy at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It came last, and gets the connections.
+    New,
+    /// It was there first, and gets no more.
+    Old,
+}
+
+/// Sends new connections on all addresses of an Envoy to whoever of the two is new.
+pub(crate) fn steer(envoy: &Handle, role: Role) {
+    each_address(envoy, |socket, own, all| {
+        // Sockets are numbered in the order in which they came. When the old ones close, the number is either still that
+        // of a new one, or nobody's: then the kernel deals out as ever.
+        let first_new = match role {
+            Role::New => all - own,
+            Role::Old => own,
+        };
+        if first_new > 0 && first_new < all { attach(socket, first_new as u32) } else { Ok(()) }
+    });
+}
+
+/// Lets the kernel deal out connections on an Envoy's addresses again.
+pub(crate) fn release(envoy: &Handle) {
+    each_address(envoy, |socket, _, _| detach(socket));
+}
+
+/// Does something with one socket of each address; it is told how many the Envoy has there, and how many there are.
+fn each_address(envoy: &Handle, action: impl Fn(&OwnedFd, usize, usize) -> io::Result<()>) {
+    let sockets = listening::of(envoy.pid);
+    let addresses: BTreeSet<SocketAddr> = sockets.iter().map(|socket| socket.address).collect();
+    for address in addresses {
+        let own: Vec<_> = sockets.iter().filter(|socket| socket.address == address).collect();
+        let all = listening::count(envoy.pid, address);
+        let done = own.first().map_or(Ok(()), |socket| {
+            // A second descriptor keeps the socket open: it goes at the end of this block.
+            let socket = borrow(envoy, socket.fd, address)?;
+            action(&socket, own.len(), all.max(own.len()))
+        });
+        if let Err(error) = done {
+            tracing::debug!(%address, %error, "new connections can't be steered");
+        }
+    }
+}
+
+/// A descriptor of our own for a listening socket of another process.
+fn borrow(envoy: &Handle, fd: i32, address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = pidfd_getfd(envoy.fd(), fd, PidfdGetfdFlags::empty())?;
+    // The number may have become another file's meanwhile.
+    let is = rustix::net::sockopt::socket_acceptconn(&socket)?;
+    let at = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
+    if is && at == address { Ok(socket) } else { Err(io::Error::other("the socket has gone")) }
+}
+
+/// Attaches the program "the socket of this number".
+fn attach(socket: &impl AsFd, number: u32) -> io::Result<()> {
+    // RET, K.
+    let mut instruction = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: number };
+    let program = libc::sock_fprog { len: 1, filter: &raw mut instruction };
+    set(socket, libc::SO_ATTACH_REUSEPORT_CBPF, &program)
+}
+
+fn detach(socket: &impl AsFd) -> io::Result<()> {
+    match set(socket, libc::SO_DETACH_REUSEPORT_BPF, &0_i32) {
+        // None was attached.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        done => done,
+    }
+}
+
+#[allow(unsafe_code, reason = "no safe crate has these socket options")]
+fn set<T>(socket: &impl AsFd, option: i32, value: &T) -> io::Result<()> {
+    // SAFETY: the descriptor is open as long as `socket` is borrowed; the kernel reads `size_of::<T>()` bytes from
+    // `value`, which is borrowed, too, and what it points to lives in the caller.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn listener(address: SocketAddr) -> TcpListener {
+        use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        sockopt::set_socket_reuseport(&socket, true).unwrap();
+        bind(&socket, &address).unwrap();
+        listen(&socket, 128).unwrap();
+        socket.into()
+    }
+
+    fn waiting(listener: &TcpListener) -> usize {
+        listener.set_nonblocking(true).unwrap();
+        std::iter::from_fn(|| listener.accept().ok()).count()
+    }
+
+    #[tokio::test]
+    async fn connections_go_to_the_new_sockets_until_the_old_ones_are_gone() {
+        let old = [listener("127.0.0.1:0".parse().unwrap())];
+        let address = old[0].local_addr().unwrap();
+        let old = [&old[0], &listener(address)];
+        let new = [listener(address), listener(address)];
+        let connect = || (0..40).map(|_| TcpStream::connect(address).unwrap()).collect::<Vec<_>>();
+        attach(&new[1], 2).unwrap();
+        let _open = connect();
+        assert_eq!(old.map(waiting), [0, 0]);
+        assert_eq!([waiting(&new[0]), waiting(&new[1])], [40, 0]);
+        detach(&new[0]).unwrap();
+        detach(&new[0]).unwrap();
+        let _more = connect();
+        assert!(old.iter().map(|listener| waiting(listener)).sum::<usize>() > 0, "40 of 40 on the others' side");
+    }
+
+    #[tokio::test]
+    async fn a_number_that_is_nobodys_means_as_ever() {
+        let first = listener("127.0.0.1:0".parse().unwrap());
+        let address = first.local_addr().unwrap();
+        let second = listener(address);
+        attach(&second, 1).unwrap();
+        drop(first);
+        let _open: Vec<_> = (0..10).map(|_| TcpStream::connect(address).unwrap()).collect();
+        assert_eq!(waiting(&second), 10);
+    }
+
+    #[tokio::test]
+    async fn sockets_of_a_process_are_found_and_borrowed() {
+        let socket = listener("127.0.0.1:0".parse().unwrap());
+        let address = socket.local_addr().unwrap();
+        let me = Handle::open(std::process::id(), None).unwrap();
+        let borrowed = borrow(&me, socket.as_raw_fd(), address).unwrap();
+        drop(socket);
+        assert!(TcpStream::connect(address).is_ok(), "the borrowed one keeps it open");
+        assert!(borrow(&me, borrowed.as_raw_fd(), "127.0.0.1:9".parse().unwrap()).is_err());
+    }
+}
