@@ -197,7 +197,7 @@ pub enum Outcome {
         reason: String,
     },
     /// Sent to a backend.
-    Forward(Forward),
+    Forward(Box<Forward>),
 }
 
 /// A request on its way to a backend.

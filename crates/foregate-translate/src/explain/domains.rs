@@ -40,7 +40,7 @@ pub(super) fn find<'a>(table: &'a Table, seen: &Seen, answer: &mut Explanation) 
             }
         }
     }
-    fitting.sort_by(|a, b| b.0.cmp(&a.0));
+    fitting.sort_by_key(|(rank, ..)| std::cmp::Reverse(*rank));
     let (_, domain, chosen) = *fitting.first()?;
     answer.virtual_host = Some(VirtualHostChoice {
         name: chosen.name.clone(),

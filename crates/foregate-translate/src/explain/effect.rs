@@ -42,7 +42,7 @@ pub(super) fn of(
                 (&host.response_headers_to_remove, &host.response_headers_to_add),
                 (&table.config.response_headers_to_remove, &table.config.response_headers_to_add),
             ]);
-            Outcome::Forward(forward)
+            Outcome::Forward(Box::new(forward))
         }
         _ => Outcome::Respond { status: 500, reason: "the route's action is an extension's".to_owned() },
     }

@@ -169,11 +169,11 @@ impl Wanted<'_> {
         })
     }
 
-    /// The first value of a query parameter.
+    /// The first value of a query parameter, as it is written: Envoy doesn't decode it before it matches.
     fn parameter(&self, name: &str) -> Option<String> {
         self.seen.query.as_deref()?.split('&').find_map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decoded(key) == name).then(|| decoded(value))
+            (key == name).then(|| value.to_owned())
         })
     }
 
@@ -211,18 +211,4 @@ impl Wanted<'_> {
 fn starts(path: &str, prefix: &str, cased: bool) -> bool {
     let Some(head) = path.as_bytes().get(..prefix.len()) else { return false };
     if cased { head == prefix.as_bytes() } else { head.eq_ignore_ascii_case(prefix.as_bytes()) }
-}
-
-/// Decodes `%XX`; what isn't valid stays as it is.
-fn decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at).copied() {
-        let digits = bytes.get(at + 1..at + 3).filter(|it| byte == b'%' && it.iter().all(u8::is_ascii_hexdigit));
-        let value = digits.and_then(|it| u8::from_str_radix(std::str::from_utf8(it).ok()?, 16).ok());
-        out.push(value.unwrap_or(byte));
-        at += if value.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }

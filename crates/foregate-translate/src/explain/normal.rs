@@ -180,7 +180,7 @@ fn plain(path: &str) -> Option<String> {
                 continue;
             }
             (b'\\', _) => out.push('/'),
-            (b' ' | b'"' | b'<' | b'>' | b'`' | b'{' | b'}' | 1..=31 | 127.., _) => {
+            (b' ' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' | 1..=31 | 127.., _) => {
                 out.push_str(&format!("%{byte:02X}"))
             }
             _ => out.push(char::from(byte)),
@@ -227,7 +227,7 @@ mod tests {
             ("/a%5cb", "/a%5cb"),
             ("/a\\..\\b", "/b"),
             ("/a%zz", "/a%zz"),
-            ("/a b\"", "/a%20b%22"),
+            ("/a b\"^|`", "/a%20b%22%5E%7C%60"),
             ("/ä", "/%C3%A4"),
             ("*", "*"),
         ] {

@@ -199,11 +199,11 @@ fn read_chain(chain: listener::FilterChain) -> Result<Option<Chain>, prost::Deco
     const MANAGER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
     let is_manager =
         |any: &&foregate_envoy::pb::google::protobuf::Any| any.type_url.rsplit('/').next() == Some(MANAGER);
-    let configs = chain.filters.iter().filter_map(|filter| match &filter.config_type {
+    let mut configs = chain.filters.iter().filter_map(|filter| match &filter.config_type {
         Some(listener::filter::ConfigType::TypedConfig(any)) => Some(any),
         _ => None,
     });
-    let Some(any) = configs.filter(|any| is_manager(any)).next_back() else { return Ok(None) };
+    let Some(any) = configs.rfind(is_manager) else { return Ok(None) };
     let manager = hcm::HttpConnectionManager::decode(&*any.value)?;
     let asked = chain.filter_chain_match.unwrap_or_default();
     let rules = [
