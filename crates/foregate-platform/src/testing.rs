@@ -38,3 +38,15 @@ pub(crate) fn claim(name: &str, created: &str) -> GatewayClaim {
 pub(crate) fn listener(name: &str, port: u16, protocol: ListenerProtocol, hostname: Option<&str>) -> ClaimListener {
     ClaimListener { name: name.into(), port, protocol, hostname: hostname.map(Into::into), tls: None }
 }
+
+/// Resources as JSON and back.
+pub(crate) const TEXTS: crate::keeper::Texts = crate::keeper::Texts {
+    to_text: |type_url, body| {
+        let kind = foregate_envoy::ResourceKind::from_type_url(type_url).unwrap();
+        Some(foregate_envoy::to_json(kind, body).unwrap().to_string())
+    },
+    to_body: |type_url, text| {
+        let message = foregate_envoy::from_json(type_url, &serde_json::from_str(text).ok()?).ok()?;
+        Some(foregate_envoy::canonical::encode(&message))
+    },
+};

@@ -153,6 +153,40 @@ async fn remove(client: &Client, proxy: &ProxyRef, names: Vec<String>) {
     }
 }
 
+/// Revisions of one gateway without an API, for tests: what [`keep`] would write, and what it would answer.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    chain: Chain,
+    pub(crate) written: Vec<ConfigRevision>,
+}
+
+#[cfg(test)]
+impl Book {
+    /// Takes a record; a step is written at once.
+    pub(crate) fn take(&mut self, record: Record, texts: Texts) -> Option<Rebuilt> {
+        match record {
+            Record::Step(step) => {
+                let proxy = step.proxy.clone();
+                self.chain.absorb(*step, Instant::now());
+                if self.chain.due().is_some() {
+                    for draft in self.chain.drafts(&proxy, Timestamp::UNIX_EPOCH, texts.to_text) {
+                        self.written.push(draft.revision.clone());
+                        self.chain.written(draft, Instant::now());
+                    }
+                }
+            }
+            Record::Ask(ask) => {
+                let resources = pinned::made(&self.chain, self.written.clone(), &ask, texts);
+                let resources = resources.map_err(|error| error.to_string());
+                return Some(Rebuilt { proxy: ask.proxy, revision: ask.revision, resources });
+            }
+            Record::Unpinned(_) | Record::Gone(_) => {}
+        }
+        None
+    }
+}
+
 /// The revisions that there are; none: shutdown.
 async fn read_all(
     client: &Client,

@@ -48,25 +48,36 @@ pub(crate) enum Content {
 
 /// Finds out what a revision was, and keeps it whole.
 pub(super) async fn answer(client: &Client, chain: &mut Chain, ask: Ask, texts: Texts) -> Rebuilt {
-    let Ask { proxy, uid, revision, now } = ask;
-    chain.pin(Some(revision.clone()), uid);
-    let resources = match read(client, &proxy).await {
-        Ok(mut kept) => {
-            // What isn't written yet is a step as well.
-            kept.extend(chain.drafts(&proxy, Timestamp::now(), texts.to_text).into_iter().map(|draft| draft.revision));
-            if !chain.is_at(&now) {
-                // Something has changed while the platform was away: the steps don't lead back from here.
-                kept.retain(|it| it.spec.snapshot.is_some() || it.spec.proxy != proxy.name);
-            }
-            let made = rebuild(&kept, &proxy, &revision, &now, texts.to_body);
+    let resources = match read(client, &ask.proxy).await {
+        Ok(kept) => {
+            let made = made(chain, kept, &ask, texts);
             if let Ok(made) = &made {
-                save(client, chain, &proxy, &revision, made, &now, texts).await;
+                // One that can't be had takes nobody's place.
+                chain.pin(Some(ask.revision.clone()), ask.uid.clone());
+                save(client, chain, &ask, made, texts).await;
+                super::remove(client, &ask.proxy, chain.take_surplus()).await;
             }
             made.map_err(|error| error.to_string())
         }
         Err(error) => Err(format!("ConfigRevisions can't be read: {error}")),
     };
-    Rebuilt { proxy, revision, resources }
+    Rebuilt { proxy: ask.proxy, revision: ask.revision, resources }
+}
+
+/// What a revision was, by what is in the API and what isn't written yet.
+pub(super) fn made(
+    chain: &Chain,
+    mut kept: Vec<ConfigRevision>,
+    ask: &Ask,
+    texts: Texts,
+) -> Result<Vec<(ResourceId, Content)>, RevisionError> {
+    let unwritten = chain.drafts(&ask.proxy, Timestamp::now(), texts.to_text).into_iter();
+    kept.extend(unwritten.map(|draft| draft.revision));
+    if !chain.is_at(&ask.now) {
+        // Something has changed while the platform was away: the steps don't lead back from here.
+        kept.retain(|it| it.spec.snapshot.is_some());
+    }
+    rebuild(&kept, ask, texts.to_body)
 }
 
 async fn read(client: &Client, proxy: &ProxyRef) -> kube::Result<Vec<ConfigRevision>> {
@@ -74,17 +85,11 @@ async fn read(client: &Client, proxy: &ProxyRef) -> kube::Result<Vec<ConfigRevis
     Ok(api.list(&ListParams::default()).await?.items)
 }
 
-fn rebuild(
-    kept: &[ConfigRevision],
-    proxy: &ProxyRef,
-    revision: &str,
-    now: &[Resource],
-    to_body: BodyOf,
-) -> Result<Vec<(ResourceId, Content)>, RevisionError> {
+fn rebuild(kept: &[ConfigRevision], ask: &Ask, to_body: BodyOf) -> Result<Vec<(ResourceId, Content)>, RevisionError> {
     let named = |it: &Resource| Named::new(it.id.kind.type_url(), &*it.id.name);
-    let versions: Versions = now.iter().map(|it| (named(it), it.version.to_string())).collect();
-    let state = revisions::rebuild(kept, &proxy.name, &versions, revision)?;
-    let unreadable = |id: &Named| RevisionError::Unreadable { name: revision.to_owned(), resource: id.to_string() };
+    let versions: Versions = ask.now.iter().map(|it| (named(it), it.version.to_string())).collect();
+    let state = revisions::rebuild(kept, &ask.proxy.name, &versions, &ask.revision)?;
+    let unreadable = |id: &Named| RevisionError::Unreadable { name: ask.revision.clone(), resource: id.to_string() };
     let made = |(id, kept): (Named, Kept)| content(&id, kept, to_body).ok_or_else(|| unreadable(&id));
     state.into_iter().map(made).collect()
 }
@@ -116,15 +121,8 @@ fn id_of(text: &str) -> Option<ResourceId> {
 
 /// Writes a revision's parts, unless they are there. What can't be written now is written with the next revision that
 /// is pinned; until then the steps have to do.
-async fn save(
-    client: &Client,
-    chain: &mut Chain,
-    proxy: &ProxyRef,
-    revision: &str,
-    made: &[(ResourceId, Content)],
-    now: &[Resource],
-    texts: Texts,
-) {
+async fn save(client: &Client, chain: &mut Chain, ask: &Ask, made: &[(ResourceId, Content)], texts: Texts) {
+    let Ask { proxy, revision, now, .. } = ask;
     if chain.has_snapshot(revision) {
         return;
     }

@@ -4,8 +4,10 @@
 mod addresses;
 mod claims;
 mod engines;
+mod instances;
 mod pinned;
 mod readiness;
+mod rebuild;
 mod restart;
 
 use std::collections::BTreeMap;
@@ -171,7 +173,12 @@ impl World {
             }
             Write::Status { status, .. } => {
                 let Some(object) = self.objects.get_mut(&id) else { return Outcome::Missing };
+                let engine = object["status"]["engine"].take();
                 object["status"] = without_nulls(status["status"].clone());
+                if !engine.is_null() {
+                    // A merge patch leaves what it doesn't name.
+                    object["status"]["engine"] = engine;
+                }
                 object["metadata"]["resourceVersion"] = json!(self.version.to_string());
                 return Outcome::Written(Box::new(read_object(target.kind, object)));
             }

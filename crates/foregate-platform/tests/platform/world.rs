@@ -63,7 +63,14 @@ impl World {
         self.stop = CancellationToken::new();
         let options = PlatformOptions {
             namespace: Some(TENANT.to_owned()),
-            revision_text: Some(|_, body| Some(format!("{} bytes", body.len()))),
+            revision_text: Some(|type_url, body| {
+                let kind = foregate_envoy::ResourceKind::from_type_url(type_url)?;
+                foregate_envoy::to_json(kind, body).ok().map(|json| json.to_string())
+            }),
+            revision_body: Some(|type_url, text| {
+                let json = serde_json::from_str(text).ok()?;
+                foregate_envoy::from_json(type_url, &json).ok().map(|it| foregate_envoy::canonical::encode(&it))
+            }),
             ..Default::default()
         };
         let run = foregate_platform::run(self.client.clone(), options, cache, events, self.stop.clone());
