@@ -76,6 +76,9 @@ pub enum BackendProtocol {
 pub struct DirectEndpoint {
     /// Where it is.
     pub address: DirectAddress,
+    /// Its host name: the name that TLS sends when `tls.sni` is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
     /// Its zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
@@ -111,8 +114,8 @@ pub enum DirectAddress {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UpstreamTls {
-    /// The name that is sent, and that the certificate must have when `subjectAltNames` is empty; none: the request's
-    /// host.
+    /// The name that is sent, and that the certificate must have when `subjectAltNames` is empty; none: the endpoint's
+    /// host name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sni: Option<String>,
     /// Trusted certificates, as PEM.
@@ -127,7 +130,7 @@ pub struct UpstreamTls {
     /// Names of which the certificate must have one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subject_alt_names: Vec<CertificateName>,
-    /// ALPN protocols to offer; empty: the one that belongs to `protocol`.
+    /// ALPN protocols to offer, of `h2` and `http/1.1`; both: the backend chooses; empty: that of `protocol`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alpn: Vec<String>,
 }

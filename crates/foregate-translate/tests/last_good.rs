@@ -28,8 +28,8 @@ fn route(index: usize, path: &str, backend: &str, generation: i64) -> Input {
 }
 
 /// What stands for the generation of a backend of port 80 in its owner.
-fn owner(generation: i64) -> i64 {
-    generation * 65536 + 80
+fn owner(generation: i64, http2: bool) -> i64 {
+    generation * 131_072 + 160 + i64::from(http2)
 }
 
 /// A gateway with one listener, `http-8080`, for every host.
@@ -219,17 +219,17 @@ fn a_refused_backend_falls_back_to_its_last_good_form() {
     translator.apply([support::input(h2c)]);
     let after: Vec<String> = translator.resources(&proxy_ref()).iter().map(|it| format!("{:?}", it.id)).collect();
     assert_ne!(after, before, "another policy is another cluster");
-    let output = translator.apply([quarantine("Service-backend-0", owner(2))]);
+    let output = translator.apply([quarantine("Service-backend-0", owner(2, true))]);
     let back: Vec<String> = translator.resources(&proxy_ref()).iter().map(|it| format!("{:?}", it.id)).collect();
     assert_eq!(back, before);
-    assert_eq!(reports(&output), ["GatewayBackend tenant-a/backend-0@131152: Some(\"the engine refused it: no\")"]);
+    assert_eq!(reports(&output), ["GatewayBackend tenant-a/backend-0@262305: Some(\"the engine refused it: no\")"]);
 }
 
 #[test]
 fn a_refused_backend_without_a_past_answers_500() {
     let mut translator = gateway();
     translator.apply([support::input(world::backend(3, 1)), route(0, "/one", "backend-3", 1)]);
-    translator.apply([quarantine("Service-backend-3", owner(1))]);
+    translator.apply([quarantine("Service-backend-3", owner(1, true))]);
     assert_eq!(served(&translator), ["/one -"]);
 }
 
@@ -240,7 +240,7 @@ fn another_port_of_a_refused_service_serves_on() {
     other["spec"]["origin"]["uid"] = json!("Service-backend-0");
     other["spec"]["port"] = json!(81);
     translator.apply([support::input(other), route(0, "/a", "backend-0", 1), route(1, "/b", "backend-3", 1)]);
-    translator.apply([quarantine("Service-backend-0", owner(0))]);
+    translator.apply([quarantine("Service-backend-0", owner(0, false))]);
     assert_eq!(served(&translator), ["/a -", "/b backend-3"]);
 }
 

@@ -162,7 +162,11 @@ fn judge(spec: &BackendSpec, settings: &Settings, world: &World, namespace: &str
     if endpoints.iter().any(is_name) && !endpoints.iter().all(is_name) {
         return Err("spec.endpoints: fqdn doesn't mix with ip and unix; use a Backend for each".to_owned());
     }
-    let tls = spec.tls.as_ref().map(|tls| read_tls(tls, spec, world, namespace)).transpose()?;
+    let tls = spec.tls.as_ref().map(|tls| read_tls(tls, world, namespace)).transpose()?;
+    let nameless = tls.as_ref().is_some_and(|tls| tls.sni.is_none() && !tls.insecure_skip_verify);
+    if nameless && let Some(at) = endpoints.iter().position(|endpoint| endpoint.hostname.is_none()) {
+        return Err(format!("spec.endpoints[{at}]: has no host name to verify; set its hostname, or spec.tls.sni"));
+    }
     let protocol = speaks(&spec.app_protocols, tls.as_ref())?;
     Ok(Direct { endpoints, protocol, tls })
 }
@@ -192,7 +196,12 @@ fn endpoint(given: &BackendEndpoint, settings: &Settings, path: &str) -> Result<
         }
         _ => return Err(format!("{path}: needs one of fqdn, ip and unix")),
     };
-    Ok(DirectEndpoint { address, zone: given.zone.clone() })
+    let own = given.hostname.clone().map(|name| name.to_ascii_lowercase());
+    let hostname = own.or_else(|| match &address {
+        DirectAddress::Fqdn { hostname, .. } => Some(hostname.clone()),
+        DirectAddress::Ip { .. } | DirectAddress::Unix { .. } => None,
+    });
+    Ok(DirectEndpoint { address, hostname, zone: given.zone.clone() })
 }
 
 fn speaks(given: &[AppProtocol], tls: Option<&UpstreamTls>) -> Result<BackendProtocol, String> {
@@ -210,12 +219,7 @@ fn speaks(given: &[AppProtocol], tls: Option<&UpstreamTls>) -> Result<BackendPro
     Ok(protocol(has(AppProtocol::H2c) || offers == ["h2"]))
 }
 
-fn read_tls(
-    given: &BackendTlsSettings,
-    spec: &BackendSpec,
-    world: &World,
-    namespace: &str,
-) -> Result<UpstreamTls, String> {
+fn read_tls(given: &BackendTlsSettings, world: &World, namespace: &str) -> Result<UpstreamTls, String> {
     unsupported(given)?;
     let insecure = given.insecure_skip_verify == Some(true);
     let system = match given.well_known_ca_certificates.as_deref() {
@@ -238,7 +242,7 @@ fn read_tls(
         ca_certificates.push('\n');
     }
     Ok(UpstreamTls {
-        sni: given.sni.clone().or_else(|| common_name(spec)).map(|name| name.to_ascii_lowercase()),
+        sni: given.sni.as_ref().map(|name| name.to_ascii_lowercase()),
         ca_certificates: has_refs.then_some(ca_certificates),
         system_certificates: system,
         insecure_skip_verify: insecure,
@@ -261,11 +265,4 @@ fn unsupported(given: &BackendTlsSettings) -> Result<(), String> {
         _ => return Ok(()),
     };
     Err(format!("spec.tls: {field} isn't supported; remove it"))
-}
-
-/// The one host name of all its endpoints.
-fn common_name(spec: &BackendSpec) -> Option<String> {
-    let name = |e: &BackendEndpoint| e.hostname.clone().or_else(|| e.fqdn.as_ref().map(|fqdn| fqdn.hostname.clone()));
-    let first = name(spec.endpoints.first()?)?;
-    spec.endpoints.iter().all(|e| name(e).as_ref() == Some(&first)).then_some(first)
 }

@@ -8,51 +8,71 @@ use foregate_envoy::pb::envoy::config::cluster::v3 as cluster;
 use foregate_envoy::pb::envoy::config::core::v3 as core;
 use foregate_envoy::pb::envoy::extensions::upstreams::http::v3 as upstream;
 use prost::Message;
-use upstream::http_protocol_options::{
-    ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
-};
+use upstream::http_protocol_options::explicit_http_config::ProtocolConfig;
+use upstream::http_protocol_options::{AutoHttpConfig, ExplicitHttpConfig, UpstreamProtocolOptions};
 
 use super::common::{ads, millis};
+use super::upstream_tls;
+use crate::resolve::endpoints;
 
 /// Name of the message.
 pub(crate) const TYPE: &str = "envoy.config.cluster.v3.Cluster";
 /// The key and the type of HTTP options in a cluster.
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-/// A cluster's name: its backend's, and a fingerprint of how connections to it are made. A change of policy is a new
-/// cluster, so that its routes move over once it is warm.
+/// A cluster's name: its backend's, and a fingerprint of all that is written into the cluster. A change of policy is a
+/// new cluster, so that its routes move over once it is warm. Host names are part of the cluster; other endpoints
+/// aren't.
 pub(crate) fn name(backend: &str, spec: &GatewayBackendSpec) -> Arc<str> {
     let policy = (spec.protocol, &spec.policy);
+    let names = endpoints::are_names(spec).then_some(&spec.endpoints);
     // Plain data with string keys: serialisation can't fail.
-    let text = serde_json::to_vec(&policy).unwrap_or_default();
-    format!("{backend}/{:016x}", xxhash_rust::xxh3::xxh3_64(&text)).into()
+    let text = match (&spec.tls, names) {
+        (None, None) => serde_json::to_vec(&policy),
+        more => serde_json::to_vec(&(policy, more)),
+    };
+    format!("{backend}/{:016x}", xxhash_rust::xxh3::xxh3_64(&text.unwrap_or_default())).into()
 }
 
-/// The cluster; its endpoints come over ADS under its own name.
+/// The cluster. Its endpoints come over ADS under its own name; but host names, which the engine looks up, are in it.
 pub(crate) fn build(name: &str, spec: &GatewayBackendSpec) -> cluster::Cluster {
-    let h2c = (spec.protocol == BackendProtocol::H2c).then(http2);
+    let are_names = endpoints::are_names(spec);
+    let discovery =
+        if are_names { cluster::cluster::DiscoveryType::StrictDns } else { cluster::cluster::DiscoveryType::Eds };
+    let eds = || cluster::cluster::EdsClusterConfig { eds_config: Some(ads()), ..Default::default() };
+    let here = || super::endpoints::build(name, &endpoints::of(spec, std::iter::empty()));
+    // Not every host has a way out over IPv6, even where a name has an address of it.
+    let family = if are_names { cluster::cluster::DnsLookupFamily::V4Preferred as i32 } else { 0 };
     cluster::Cluster {
         name: name.to_owned(),
         connect_timeout: Some(millis(spec.policy.connect_timeout_millis)),
-        cluster_discovery_type: Some(cluster::cluster::ClusterDiscoveryType::Type(
-            cluster::cluster::DiscoveryType::Eds as i32,
-        )),
-        eds_cluster_config: Some(cluster::cluster::EdsClusterConfig { eds_config: Some(ads()), ..Default::default() }),
-        typed_extension_protocol_options: h2c.into_iter().map(|any| (HTTP_OPTIONS.to_owned(), any)).collect(),
+        cluster_discovery_type: Some(cluster::cluster::ClusterDiscoveryType::Type(discovery as i32)),
+        eds_cluster_config: (!are_names).then(eds),
+        load_assignment: are_names.then(here),
+        dns_lookup_family: family,
+        transport_socket: spec.tls.as_ref().map(|tls| upstream_tls::build(tls, spec.protocol)),
+        typed_extension_protocol_options: options(spec).map(|any| (HTTP_OPTIONS.to_owned(), any)).into_iter().collect(),
         ..Default::default()
     }
 }
 
-fn http2() -> pb::google::protobuf::Any {
-    let config = ExplicitHttpConfig {
-        protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(core::Http2ProtocolOptions::default())),
+/// What is spoken, where that isn't HTTP/1.1.
+fn options(spec: &GatewayBackendSpec) -> Option<pb::google::protobuf::Any> {
+    let http2 = core::Http2ProtocolOptions::default;
+    let either = spec.tls.as_ref().is_some_and(|tls| upstream_tls::offers_both(tls));
+    let config = match spec.protocol {
+        _ if either => UpstreamProtocolOptions::AutoConfig(AutoHttpConfig {
+            http2_protocol_options: Some(http2()),
+            ..Default::default()
+        }),
+        BackendProtocol::H2c => UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
+            protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(http2())),
+        }),
+        _ => return None,
     };
-    let options = upstream::HttpProtocolOptions {
-        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(config)),
-        ..Default::default()
-    };
-    pb::google::protobuf::Any {
+    let options = upstream::HttpProtocolOptions { upstream_protocol_options: Some(config), ..Default::default() };
+    Some(pb::google::protobuf::Any {
         type_url: format!("type.googleapis.com/{HTTP_OPTIONS}"),
         value: options.encode_to_vec(),
-    }
+    })
 }

@@ -3,7 +3,7 @@
 use foregate_envoy::pb::envoy::config::core::v3 as core;
 use foregate_envoy::pb::envoy::config::endpoint::v3 as endpoint;
 
-use crate::ir::Endpoint;
+use crate::ir::{Endpoint, Place};
 
 /// All endpoints in one locality; none: the cluster answers 503.
 pub(crate) fn build(cluster: &str, endpoints: &[Endpoint]) -> endpoint::ClusterLoadAssignment {
@@ -19,13 +19,19 @@ pub(crate) fn build(cluster: &str, endpoints: &[Endpoint]) -> endpoint::ClusterL
 }
 
 fn lb_endpoint(endpoint: &Endpoint) -> endpoint::LbEndpoint {
-    let socket = core::SocketAddress {
-        address: endpoint.socket.address.clone(),
-        port_specifier: Some(core::socket_address::PortSpecifier::PortValue(u32::from(endpoint.socket.port))),
+    let address = match &endpoint.place {
+        Place::Socket(socket) => core::address::Address::SocketAddress(core::SocketAddress {
+            address: socket.address.clone(),
+            port_specifier: Some(core::socket_address::PortSpecifier::PortValue(u32::from(socket.port))),
+            ..Default::default()
+        }),
+        Place::Pipe { path } => core::address::Address::Pipe(core::Pipe { path: path.clone(), ..Default::default() }),
+    };
+    let target = endpoint::Endpoint {
+        address: Some(core::Address { address: Some(address) }),
+        hostname: endpoint.hostname.clone().unwrap_or_default(),
         ..Default::default()
     };
-    let address = core::Address { address: Some(core::address::Address::SocketAddress(socket)) };
-    let target = endpoint::Endpoint { address: Some(address), ..Default::default() };
     endpoint::LbEndpoint {
         host_identifier: Some(endpoint::lb_endpoint::HostIdentifier::Endpoint(target)),
         ..Default::default()

@@ -14,6 +14,7 @@ mod retries;
 mod rewrite;
 pub(crate) mod route;
 pub(crate) mod secret;
+mod upstream_tls;
 pub(crate) mod virtual_host;
 mod weights;
 

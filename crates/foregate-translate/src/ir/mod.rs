@@ -14,7 +14,9 @@ pub use route::{
     Action, Destination, Entry, Forward, Headers, Match, MirrorTarget, Path, Redirect, Retries, Rule, TextMatch,
     ValueMatch,
 };
-pub use xds::{Certificate, Cluster, Endpoint, FilterChain, Listener, Placement, SocketAddress, VirtualHost, Xds};
+pub use xds::{
+    Certificate, Cluster, Endpoint, FilterChain, Listener, Place, Placement, SocketAddress, VirtualHost, Xds,
+};
 
 /// One gateway.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -85,6 +85,9 @@ pub struct Cluster {
     pub name: String,
     /// What it speaks.
     pub protocol: foregate_api::backend::BackendProtocol,
+    /// TLS to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<foregate_api::backend::UpstreamTls>,
     /// Time to connect, in milliseconds.
     pub connect_timeout_millis: u64,
     /// Where it is.
@@ -94,9 +97,25 @@ pub struct Cluster {
 /// One endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Endpoint {
-    /// Address and port.
+    /// Where it is.
     #[serde(flatten)]
-    pub socket: SocketAddress,
+    pub place: Place,
+    /// Its host name, where its backend says one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(untagged)]
+pub enum Place {
+    /// At an IP address, or a host name that the engine looks up, and a port.
+    Socket(SocketAddress),
+    /// At a Unix socket.
+    Pipe {
+        /// Its path.
+        path: String,
+    },
 }
 
 /// A certificate, without its content.

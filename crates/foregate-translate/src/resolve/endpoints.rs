@@ -1,11 +1,13 @@
-//! Endpoints of a backend from all slices of its Service.
+//! Endpoints of a backend: its own, or from all slices of its Service.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use foregate_api::backend::{GatewayBackendSpec, GatewayEndpointSliceSpec, SliceEndpoint};
+use foregate_api::backend::{
+    DirectAddress, DirectEndpoint, GatewayBackendSpec, GatewayEndpointSliceSpec, SliceEndpoint,
+};
 
-use crate::ir::{Endpoint, SocketAddress};
+use crate::ir::{Endpoint, Place, SocketAddress};
 
 /// Which endpoints are taken (KEP-1669).
 #[derive(Clone, Copy)]
@@ -29,8 +31,26 @@ pub(crate) fn of<'a>(
     backend: &GatewayBackendSpec,
     slices: impl Iterator<Item = &'a GatewayEndpointSliceSpec> + Clone,
 ) -> Vec<Endpoint> {
+    if !backend.endpoints.is_empty() {
+        return backend.endpoints.iter().map(direct).collect::<BTreeSet<_>>().into_iter().collect();
+    }
     let ready = collect(backend, slices.clone(), Phase::Ready);
     if ready.is_empty() { collect(backend, slices, Phase::Draining) } else { ready }
+}
+
+/// Whether its endpoints are host names, which the engine looks up.
+pub(crate) fn are_names(backend: &GatewayBackendSpec) -> bool {
+    backend.endpoints.iter().any(|endpoint| matches!(endpoint.address, DirectAddress::Fqdn { .. }))
+}
+
+fn direct(endpoint: &DirectEndpoint) -> Endpoint {
+    let socket = |address: &String, port: &u16| Place::Socket(SocketAddress { address: address.clone(), port: *port });
+    let place = match &endpoint.address {
+        DirectAddress::Fqdn { hostname, port } => socket(hostname, port),
+        DirectAddress::Ip { address, port } => socket(address, port),
+        DirectAddress::Unix { path } => Place::Pipe { path: path.clone() },
+    };
+    Endpoint { place, hostname: endpoint.hostname.clone() }
 }
 
 fn collect<'a>(
@@ -49,7 +69,10 @@ fn collect<'a>(
     }
     found
         .into_iter()
-        .map(|(address, port)| Endpoint { socket: SocketAddress { address: address.to_string(), port } })
+        .map(|(address, port)| Endpoint {
+            place: Place::Socket(SocketAddress { address: address.to_string(), port }),
+            hostname: None,
+        })
         .collect()
 }
 

@@ -61,6 +61,10 @@ impl Translator {
                 continue;
             };
             let owners: Arc<[_]> = [made.owner.clone()].into();
+            if endpoints::are_names(&made.source.spec) {
+                work.publish(&proxy, Self::encoded(ids.0, &made.body, [], owners));
+                continue;
+            }
             let assignment = envoy::endpoints::build(&name, &self.endpoints(&key, made));
             work.publish(&proxy, Self::encoded(ids.0, &made.body, [ids.1.clone()], owners.clone()));
             work.publish(&proxy, Resource::new(ids.1, &assignment, [], owners));

@@ -87,6 +87,7 @@ impl Translator {
             Some(ir::Cluster {
                 name: name.to_string(),
                 protocol: spec.protocol,
+                tls: spec.tls.clone(),
                 connect_timeout_millis: spec.policy.connect_timeout_millis,
                 endpoints: self.endpoints(&used.backend, made),
             })

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use foregate_api::backend::BackendProtocol;
 use foregate_api::{GatewayBackend, GatewayEndpointSlice, GatewayRoute, Origin};
 use foregate_envoy::Owner;
 use k8s_openapi::api::core::v1::Secret;
@@ -201,13 +202,14 @@ pub(super) fn owner_of(origin: &Origin) -> Owner {
     Owner { uid: origin.uid.as_str().into(), generation: origin.generation }
 }
 
-/// UID of the user's Service. Services have no generation, and several backends may have one Service: the backend's own
-/// generation and its port stand in, so that a quarantine hits the right one and can end.
+/// UID of the user's Service or Backend. Services have no generation, and several backends may have one Service: the
+/// backend's own generation, its port and its protocol stand in, so that a quarantine hits the right one and can end.
 pub(super) fn backend_owner(backend: &GatewayBackend) -> Owner {
     let generation = backend.metadata.generation.unwrap_or(0);
+    let http2 = i64::from(backend.spec.protocol == BackendProtocol::H2c);
     Owner {
         uid: backend.spec.origin.uid.as_str().into(),
-        generation: generation.saturating_mul(1 << 16).saturating_add(i64::from(backend.spec.port)),
+        generation: generation.saturating_mul(1 << 17).saturating_add(i64::from(backend.spec.port) << 1 | http2),
     }
 }
 

@@ -53,10 +53,21 @@ fn metadata(name: &str, generation: i64) -> Value {
 pub fn backend(index: usize, variant: u8) -> Value {
     let name = format!("backend-{index}");
     let protocol = if variant.is_multiple_of(2) { "HTTP" } else { "H2C" };
-    json!({ "kind": "GatewayBackend", "apiVersion": "foregate.dev/v1alpha1",
+    let mut manifest = json!({ "kind": "GatewayBackend", "apiVersion": "foregate.dev/v1alpha1",
             "metadata": metadata(&name, i64::from(variant)),
             "spec": { "origin": origin("Service", &name, 0), "port": 80, "protocol": protocol,
-                      "portName": if variant.is_multiple_of(3) { "" } else { "web" } } })
+                      "portName": if variant.is_multiple_of(3) { "" } else { "web" } } });
+    let address = match variant % 7 {
+        4 => json!({ "ip": { "address": format!("10.1.{index}.{}", variant / 7), "port": 80 } }),
+        5 => json!({ "fqdn": { "hostname": format!("h{}.example.com", variant / 7), "port": 80 } }),
+        6 => json!({ "unix": { "path": format!("/run/{variant}") } }),
+        _ => return manifest,
+    };
+    manifest["spec"]["endpoints"] = json!([{ "address": address, "hostname": "h.example.com" }]);
+    if variant.is_multiple_of(4) {
+        manifest["spec"]["tls"] = json!({ "systemCertificates": true });
+    }
+    manifest
 }
 
 pub fn slice(index: usize, variant: u8) -> Value {
