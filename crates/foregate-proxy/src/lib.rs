@@ -18,6 +18,7 @@ mod control;
 mod engine;
 mod metrics;
 mod persistent;
+mod resolve;
 mod routing;
 mod shared;
 mod slots;

@@ -143,6 +143,8 @@ pub(crate) struct Cluster {
     pub(crate) config: Arc<ClusterConfig>,
     /// Where its requests can go now: healthy endpoints of the best priority.
     pub(crate) endpoints: Arc<[Endpoint]>,
+    /// Its endpoints' names are being looked up for the first time: they will be known in a moment.
+    pub(crate) warming: bool,
 }
 
 /// One address of a cluster.

@@ -7,6 +7,7 @@ use foregate_envoy::pb::envoy::config::core::v3 as core;
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::dns::{self, Dns};
 use super::endpoints::{self, DEFAULT_PANIC_PERCENT, LoadAssignment, Names};
 use super::parts::{ads, number, timeout};
 use super::protocol::{self, HttpOptions, Protocol};
@@ -54,6 +55,8 @@ pub(crate) struct ClusterConfig {
     pub(crate) panic_percent: f64,
     /// What is spoken, and how long connections live.
     pub(crate) http: HttpOptions,
+    /// How its endpoints' names are resolved, if they have any.
+    pub(crate) dns: Option<Dns>,
     /// TLS, if it is spoken.
     pub(crate) tls: Option<UpstreamTls>,
     /// Connections of versions of the cluster that say the same here can be used for each other.
@@ -85,12 +88,18 @@ pub(crate) fn compile(mut message: cluster::Cluster, context: &mut TlsContext<'_
         Some(ClusterDiscoveryType::ClusterType(_)) => return Err(Refusal::unsupported("cluster_type")),
         None => Some(DiscoveryType::Static),
     };
+    let mut dns = None;
     let (service_name, assignment) = match kind {
         Some(DiscoveryType::Eds) => (Some(eds(&mut message, &name).at("eds_cluster_config")?), None),
         Some(DiscoveryType::Static) => {
             let load = message.load_assignment.take().map(|load| endpoints::compile(load, Names::Refused)).transpose();
             let load = load.at("load_assignment")?;
             (None, Some(load.unwrap_or_default()))
+        }
+        Some(kind @ (DiscoveryType::StrictDns | DiscoveryType::LogicalDns)) => {
+            let (how, load) = dns::take(&mut message, kind == DiscoveryType::LogicalDns)?;
+            dns = Some(how);
+            (None, Some(load))
         }
         Some(other) => {
             return Err(Refusal::field("type", format!("{} is {}", other.as_str_name(), super::refusal::UNSUPPORTED)));
@@ -106,6 +115,7 @@ pub(crate) fn compile(mut message: cluster::Cluster, context: &mut TlsContext<'_
     let config = ClusterConfig {
         tls,
         transport,
+        dns,
         connect_timeout: timeout(message.connect_timeout.take(), None, "connect_timeout")?
             .unwrap_or(Duration::from_secs(5)),
         balance: balance(&mut message)?,

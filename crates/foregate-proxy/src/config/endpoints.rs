@@ -56,7 +56,7 @@ pub(crate) enum Names {
 }
 
 /// What names have been resolved to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Resolved {
     /// The addresses of each.
     pub(crate) addresses: HashMap<Arc<str>, Vec<IpAddr>>,

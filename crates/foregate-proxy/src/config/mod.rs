@@ -2,6 +2,7 @@
 
 pub(crate) mod action;
 pub(crate) mod cluster;
+pub(crate) mod dns;
 pub(crate) mod endpoints;
 pub(crate) mod hcm;
 pub(crate) mod headers;

@@ -7,6 +7,7 @@ use foregate_envoy::pb::envoy::config::core::v3 as core;
 use foregate_envoy::pb::envoy::extensions::upstreams::http::v3 as upstream;
 use upstream::http_protocol_options as options;
 
+use super::http2::{self, Http2Options};
 use super::parts::{number, optional_duration};
 use super::refusal::{At, Refusal, nothing_left, unpack};
 
@@ -37,42 +38,6 @@ pub(crate) enum Protocol {
     AsClient,
 }
 
-/// Options of HTTP/2 connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Http2Options {
-    /// Streams under way on one connection; the endpoint may allow fewer.
-    pub(crate) max_streams: u32,
-    /// Bytes of a response that the engine takes before they are passed on.
-    pub(crate) stream_window: u32,
-    /// The same, for all streams of a connection.
-    pub(crate) connection_window: u32,
-    /// Bytes of the table that heads are compressed with.
-    pub(crate) header_table: Option<u32>,
-    /// When connections are checked.
-    pub(crate) keepalive: Option<Keepalive>,
-}
-
-/// Pings that find out whether an endpoint is still there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Keepalive {
-    /// Time between two.
-    pub(crate) interval: Duration,
-    /// An answer must come within this.
-    pub(crate) timeout: Duration,
-}
-
-impl Default for Http2Options {
-    fn default() -> Self {
-        Self {
-            max_streams: MAX_STREAMS,
-            stream_window: STREAM_WINDOW,
-            connection_window: CONNECTION_WINDOW,
-            header_table: None,
-            keepalive: None,
-        }
-    }
-}
-
 /// How connections to endpoints are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HttpOptions {
@@ -92,7 +57,12 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             protocol: Protocol::Http1,
-            http2: Http2Options::default(),
+            http2: Http2Options {
+                max_streams: MAX_STREAMS,
+                stream_window: STREAM_WINDOW,
+                connection_window: CONNECTION_WINDOW,
+                ..Http2Options::default()
+            },
             idle_timeout: Some(Duration::from_secs(3600)),
             max_connection_duration: None,
             max_requests_per_connection: None,
@@ -162,49 +132,16 @@ fn both(
     }
 }
 
-fn http2_options(options: &mut Http2Options, mut message: core::Http2ProtocolOptions) -> Result<(), Refusal> {
-    options.header_table = number(&mut message.hpack_table_size);
-    if let Some(streams) = number(&mut message.max_concurrent_streams) {
-        options.max_streams = in_range(streams, 1).at("max_concurrent_streams")?;
-    }
-    if let Some(window) = number(&mut message.initial_stream_window_size) {
-        options.stream_window = in_range(window, 65_535).at("initial_stream_window_size")?;
-    }
-    if let Some(window) = number(&mut message.initial_connection_window_size) {
-        options.connection_window = in_range(window, 65_535).at("initial_connection_window_size")?;
-    }
-    if let Some(keepalive) = message.connection_keepalive.take() {
-        options.keepalive = keepalive_of(keepalive).at("connection_keepalive")?;
-    }
-    // WebSockets to endpoints are HTTP/1.1 always, so that there is nothing to allow.
-    message.allow_connect = false;
-    // Bounds against floods, which are built in.
-    message.max_outbound_frames = None;
-    message.max_outbound_control_frames = None;
-    message.max_consecutive_inbound_frames_with_empty_payload = None;
-    message.max_inbound_priority_frames_per_stream = None;
-    message.max_inbound_window_update_frames_per_data_frame_sent = None;
-    // A stream's error is the stream's only, in any case.
-    message.override_stream_error_on_invalid_http_message = None;
-    nothing_left(&message)
-}
-
-fn in_range(value: u32, from: u32) -> Result<u32, Refusal> {
-    const MOST: u32 = (1 << 31) - 1;
-    if (from..=MOST).contains(&value) {
-        return Ok(value);
-    }
-    Err(Refusal::new(format!("must be from {from} to {MOST}")))
-}
-
-fn keepalive_of(mut message: core::KeepaliveSettings) -> Result<Option<Keepalive>, Refusal> {
-    let interval = optional_duration(message.interval.take(), "interval")?.filter(|interval| !interval.is_zero());
-    let timeout = optional_duration(message.timeout.take(), "timeout")?;
-    let timeout = timeout.ok_or_else(|| Refusal::field("timeout", "must be set"))?;
-    // Pings of many connections are spread by when these were made.
-    message.interval_jitter = None;
-    nothing_left(&message)?;
-    Ok(interval.map(|interval| Keepalive { interval, timeout }))
+fn http2_options(options: &mut Http2Options, message: core::Http2ProtocolOptions) -> Result<(), Refusal> {
+    // What isn't said is as this side wants it, not as the side of clients does.
+    let own = Http2Options {
+        max_streams: message.max_concurrent_streams.as_ref().map_or(MAX_STREAMS, |streams| streams.value),
+        stream_window: message.initial_stream_window_size.as_ref().map_or(STREAM_WINDOW, |size| size.value),
+        connection_window: message.initial_connection_window_size.as_ref().map_or(CONNECTION_WINDOW, |size| size.value),
+        ..http2::compile(message)?
+    };
+    *options = own;
+    Ok(())
 }
 
 fn common_options(http: &mut HttpOptions, mut message: core::HttpProtocolOptions) -> Result<(), Refusal> {

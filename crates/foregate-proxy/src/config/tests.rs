@@ -105,6 +105,9 @@ filter_chains:
         ("local_reply_config: {}", Some("local_reply_config")),
         ("proxy_100_continue: true", Some("proxy_100_continue")),
         ("upgrade_configs: [{ upgrade_type: CONNECT }]", Some("upgrade_configs[0].upgrade_type")),
+        ("upgrade_configs: [{ upgrade_type: connect-udp }]", Some("upgrade_configs[0].upgrade_type")),
+        ("upgrade_configs: [{ upgrade_type: spdy/3.1 }]", None),
+        ("upgrade_configs: [{ upgrade_type: a, filters: [{ name: x }] }]", Some("upgrade_configs[0].filters")),
         (
             "common_http_protocol_options: { max_stream_duration: 1s }",
             Some("common_http_protocol_options.max_stream_duration"),
@@ -227,6 +230,12 @@ fn routes() {
 #[test]
 fn clusters_and_endpoints() {
     const EDS: &str = "type: EDS\neds_cluster_config: { eds_config: { ads: {} } }";
+    let named = |name: &str| {
+        format!(
+            "load_assignment: {{ cluster_name: c, endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ \
+             socket_address: {{ address: {name}, port_value: 80 }} }} }} }}] }}] }}"
+        )
+    };
     let http = |text: &str| {
         format!(
             "typed_extension_protocol_options: {{ envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {{ \"@type\": \
@@ -241,7 +250,23 @@ fn clusters_and_endpoints() {
             (EDS, None),
             (&format!("{EDS}\nlb_policy: LEAST_REQUEST"), None),
             ("type: STATIC", None),
-            ("type: STRICT_DNS", Some("type: STRICT_DNS is not supported by the built-in engine")),
+            ("type: STRICT_DNS", Some("load_assignment: must be set")),
+            (&format!("type: STRICT_DNS\n{}", named("example.com")), None),
+            (&format!("type: STRICT_DNS\nrespect_dns_ttl: true\n{}", named("example.com")), Some("respect_dns_ttl")),
+            (
+                &format!("type: STRICT_DNS\n{}", named("a/b")),
+                Some(
+                    "load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: must be an IP address or a host name",
+                ),
+            ),
+            (&format!("type: LOGICAL_DNS\n{}", named("example.com")), None),
+            (
+                &format!("type: STATIC\n{}", named("example.com")),
+                Some(
+                    "load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: must be an IP address",
+                ),
+            ),
+            ("type: ORIGINAL_DST", Some("type: ORIGINAL_DST is not supported by the built-in engine")),
             (
                 &format!("{EDS}\nlb_policy: RING_HASH"),
                 Some("lb_policy: RING_HASH is not supported by the built-in engine"),
@@ -321,7 +346,7 @@ fn what_translation_makes_is_accepted() {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        for document in text.split("---\n") {
+        for document in text.trim_start_matches("---\n").split("\n---\n") {
             let Some(kind) = document.lines().next().and_then(|line| line.strip_prefix("# ")?.split(' ').next()) else {
                 continue;
             };

@@ -211,7 +211,8 @@ fn trusted_ca(source: core::DataSource, system: &SystemRoots) -> Result<Arc<Root
     if let Some(Specifier::Filename(path)) = &source.specifier
         && SystemRoots::is_usual(path)
     {
-        return system.load_from(path).map_err(Refusal::new);
+        // Whoever wrote it means what the system trusts, wherever this one keeps it.
+        return system.load_from(path).or_else(|_| system.load()).map_err(Refusal::new);
     }
     roots_of(&inline_data(source)?).map(Arc::new).map_err(Refusal::new)
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use foregate_xds::client::Response;
 
+use super::dns::{Asking, Found};
 use super::store::{Refusals, Store};
 use crate::config::cluster::{self, ClusterConfig, CompiledCluster};
+use crate::config::dns::Dns;
 use crate::config::endpoints::{self, LoadAssignment, Names, Resolved};
 use crate::config::refusal::decode;
 use crate::config::upstream_tls::TlsContext;
@@ -27,6 +29,19 @@ struct Entry {
     config: Arc<ClusterConfig>,
     own: Option<LoadAssignment>,
     secrets: Vec<String>,
+    resolved: Resolved,
+    /// Lookups of its endpoints' names, if they have any.
+    asking: Option<Asking>,
+    /// There has been no answer yet.
+    warming: bool,
+}
+
+impl Entry {
+    /// Names that have to be looked up, and how.
+    fn names(&self) -> Option<(Dns, Vec<Arc<str>>)> {
+        let names = self.own.as_ref()?.names();
+        self.config.dns.clone().filter(|_| !names.is_empty()).map(|dns| (dns, names))
+    }
 }
 
 impl Store {
@@ -57,11 +72,48 @@ impl Store {
             self.wanted.endpoints.add(service);
             self.clusters.users.entry(service.clone()).or_default().push(name.to_owned());
         }
-        let entry = Entry { slot, config: Arc::new(config), own, secrets };
+        let resolved = Resolved::default();
+        let config = Arc::new(config);
+        let entry = Entry { slot, config, own, secrets, resolved, asking: None, warming: false };
+        let entry = self.look_up(name, entry);
         if let Some(old) = self.clusters.clusters.insert(name.to_owned(), entry) {
             self.forget(name, &old);
         }
         self.update_cluster(name);
+    }
+
+    /// Begins to look a cluster's names up; a version that changes nothing about them goes on with what is known.
+    fn look_up(&mut self, name: &str, mut entry: Entry) -> Entry {
+        let Some((dns, names)) = entry.names() else { return entry };
+        entry.resolved.first_only = dns.logical;
+        if let Some(old) = self.clusters.clusters.get_mut(name) {
+            if old.names().is_some_and(|(old_dns, old_names)| old_dns == dns && old_names == names) {
+                entry.asking = old.asking.take();
+                entry.warming = old.warming;
+            }
+            // Names that stay have their addresses until there are newer ones.
+            entry.resolved.addresses = std::mem::take(&mut old.resolved.addresses);
+            entry.resolved.addresses.retain(|name, _| names.contains(name));
+        }
+        if entry.asking.is_none() {
+            entry.warming = entry.resolved.addresses.is_empty();
+            entry.asking = Some(self.lookups.ask(name, &dns, names));
+        }
+        entry
+    }
+
+    /// Applies what was found out about a cluster's names; what wasn't stays as it was.
+    pub(super) fn found(&mut self, found: Found) {
+        let Some(entry) = self.clusters.clusters.get_mut(&*found.cluster) else { return };
+        if entry.asking.as_ref().is_none_or(|asking| asking.asker != found.asker) {
+            return;
+        }
+        let before = (std::mem::take(&mut entry.warming), entry.resolved.clone());
+        entry.resolved.addresses.extend(found.addresses);
+        if before != (false, entry.resolved.clone()) {
+            self.update_cluster(&found.cluster);
+            self.publish();
+        }
     }
 
     fn remove_cluster(&mut self, name: &str) {
@@ -127,10 +179,15 @@ impl Store {
             (None, None) => None,
         };
         let endpoints = assignment
-            .map(|assignment| assignment.usable(entry.config.panic_percent, &Resolved::default()))
+            .map(|assignment| assignment.usable(entry.config.panic_percent, &entry.resolved))
             .unwrap_or_else(|| Arc::new([]));
         let number = entry.slot.number;
-        let cluster = Cluster { slot: Arc::clone(&entry.slot), config: Arc::clone(&entry.config), endpoints };
+        let cluster = Cluster {
+            slot: Arc::clone(&entry.slot),
+            config: Arc::clone(&entry.config),
+            endpoints,
+            warming: entry.warming,
+        };
         self.snapshot.clusters = self.snapshot.clusters.with(number, Some(Arc::new(cluster)));
         self.touched.push(number);
         self.changed = true;

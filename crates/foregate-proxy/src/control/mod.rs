@@ -1,6 +1,7 @@
 //! The control thread: xDS streams in, snapshots and commands to the workers out.
 
 mod clusters;
+mod dns;
 mod listeners;
 mod routes;
 mod secrets;
@@ -129,7 +130,7 @@ fn add<C: source::Connector + 'static>(
         name: label,
         published: crate::snapshot::Published::default(),
     });
-    let store = Store::new(Arc::clone(&instance), Rc::clone(shared))?;
+    let store = Store::new(Arc::clone(&instance), Rc::clone(shared), connector.resolver())?;
     shared.workers.all(|| Command::Add(Arc::clone(&instance)));
     let stop = CancellationToken::new();
     let task = tokio::task::spawn_local(stream::run(store, connector, stop.clone()));

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use foregate_envoy::ResourceKind;
 use foregate_xds::client::{Client, ClientError, Known, Response};
 
+use crate::resolve::Resolver;
+
 /// A stream of resources.
 pub(crate) trait Source {
     /// The next response. Giving up on waiting loses nothing.
@@ -27,6 +29,10 @@ pub(crate) trait Connector {
     type Source: Source;
     /// Opens a stream; what is known already needn't come again.
     async fn connect(&mut self, known: Known) -> Result<Self::Source, ClientError>;
+    /// Who looks up the names that the resources hold.
+    fn resolver(&self) -> Resolver {
+        Resolver::System
+    }
 }
 
 /// xDS over a unix socket.
@@ -78,6 +84,7 @@ pub(crate) mod fake {
     use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
     use super::*;
+    use crate::resolve::fixed::Names;
 
     /// What the engine said.
     #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +99,7 @@ pub(crate) mod fake {
     pub(crate) struct FakeConnector {
         pub(crate) responses: Option<UnboundedReceiver<Response>>,
         pub(crate) said: UnboundedSender<Said>,
+        pub(crate) names: Names,
     }
 
     /// A stream of a test's own responses.
@@ -106,6 +114,10 @@ pub(crate) mod fake {
         async fn connect(&mut self, _: Known) -> Result<FakeSource, ClientError> {
             let responses = self.responses.take().ok_or(ClientError::Closed)?;
             Ok(FakeSource { responses, said: self.said.clone() })
+        }
+
+        fn resolver(&self) -> Resolver {
+            Resolver::Fixed(self.names.clone())
         }
     }
 

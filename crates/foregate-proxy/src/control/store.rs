@@ -11,12 +11,14 @@ use foregate_xds::client::Response;
 
 use super::Shared;
 use super::clusters::Clusters;
+use super::dns::Lookups;
 use super::listeners::Listeners;
 use super::routes::RouteConfigs;
 use super::secrets::SecretStore;
 use super::wanted::Wanted;
 use crate::config::refusal::Refusal;
 use crate::engine::EngineError;
+use crate::resolve::Resolver;
 use crate::shared::InstanceShared;
 use crate::slots::Interner;
 use crate::snapshot::Snapshot;
@@ -38,6 +40,7 @@ pub(crate) struct Store {
     pub(super) listeners: Listeners,
     pub(super) secrets: SecretStore,
     pub(super) wanted: Subscriptions,
+    pub(super) lookups: Lookups,
 }
 
 /// What is subscribed to by name.
@@ -61,7 +64,11 @@ impl Subscriptions {
 }
 
 impl Store {
-    pub(super) fn new(instance: Arc<InstanceShared>, shared: Rc<Shared>) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        instance: Arc<InstanceShared>,
+        shared: Rc<Shared>,
+        resolver: Resolver,
+    ) -> Result<Self, EngineError> {
         Ok(Self {
             secrets: SecretStore::new().map_err(EngineError::Tls)?,
             instance,
@@ -76,6 +83,7 @@ impl Store {
             routes: RouteConfigs::default(),
             listeners: Listeners::default(),
             wanted: Subscriptions::default(),
+            lookups: Lookups::new(resolver),
         })
     }
 

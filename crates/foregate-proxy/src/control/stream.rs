@@ -19,7 +19,7 @@ pub(super) async fn run<C: Connector>(mut store: Store, mut connector: C, stop: 
     loop {
         let connected = tokio::select! {
             () = stop.cancelled() => return,
-            connected = connector.connect(std::mem::take(&mut known)) => connected,
+            connected = meanwhile(&mut store, connector.connect(std::mem::take(&mut known))) => connected,
         };
         let error = match connected {
             Ok(mut source) => {
@@ -39,9 +39,20 @@ pub(super) async fn run<C: Connector>(mut store: Store, mut connector: C, stop: 
         let wait = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
+            () = meanwhile(&mut store, tokio::time::sleep(wait)) => {}
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Waits for something, and applies what lookups of names find in the meantime.
+async fn meanwhile<F: Future>(store: &mut Store, future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    loop {
+        tokio::select! {
+            output = &mut future => return output,
+            found = store.lookups.next() => store.found(found),
+        }
     }
 }
 
@@ -58,6 +69,10 @@ async fn serve<S: Source>(store: &mut Store, source: &mut S, pause: &mut Duratio
                 response = source.next() => response?,
                 () = tokio::time::sleep_until(warm.unwrap_or_else(tokio::time::Instant::now)), if warm.is_some() => {
                     store.warmed();
+                    continue;
+                }
+                found = store.lookups.next() => {
+                    store.found(found);
                     continue;
                 }
             };

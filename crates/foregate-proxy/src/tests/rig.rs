@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::client::{Client, LIMIT};
 use super::resources::{eds_cluster, endpoints, host, listener, rds, response, shell};
 use crate::control::source::fake::{FakeConnector, Said};
+use crate::resolve::fixed::Names;
 use crate::{Engine, EngineOptions};
 
 /// An engine, and the other end of its stream.
@@ -18,6 +19,8 @@ pub(super) struct Rig {
     pub(super) engine: Engine,
     pub(super) responses: UnboundedSender<Response>,
     pub(super) said: UnboundedReceiver<Said>,
+    /// What the engine finds when it looks up names.
+    pub(super) names: Names,
     nonce: AtomicUsize,
 }
 
@@ -34,8 +37,10 @@ impl Rig {
         let engine = Engine::start(options).unwrap();
         let (responses, receiver) = unbounded_channel();
         let (say, said) = unbounded_channel();
-        engine.add_fake(INSTANCE, FakeConnector { responses: Some(receiver), said: say }).await.unwrap();
-        Self { engine, responses, said, nonce: AtomicUsize::new(0) }
+        let names = Names::default();
+        let connector = FakeConnector { responses: Some(receiver), said: say, names: names.clone() };
+        engine.add_fake(INSTANCE, connector).await.unwrap();
+        Self { engine, responses, said, names, nonce: AtomicUsize::new(0) }
     }
 
     /// Sends a response; returns what the engine says to it: `Ok` or the refusal.

@@ -87,7 +87,11 @@ pub(super) async fn attempt(
     exchange: &mut Exchange,
 ) -> Result<(Response<Incoming>, Lease), Failure> {
     let cluster = upstream.cluster();
-    let Some(host) = upstream.choose(terms.avoid) else {
+    let mut host = upstream.choose(terms.avoid);
+    if host.is_none() && cluster.warming {
+        host = Box::pin(upstream.choose_when_warm()).await;
+    }
+    let Some(host) = host else {
         upstream.stats.no_endpoint.inc();
         return Err(Failure::NoEndpoint);
     };

@@ -21,7 +21,7 @@ use super::dial::DialError;
 use super::head;
 use super::link::Link;
 use super::pool::Open;
-use crate::config::protocol::Http2Options;
+use crate::config::http2::Http2Options;
 
 /// Runs hyper's tasks of a connection on its worker's thread.
 #[derive(Clone)]
@@ -63,11 +63,8 @@ impl Multiplexed {
             .initial_stream_window_size(options.stream_window)
             .initial_connection_window_size(options.connection_window)
             .header_table_size(options.header_table);
-        if let Some(keepalive) = options.keepalive {
-            builder
-                .keep_alive_interval(keepalive.interval)
-                .keep_alive_timeout(keepalive.timeout)
-                .keep_alive_while_idle(true);
+        if let Some((interval, timeout)) = options.keepalive {
+            builder.keep_alive_interval(interval).keep_alive_timeout(timeout).keep_alive_while_idle(true);
         }
         let (told, heard) = oneshot::channel();
         let io = Hearing { link, told: Some(told) };

@@ -4,6 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use super::balance::Turns;
 use super::dial::Speak;
@@ -15,6 +18,9 @@ use crate::config::protocol::Protocol;
 use crate::metrics::{ClusterStats, Registry};
 use crate::shared::InstanceShared;
 use crate::snapshot::{Address, Cluster, Endpoint};
+
+/// Requests don't wait longer for endpoints that aren't known yet.
+const WARMING: Duration = Duration::from_secs(5);
 
 /// A worker's state of one cluster.
 pub(super) struct Upstream {
@@ -33,6 +39,8 @@ pub(super) struct Upstream {
     pub(super) open: Rc<Cell<u32>>,
     /// The worker's ticks.
     tick: Rc<Cell<u32>>,
+    /// Told when there is a newer version of the cluster.
+    changed: Notify,
 }
 
 impl Upstream {
@@ -53,6 +61,7 @@ impl Upstream {
             retrying: Cell::new(0),
             pending: Cell::new(0),
             tick: Rc::clone(tick),
+            changed: Notify::new(),
             open: Rc::new(Cell::new(0)),
         });
         upstream.replace_hosts(cluster);
@@ -77,6 +86,22 @@ impl Upstream {
         } else if old.endpoints != cluster.endpoints {
             self.replace_hosts(cluster);
         }
+        self.changed.notify_waiters();
+    }
+
+    /// Chooses a host of a cluster whose endpoints will be known in a moment.
+    pub(super) async fn choose_when_warm(&self) -> Option<Rc<Host>> {
+        let warm = async {
+            loop {
+                let changed = self.changed.notified();
+                if !self.current.borrow().warming {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        let _ = tokio::time::timeout(WARMING, warm).await;
+        self.choose(None)
     }
 
     pub(super) fn cluster(&self) -> Local<Cluster> {
