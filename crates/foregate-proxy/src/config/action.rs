@@ -9,10 +9,11 @@ use foregate_envoy::pb::envoy::config::route::v3 as route;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::headers::{HeaderEdits, header_name, take_edits};
-use super::parts::{boolean, inline_data, number, optional_duration, runtime_fraction, timeout};
+use super::parts::{inline_data, number, optional_duration, runtime_fraction, timeout};
 use super::refusal::{At, Refusal, nothing_left};
 use super::retry::{self, RetryPolicy};
 use super::rewrite::{PathRewrite, regex_rewrite};
+use super::upgrades::{self, Upgrades};
 use crate::routing::matchers::Fraction;
 use crate::slots::{Interner, Slot};
 
@@ -51,8 +52,8 @@ pub(crate) struct Forward {
     pub(crate) retry: Option<RetryPolicy>,
     /// Where copies go; `None`: as the virtual host says.
     pub(crate) mirrors: Vec<Mirror>,
-    /// Whether it may become a WebSocket; `None`: as the listener says.
-    pub(crate) websocket: Option<bool>,
+    /// What it may change to; for all others the listener says.
+    pub(crate) upgrades: Upgrades,
 }
 
 /// Where requests go.
@@ -161,7 +162,7 @@ pub(crate) fn forward(mut message: route::RouteAction, slots: &mut Interner) -> 
         idle_timeout: optional_duration(message.idle_timeout.take(), "idle_timeout")?,
         retry: message.retry_policy.take().map(retry::compile).transpose().at("retry_policy")?,
         mirrors: mirrors(std::mem::take(&mut message.request_mirror_policies), slots)?,
-        websocket: websocket(std::mem::take(&mut message.upgrade_configs))?,
+        upgrades: upgrades::of_route(std::mem::take(&mut message.upgrade_configs))?,
     };
     nothing_left(&message)?;
     Ok(forward)
@@ -272,20 +273,6 @@ fn mirror(mut message: route::route_action::RequestMirrorPolicy, slots: &mut Int
     message.trace_sampled = None;
     nothing_left(&message)?;
     Ok(mirror)
-}
-
-fn websocket(configs: Vec<route::route_action::UpgradeConfig>) -> Result<Option<bool>, Refusal> {
-    let mut websocket = None;
-    for (index, mut config) in configs.into_iter().enumerate() {
-        let kind = std::mem::take(&mut config.upgrade_type);
-        let enabled = boolean(&mut config.enabled).unwrap_or(true);
-        nothing_left(&config).at(format_args!("upgrade_configs[{index}]"))?;
-        if !kind.eq_ignore_ascii_case("websocket") {
-            return Err(Refusal::unsupported(format!("upgrade_configs[{index}].upgrade_type")));
-        }
-        websocket = Some(enabled);
-    }
-    Ok(websocket)
 }
 
 /// Compiles a redirect.

@@ -12,6 +12,7 @@ use super::http2::{self, Http2Options};
 use super::parts::{ads, boolean, number, optional_duration, timeout};
 use super::refusal::{At, Refusal, nothing_left, unpack};
 use super::route_config::RouteConfig;
+use super::upgrades::{self, Upgrades};
 use crate::slots::{Interner, Slot};
 
 /// Envoy's defaults; the one for headers is the engine's own, as Envoy's is "for ever".
@@ -137,8 +138,8 @@ pub(crate) struct HttpOptions {
     pub(crate) http_10: bool,
     /// The host of HTTP/1.0 requests that name none.
     pub(crate) default_host: Option<HeaderValue>,
-    /// WebSockets may be opened, unless a route says otherwise.
-    pub(crate) websocket: bool,
+    /// What connections may change to, unless a route says otherwise.
+    pub(crate) upgrades: Upgrades,
     /// Appended to `via`.
     pub(crate) via: Option<HeaderValue>,
     /// No `x-envoy-…` headers are added.
@@ -301,7 +302,7 @@ fn options(
         strip_trailing_dot: std::mem::take(&mut message.strip_trailing_host_dot),
         http_10,
         default_host,
-        websocket: websocket(std::mem::take(&mut message.upgrade_configs))?,
+        upgrades: upgrades::of_manager(std::mem::take(&mut message.upgrade_configs))?,
         via,
         suppress_envoy_headers,
     })
@@ -408,19 +409,6 @@ fn strip_port(message: &mut hcm::HttpConnectionManager) -> StripPort {
         _ if matching => StripPort::Matching,
         _ => StripPort::Never,
     }
-}
-
-fn websocket(configs: Vec<hcm::http_connection_manager::UpgradeConfig>) -> Result<bool, Refusal> {
-    let mut websocket = false;
-    for (index, mut config) in configs.into_iter().enumerate() {
-        let kind = std::mem::take(&mut config.upgrade_type);
-        websocket = boolean(&mut config.enabled).unwrap_or(true);
-        nothing_left(&config).at(format_args!("upgrade_configs[{index}]"))?;
-        if !kind.eq_ignore_ascii_case("websocket") {
-            return Err(Refusal::unsupported(format!("upgrade_configs[{index}].upgrade_type")));
-        }
-    }
-    Ok(websocket)
 }
 
 fn header_value(text: &str, field: &str) -> Result<HeaderValue, Refusal> {

@@ -17,6 +17,7 @@ pub(crate) mod rewrite;
 pub(crate) mod route;
 pub(crate) mod route_config;
 pub(crate) mod tls;
+pub(crate) mod upgrades;
 pub(crate) mod upstream_tls;
 pub(crate) mod vhost;
 pub(crate) mod wire;

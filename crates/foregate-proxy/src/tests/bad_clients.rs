@@ -25,6 +25,7 @@ async fn what_is_not_http_is_refused() {
         ("GET / HTTP/1.0\r\nhost: a\r\n\r\n", 426),
         ("\u{16}\u{3}\u{1}\r\n\r\n", 400),
         ("CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n", 404),
+        ("OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n", 404),
     ] {
         let mut client = rig.client().await;
         client.send(text).await;

@@ -19,6 +19,7 @@ mod http2;
 mod observe;
 mod resilience;
 mod tls;
+mod upgrades;
 mod upstream2;
 mod upstream_tls;
 mod xds;

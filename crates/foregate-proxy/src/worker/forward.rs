@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -76,10 +76,6 @@ fn target(target: &Target) -> (&Arc<Slot>, Option<&WeightedCluster>) {
     }
 }
 
-fn is_websocket(job: &Job<'_>, upgrade: &HeaderValue) -> bool {
-    job.forward.websocket.unwrap_or(job.options.websocket) && upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")
-}
-
 /// What is sent where; it stays in one place while it is tried.
 pub(super) struct Outgoing<'a> {
     pub(super) prepared: Prepared,
@@ -118,10 +114,8 @@ pub(super) fn begin<'a>(
         let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         headers.insert(head::X_ENVOY_EXPECTED_RQ_TIMEOUT_MS.clone(), millis.into());
     }
-    let upgrade = taken.upgrade.filter(|upgrade| is_websocket(job, upgrade));
-    job.stream.upgrading.set(upgrade.is_some());
-    if let Some(upgrade) = upgrade {
-        upgrade::ask(&mut headers, upgrade);
+    if let Some(asked) = taken.upgrade {
+        upgrade::ask(job, &mut headers, asked)?;
     }
     let prepared = Prepared::new(parts.method, uri, headers, &job.session.connection.worker);
     let speak = upstream.speak(parts.version, job.stream.upgrading.get());
@@ -180,8 +174,10 @@ fn respond(
     let (mut parts, incoming) = response.into_parts();
     exchange.responding(parts.status);
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        upgrade::accept(job, &mut parts.headers, lease, job.stream);
-        return Response::from_parts(parts, ResponseBody::upstream(incoming, None, None, exchange));
+        return upgrade::accept(job, parts, lease, exchange);
+    }
+    if upgrade::is_misunderstood(job, parts.status) {
+        return LocalReply::protocol_error().into_response(exchange);
     }
     head::clean_response(&mut parts.headers);
     if !job.options.suppress_envoy_headers {

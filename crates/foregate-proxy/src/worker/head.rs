@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 use super::connection::ConnectionState;
 use super::local::LocalReply;
 use super::redirect::split_port;
+use super::upgrade::Asked;
 use crate::config::hcm::{HttpOptions, ServerHeader, StripPort, Underscores};
 
 pub(super) static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -62,7 +63,7 @@ fn look(headers: &HeaderMap) -> Found {
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|value| {
         let rest = value.as_bytes().strip_prefix(b"application/grpc");
-        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
     })
 }
 
@@ -83,7 +84,7 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
 /// What is known of a request after its head has been taken in.
 pub(super) struct Taken {
     /// The protocol that it wants to change to.
-    pub(super) upgrade: Option<HeaderValue>,
+    pub(super) upgrade: Option<Asked>,
 }
 
 /// Takes a request's head in: removes what is for this connection only, adds what proxies add.
@@ -99,8 +100,8 @@ pub(super) fn take_in(
         underscores(headers, options.underscores)?;
     }
     let mut upgrade = None;
-    if found.connection {
-        upgrade = connection_tokens(headers);
+    if found.connection && connection_tokens(headers) {
+        upgrade = Asked::by_headers(headers);
     }
     if found.hop_by_hop {
         remove_hop_by_hop(headers);
@@ -142,15 +143,15 @@ fn underscores(headers: &mut HeaderMap, action: Underscores) -> Result<(), Local
     }
 }
 
-/// Removes `connection` and what it names; returns the protocol to change to, if it names that.
-fn connection_tokens(headers: &mut HeaderMap) -> Option<HeaderValue> {
+/// Removes `connection` and what it names but `upgrade`; returns whether it names that.
+fn connection_tokens(headers: &mut HeaderMap) -> bool {
     let values: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
     headers.remove(header::CONNECTION);
-    let mut upgrade = None;
+    let mut upgrade = false;
     for token in values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
         let token = token.trim();
         if token.eq_ignore_ascii_case("upgrade") {
-            upgrade = headers.remove(header::UPGRADE);
+            upgrade = true;
         } else if !is_end_to_end(token)
             && let Ok(name) = HeaderName::try_from(token)
         {
@@ -177,9 +178,10 @@ fn is_end_to_end(token: &str) -> bool {
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let trailers = headers.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    if !trailers {
-        headers.remove(header::TE);
+    if let Some(te) = headers.remove(header::TE)
+        && te.as_bytes().split(|byte| *byte == b',').any(|way| way.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &header::TRANSFER_ENCODING, &header::UPGRADE] {
         headers.remove(name);
@@ -335,7 +337,8 @@ mod tests {
         ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        assert_eq!(connection_tokens(&mut headers).unwrap(), "websocket");
+        assert!(connection_tokens(&mut headers));
+        assert_eq!(headers["upgrade"], "websocket");
         remove_hop_by_hop(&mut headers);
         assert_eq!(headers.len(), 1);
         assert!(headers.contains_key("host"));

@@ -61,7 +61,7 @@ pub(super) async fn serve(session: Rc<Session>, mut io: Watched, http: &HttpOpti
                 note_error(&state, error);
             } else if let Some(upgrade) = session.take_upgrade() {
                 let parts = connection.into_parts();
-                upgrade::splice(&stream, parts.io.into_inner(), parts.read_buf, upgrade).await;
+                upgrade::splice(parts.io.into_inner(), parts.read_buf, upgrade).await;
             }
         }
     }

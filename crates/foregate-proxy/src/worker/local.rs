@@ -36,6 +36,12 @@ impl LocalReply {
         Self::new(StatusCode::BAD_REQUEST, text, Flag::Dpe)
     }
 
+    /// What an endpoint says makes no sense.
+    pub(super) fn protocol_error() -> Self {
+        let text = "upstream connect error or disconnect/reset before headers: protocol error";
+        Self::new(StatusCode::BAD_GATEWAY, text, Flag::Upe)
+    }
+
     pub(super) fn into_response(self, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
         if let Some(flag) = self.flag {
             exchange.flag(flag);

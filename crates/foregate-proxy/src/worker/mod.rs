@@ -22,6 +22,7 @@ mod io;
 mod link;
 mod local;
 mod logging;
+mod meter;
 mod mirror;
 mod multiplexed;
 mod normalize;

@@ -24,7 +24,7 @@ use super::normalize::{Normalized, normalize};
 use super::redirect;
 use super::stream::{Late, StreamState};
 use super::sweep::ticks;
-use super::upgrade::Pending;
+use super::upgrade::{Asked, Pending};
 use crate::config::action::Action;
 use crate::config::hcm::HttpOptions;
 use crate::routing::request::RequestView;
@@ -224,11 +224,9 @@ fn admit(
         return Err(LocalReply::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers", Flag::Dpe));
     }
     if request.version() == Version::HTTP_10 && !options.http_10 {
-        return Err(LocalReply::new(StatusCode::UPGRADE_REQUIRED, "use HTTP/1.1", Flag::Dpe));
+        return Err(LocalReply::new(StatusCode::UPGRADE_REQUIRED, "Upgrade Required", Flag::Dpe).and_close());
     }
-    if request.method() == Method::CONNECT {
-        return Err(LocalReply::new(StatusCode::NOT_FOUND, "", Flag::Nr));
-    }
+    let asked = if request.method() == Method::CONNECT { Some(by_connect(request)?) } else { None };
     absolute_form(request)?;
     check_host(options, request)?;
     if stream.http2 {
@@ -236,7 +234,7 @@ fn admit(
         say_empty(request);
     }
     // What is for this connection only is of no use to routes, and not to be passed on.
-    let taken = head::take_in(request.headers_mut(), &session.connection, options)?;
+    let mut taken = head::take_in(request.headers_mut(), &session.connection, options)?;
     let authority = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     if let Some(host) = head::host_of(authority, &session.connection, options)
         && let Ok(host) = HeaderValue::from_str(&host)
@@ -246,7 +244,17 @@ fn admit(
     if !options.normalization.is_off() {
         normal_path(options, request)?;
     }
+    if !request.uri().path().starts_with('/') {
+        return Err(LocalReply::new(StatusCode::NOT_FOUND, "", Flag::Nr));
+    }
+    taken.upgrade = asked.or(taken.upgrade);
     Ok(taken)
+}
+
+/// CONNECT to anywhere is nothing that a gateway does; what is left is a stream of HTTP/2 that is to become something
+/// else.
+fn by_connect(request: &mut Request<Incoming>) -> Result<Asked, LocalReply> {
+    Asked::by_connect(request).ok_or_else(|| LocalReply::new(StatusCode::NOT_FOUND, "", Flag::Nr).and_close())
 }
 
 /// `GET http://host/path`, or the authority of HTTP/2: the host of the target counts, and the target goes on as a path.

@@ -6,6 +6,8 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use hyper::upgrade::OnUpgrade;
+
 use super::connection::{ConnectionState, Limits};
 use super::framing::Framing;
 use super::sweep::ticks;
@@ -50,6 +52,8 @@ pub(super) struct StreamState {
     pub(super) broken_body: Cell<bool>,
     /// The request asks the endpoint for another protocol.
     pub(super) upgrading: Cell<bool>,
+    /// The stream itself, if it is to become something else.
+    pub(super) tunnel: Cell<Option<OnUpgrade>>,
     /// How the request that is being read says where its body ends; before HTTP/2 only.
     pub(super) framing: Cell<Framing>,
     /// It took too long.
@@ -73,6 +77,7 @@ impl StreamState {
             receiving: Cell::new(false),
             broken_body: Cell::new(false),
             upgrading: Cell::new(false),
+            tunnel: Cell::new(None),
             framing: Cell::new(Framing::default()),
             late: Cell::new(None),
             waker: RefCell::new(None),
@@ -86,6 +91,7 @@ impl StreamState {
     #[inline]
     pub(super) fn begin(&self) {
         self.limits.set(self.connection.limits.get());
+        self.upgrading.set(false);
         self.enter(Phase::Request);
     }
 
