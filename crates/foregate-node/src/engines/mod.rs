@@ -15,6 +15,9 @@ mod probe;
 mod store;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::StoreError;
 pub use fetch::{Progress, Source};
 pub use store::{Installed, Manifest, Store};
