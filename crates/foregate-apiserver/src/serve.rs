@@ -85,6 +85,17 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Who this server is, for another port of the same process that listens at `address`: the same names, signed by the
+    /// same authority, made anew long before it ends.
+    ///
+    /// # Errors
+    /// [`ServeError`]: the certificate can't be made.
+    pub fn certificates(&self, address: SocketAddr) -> Result<Arc<dyn ResolvesServerCert>, ServeError> {
+        Ok(Arc::new(Certificates::new(&self.authority, &self.names, address)?))
+    }
+}
+
 async fn accept(
     listener: &tokio::net::TcpListener,
     places: &Arc<tokio::sync::Semaphore>,
@@ -173,6 +184,16 @@ struct Certificates {
     current: ArcSwap<(Instant, Arc<CertifiedKey>)>,
 }
 
+impl Certificates {
+    fn new(authority: &Arc<Authority>, more: &[String], address: SocketAddr) -> Result<Self, ServeError> {
+        let mut names = ca::names(&[address.ip()]);
+        names.extend_from_slice(more);
+        let first = certified(authority, &names)?;
+        let current = ArcSwap::from_pointee((Instant::now(), first));
+        Ok(Self { authority: authority.clone(), names, current })
+    }
+}
+
 impl std::fmt::Debug for Certificates {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Certificates({:?})", self.names)
@@ -208,11 +229,7 @@ fn acceptor(authority: &Arc<Authority>, more: &[String], address: SocketAddr) ->
         .allow_unauthenticated()
         .build()
         .map_err(|e| tls(&e))?;
-    let mut names = ca::names(&[address.ip()]);
-    names.extend_from_slice(more);
-    let first = certified(authority, &names)?;
-    let certificates =
-        Certificates { authority: authority.clone(), names, current: ArcSwap::from_pointee((Instant::now(), first)) };
+    let certificates = Certificates::new(authority, more, address)?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| tls(&e))?
