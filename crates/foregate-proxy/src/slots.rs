@@ -51,6 +51,15 @@ impl Interner {
     }
 }
 
+/// Numbers of what route configurations name.
+#[derive(Default)]
+pub(crate) struct Numbers {
+    /// Clusters.
+    pub(crate) clusters: Interner,
+    /// The routes themselves, for what is counted of each: it goes on when a route changes.
+    pub(crate) routes: Interner,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

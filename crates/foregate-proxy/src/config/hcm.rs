@@ -13,7 +13,7 @@ use super::parts::{ads, boolean, number, optional_duration, timeout};
 use super::refusal::{At, Refusal, nothing_left, unpack};
 use super::route_config::RouteConfig;
 use super::upgrades::{self, Upgrades};
-use crate::slots::{Interner, Slot};
+use crate::slots::{Numbers, Slot};
 
 /// Envoy's defaults; the one for headers is the engine's own, as Envoy's is "for ever".
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -170,11 +170,11 @@ pub(crate) enum RouteSource {
 /// Compiles a manager; `slot` gives its route configuration a number.
 pub(crate) fn compile(
     mut message: hcm::HttpConnectionManager,
-    clusters: &mut Interner,
+    numbers: &mut Numbers,
     slot: &mut dyn FnMut(&RouteSource) -> Arc<Slot>,
 ) -> Result<(HttpOptions, RouteSource), Refusal> {
     let suppress_envoy_headers = filters(std::mem::take(&mut message.http_filters))?;
-    let source = route_source(message.route_specifier.take(), clusters)?;
+    let source = route_source(message.route_specifier.take(), numbers)?;
     let options = options(&mut message, slot(&source), suppress_envoy_headers)?;
     // Names statistics; the engine names its own by instance and listener.
     message.stat_prefix.clear();
@@ -196,7 +196,7 @@ pub(crate) fn compile(
 
 fn route_source(
     specifier: Option<hcm::http_connection_manager::RouteSpecifier>,
-    clusters: &mut Interner,
+    numbers: &mut Numbers,
 ) -> Result<RouteSource, Refusal> {
     use hcm::http_connection_manager::RouteSpecifier as Specifier;
     use prost::Message;
@@ -208,7 +208,7 @@ fn route_source(
             Ok(RouteSource::Rds(name))
         }
         Some(Specifier::RouteConfig(config)) => {
-            let config = super::route_config::compile(&config.encode_to_vec(), None, clusters).at("route_config")?;
+            let config = super::route_config::compile(&config.encode_to_vec(), None, numbers).at("route_config")?;
             if config.vhds {
                 return Err(Refusal::unsupported("route_config.vhds"));
             }

@@ -13,14 +13,14 @@ use super::parts::{boolean, number, socket_address, timeout};
 use super::refusal::{At, Refusal, nothing_left, unpack};
 use super::route_config::RouteConfig;
 use super::tls;
-use crate::slots::{Interner, Slot};
+use crate::slots::{Interner, Numbers, Slot};
 use crate::snapshot::{FilterChain, Listener};
 use crate::tls::{Secrets, TlsShared};
 
 /// What compiling needs from its surroundings.
 pub(crate) struct Context<'a> {
-    /// Numbers of clusters.
-    pub(crate) clusters: &'a mut Interner,
+    /// Numbers of what route configurations name.
+    pub(crate) numbers: &'a mut Numbers,
     /// Numbers of route configurations.
     pub(crate) routes: &'a mut Interner,
     /// Certificates by name.
@@ -188,14 +188,14 @@ fn network_filters(
         None => return Err(Refusal::field("filters[0].typed_config", "must be set")),
     };
     let manager: HttpConnectionManager = unpack(&any).at("filters[0].typed_config")?;
-    let Context { clusters, routes, .. } = context;
+    let Context { numbers, routes, .. } = context;
     let listener = Arc::clone(&needs.listener);
     let mut slot = |source: &RouteSource| match source {
         RouteSource::Rds(name) => routes.slot(name),
         // Names that come from outside never hold a NUL.
         RouteSource::Inline(_) => routes.slot(&format!("\0{listener}\0{chain}")),
     };
-    let (options, source) = hcm::compile(manager, clusters, &mut slot).at("filters[0].typed_config")?;
+    let (options, source) = hcm::compile(manager, numbers, &mut slot).at("filters[0].typed_config")?;
     match source {
         RouteSource::Rds(name) => needs.rds.push(name),
         RouteSource::Inline(config) => needs.inline.push((Arc::clone(&options.routes), *config)),

@@ -1,5 +1,7 @@
 //! `Route`: a match, an action and header changes.
 
+use std::sync::Arc;
+
 use foregate_envoy::pb::envoy::config::route::v3 as route;
 
 use super::action::{self, Action};
@@ -7,13 +9,13 @@ use super::headers::{HeaderEdits, take_edits};
 use super::matching;
 use super::refusal::{At, Refusal, nothing_left};
 use crate::routing::matchers::RouteMatcher;
-use crate::slots::Interner;
+use crate::slots::{Numbers, Slot};
 
 /// A compiled route.
 #[derive(Debug)]
 pub(crate) struct Route {
-    /// Its name, for the access log.
-    pub(crate) name: Box<str>,
+    /// Its name, for the access log, and its number, for what is counted of it; `None`: it has no name.
+    pub(crate) slot: Option<Arc<Slot>>,
     /// What it asks.
     pub(crate) matcher: RouteMatcher,
     /// What it does.
@@ -25,12 +27,12 @@ pub(crate) struct Route {
 }
 
 /// Compiles a route.
-pub(crate) fn compile(mut message: route::Route, slots: &mut Interner) -> Result<Route, Refusal> {
+pub(crate) fn compile(mut message: route::Route, numbers: &mut Numbers) -> Result<Route, Refusal> {
     let matcher = message.r#match.take().ok_or_else(|| Refusal::field("match", "must be set"))?;
     let matcher = matching::compile(matcher).at("match")?;
     let action = match message.action.take() {
         Some(route::route::Action::Route(action)) => {
-            Action::Forward(Box::new(action::forward(action, slots).at("route")?))
+            Action::Forward(Box::new(action::forward(action, &mut numbers.clusters).at("route")?))
         }
         Some(route::route::Action::Redirect(action)) => {
             Action::Redirect(Box::new(action::redirect(action).at("redirect")?))
@@ -45,8 +47,9 @@ pub(crate) fn compile(mut message: route::Route, slots: &mut Interner) -> Result
     filters_off(std::mem::take(&mut message.typed_per_filter_config))?;
     // Metadata is for whoever reads the configuration, it changes nothing here.
     message.metadata = None;
+    let name = std::mem::take(&mut message.name);
     let route = Route {
-        name: std::mem::take(&mut message.name).into(),
+        slot: (!name.is_empty()).then(|| numbers.routes.slot(&name)),
         matcher,
         action,
         edits: take_edits!(message)?,
@@ -95,7 +98,7 @@ impl Route {
     /// A route that answers 200.
     pub(crate) fn for_test(matcher: RouteMatcher) -> Self {
         Self {
-            name: "".into(),
+            slot: None,
             matcher,
             action: Action::Direct(http::StatusCode::OK, bytes::Bytes::new()),
             edits: HeaderEdits::default(),

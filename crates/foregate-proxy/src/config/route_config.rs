@@ -12,7 +12,7 @@ use super::route::filters_off;
 use super::vhost::{self, VirtualHost};
 use super::wire;
 use crate::routing::domains::Domains;
-use crate::slots::Interner;
+use crate::slots::Numbers;
 
 /// Field number of `RouteConfiguration.virtual_hosts`.
 const VIRTUAL_HOSTS: u32 = 2;
@@ -41,14 +41,18 @@ pub(crate) struct RouteConfig {
 }
 
 /// Compiles an encoded route configuration, sharing what `before` has too.
-pub(crate) fn compile(body: &[u8], before: Option<&RouteConfig>, slots: &mut Interner) -> Result<RouteConfig, Refusal> {
+pub(crate) fn compile(
+    body: &[u8],
+    before: Option<&RouteConfig>,
+    numbers: &mut Numbers,
+) -> Result<RouteConfig, Refusal> {
     let (rest, encoded) = wire::split(body, VIRTUAL_HOSTS).ok_or_else(|| Refusal::new("not a valid message"))?;
     let mut message: route::RouteConfiguration = decode(&rest)?;
     let mut hosts: Vec<Arc<VirtualHost>> = Vec::with_capacity(encoded.len());
     for (index, body) in encoded.into_iter().enumerate() {
         // Order rarely changes; a wrong guess only costs time.
         let before = before.and_then(|before| before.hosts.get(index)).map(|host| &**host);
-        let host = vhost::compile(body, before, slots).at(format_args!("virtual_hosts[{index}]"))?;
+        let host = vhost::compile(body, before, numbers).at(format_args!("virtual_hosts[{index}]"))?;
         hosts.push(Arc::new(host));
     }
     let vhds = match message.vhds.take() {
@@ -59,14 +63,14 @@ pub(crate) fn compile(body: &[u8], before: Option<&RouteConfig>, slots: &mut Int
         }
         None => false,
     };
-    let options = options(&mut message, slots)?;
+    let options = options(&mut message, numbers)?;
     // Resources have their names around them.
     message.name.clear();
     nothing_left(&message)?;
     Ok(RouteConfig { options: Arc::new(options), hosts, vhds })
 }
 
-fn options(message: &mut route::RouteConfiguration, slots: &mut Interner) -> Result<RouteOptions, Refusal> {
+fn options(message: &mut route::RouteConfiguration, numbers: &mut Numbers) -> Result<RouteOptions, Refusal> {
     // Whether clusters exist is looked at when a request comes: the answer then is `cluster_not_found_response_code`.
     if boolean(&mut message.validate_clusters) == Some(true) {
         return Err(Refusal::unsupported("validate_clusters"));
@@ -77,7 +81,7 @@ fn options(message: &mut route::RouteConfiguration, slots: &mut Interner) -> Res
     filters_off(std::mem::take(&mut message.typed_per_filter_config))?;
     Ok(RouteOptions {
         edits: take_edits!(message)?,
-        mirrors: mirrors(std::mem::take(&mut message.request_mirror_policies), slots)?,
+        mirrors: mirrors(std::mem::take(&mut message.request_mirror_policies), &mut numbers.clusters)?,
         ignore_port: std::mem::take(&mut message.ignore_port_in_host_matching),
         most_specific_wins: std::mem::take(&mut message.most_specific_header_mutations_wins),
     })

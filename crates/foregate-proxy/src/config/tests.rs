@@ -7,7 +7,7 @@ use prost::Message;
 
 use super::refusal::{Refusal, decode};
 use super::{cluster, endpoints, listener, route_config, vhost};
-use crate::slots::Interner;
+use crate::slots::{Interner, Numbers};
 use crate::tls::{Secrets, TlsShared};
 
 /// Compiles a resource of any kind; the refusal's text, if there is one.
@@ -33,11 +33,11 @@ fn compile(kind: ResourceKind, body: &[u8]) -> Result<(), Refusal> {
             decode(body).and_then(|m| endpoints::compile(m, endpoints::Names::Refused)).map(|_| ())
         }
         ResourceKind::Secret => decode(body).and_then(|message| super::tls::secret(message, &tls)).map(|_| ()),
-        ResourceKind::VirtualHost => vhost::compile(body, None, &mut Interner::default()).map(|_| ()),
-        ResourceKind::RouteConfiguration => route_config::compile(body, None, &mut Interner::default()).map(|_| ()),
+        ResourceKind::VirtualHost => vhost::compile(body, None, &mut Numbers::default()).map(|_| ()),
+        ResourceKind::RouteConfiguration => route_config::compile(body, None, &mut Numbers::default()).map(|_| ()),
         ResourceKind::Listener => {
             let mut context = listener::Context {
-                clusters: &mut Interner::default(),
+                numbers: &mut Numbers::default(),
                 routes: &mut Interner::default(),
                 secrets: &mut Secrets::default(),
                 tls: &tls,
@@ -326,7 +326,7 @@ fn what_is_the_same_is_shared_with_the_version_before() {
     const ONE: &str = "- { match: { path: /1 }, route: { cluster: a } }";
     const TWO: &str = "- { match: { path: /2 }, route: { cluster: a } }";
     const NEW: &str = "- { match: { path: /3 }, route: { cluster: b } }";
-    let slots = &mut Interner::default();
+    let slots = &mut Numbers::default();
     let host = |routes: [&str; 2]| encode(&format!("name: h\ndomains: [h]\nroutes:\n{}\n{}", routes[0], routes[1]));
     let before = vhost::compile(&host([ONE, TWO]), None, slots).unwrap();
     let after = vhost::compile(&host([NEW, ONE]), Some(&before), slots).unwrap();

@@ -13,7 +13,7 @@ use super::retry::{self, RetryPolicy};
 use super::route::{Route, filters_off, take_buffer_limit};
 use super::wire;
 use crate::routing::index::Routes;
-use crate::slots::Interner;
+use crate::slots::Numbers;
 
 /// Field number of `VirtualHost.routes`.
 const ROUTES: u32 = 3;
@@ -44,7 +44,11 @@ pub(crate) struct VirtualHost {
 }
 
 /// Compiles an encoded virtual host. Routes that `before` has too are shared with it, not compiled again.
-pub(crate) fn compile(body: &[u8], before: Option<&VirtualHost>, slots: &mut Interner) -> Result<VirtualHost, Refusal> {
+pub(crate) fn compile(
+    body: &[u8],
+    before: Option<&VirtualHost>,
+    numbers: &mut Numbers,
+) -> Result<VirtualHost, Refusal> {
     let (rest, encoded) = wire::split(body, ROUTES).ok_or_else(|| Refusal::new("not a valid message"))?;
     let mut message: route::VirtualHost = decode(&rest)?;
     let mut routes = Vec::with_capacity(encoded.len());
@@ -56,7 +60,7 @@ pub(crate) fn compile(body: &[u8], before: Option<&VirtualHost>, slots: &mut Int
             Some(route) => Arc::clone(route),
             None => Arc::new(
                 decode(body)
-                    .and_then(|message| super::route::compile(message, slots))
+                    .and_then(|message| super::route::compile(message, numbers))
                     .at(format_args!("routes[{index}]"))?,
             ),
         };
@@ -69,7 +73,7 @@ pub(crate) fn compile(body: &[u8], before: Option<&VirtualHost>, slots: &mut Int
         routes: Routes::new(routes),
         edits: take_edits!(message)?,
         retry: message.retry_policy.take().map(retry::compile).transpose().at("retry_policy")?,
-        mirrors: mirrors(std::mem::take(&mut message.request_mirror_policies), slots)?,
+        mirrors: mirrors(std::mem::take(&mut message.request_mirror_policies), &mut numbers.clusters)?,
         attempt_count: std::mem::take(&mut message.include_request_attempt_count),
         attempt_count_in_response: std::mem::take(&mut message.include_attempt_count_in_response),
         buffer_limit: take_buffer_limit!(message),

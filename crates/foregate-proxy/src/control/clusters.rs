@@ -7,11 +7,12 @@ use foregate_xds::client::Response;
 
 use super::dns::{Asking, Found};
 use super::store::{Refusals, Store};
-use crate::config::cluster::{self, ClusterConfig, CompiledCluster};
+use crate::config::cluster::{self, Balance, ClusterConfig, CompiledCluster};
 use crate::config::dns::Dns;
 use crate::config::endpoints::{self, LoadAssignment, Names, Resolved};
 use crate::config::refusal::decode;
 use crate::config::upstream_tls::TlsContext;
+use crate::hashing;
 use crate::slots::Slot;
 use crate::snapshot::Cluster;
 
@@ -65,7 +66,7 @@ impl Store {
 
     fn set_cluster(&mut self, name: &str, compiled: CompiledCluster) {
         let CompiledCluster { config, assignment: own, secrets } = compiled;
-        let slot = self.cluster_slots.slot(name);
+        let slot = self.numbers.clusters.slot(name);
         secrets.iter().for_each(|secret| self.wanted.secrets.add(secret));
         // The new one's endpoints are wanted before the old one's aren't any more.
         if let Some(service) = &config.service_name {
@@ -181,13 +182,13 @@ impl Store {
         let endpoints = assignment
             .map(|assignment| assignment.usable(entry.config.panic_percent, &entry.resolved))
             .unwrap_or_else(|| Arc::new([]));
-        let number = entry.slot.number;
-        let cluster = Cluster {
-            slot: Arc::clone(&entry.slot),
-            config: Arc::clone(&entry.config),
-            endpoints,
-            warming: entry.warming,
+        let table = match entry.config.balance {
+            Balance::Hash { hashing, by_name } => hashing::table(hashing, &endpoints, by_name),
+            _ => None,
         };
+        let number = entry.slot.number;
+        let (slot, config) = (Arc::clone(&entry.slot), Arc::clone(&entry.config));
+        let cluster = Cluster { slot, config, endpoints, table, warming: entry.warming };
         self.snapshot.clusters = self.snapshot.clusters.with(number, Some(Arc::new(cluster)));
         self.touched.push(number);
         self.changed = true;

@@ -79,7 +79,7 @@ impl Store {
         resource: &ClientResource,
     ) -> Result<CompiledListener, crate::config::refusal::Refusal> {
         let mut context = Context {
-            clusters: &mut self.cluster_slots,
+            numbers: &mut self.numbers,
             routes: &mut self.route_slots,
             secrets: &mut self.secrets.cells,
             tls: &self.secrets.tls,

@@ -83,7 +83,7 @@ impl Store {
 
     fn set_route_config(&mut self, resource: &ClientResource) -> Result<(), Refusal> {
         let before = self.routes.configs.get(&resource.name).map(|entry| &entry.config);
-        let config = route_config::compile(&resource.body, before, &mut self.cluster_slots)?;
+        let config = route_config::compile(&resource.body, before, &mut self.numbers)?;
         let mut domains = route_config::domains(&config.hosts)?;
         if config.vhds {
             for host in self.routes.hosts.get(&resource.name).into_iter().flatten().map(|(_, host)| host) {
@@ -141,7 +141,7 @@ impl Store {
         let config = owner(&resource.name)
             .ok_or_else(|| Refusal::new("a virtual host's name must be <route configuration>/<domain>"))?;
         let before = self.routes.hosts.get(config).and_then(|hosts| hosts.get(&resource.name));
-        let host = vhost::compile(&resource.body, before.map(|host| &**host), &mut self.cluster_slots)?;
+        let host = vhost::compile(&resource.body, before.map(|host| &**host), &mut self.numbers)?;
         Ok((config.to_owned(), host))
     }
 

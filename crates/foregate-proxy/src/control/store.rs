@@ -20,7 +20,7 @@ use crate::config::refusal::Refusal;
 use crate::engine::EngineError;
 use crate::resolve::Resolver;
 use crate::shared::InstanceShared;
-use crate::slots::Interner;
+use crate::slots::{Interner, Numbers};
 use crate::snapshot::Snapshot;
 use crate::worker::Command;
 
@@ -32,7 +32,7 @@ pub(crate) struct Store {
     pub(super) changed: bool,
     /// Clusters that changed, for the workers' pools.
     pub(super) touched: Vec<u32>,
-    pub(super) cluster_slots: Interner,
+    pub(super) numbers: Numbers,
     pub(super) route_slots: Interner,
     pub(super) listener_slots: Interner,
     pub(super) clusters: Clusters,
@@ -76,7 +76,7 @@ impl Store {
             snapshot: Snapshot::default(),
             changed: false,
             touched: Vec::new(),
-            cluster_slots: Interner::default(),
+            numbers: Numbers::default(),
             route_slots: Interner::default(),
             listener_slots: Interner::default(),
             clusters: Clusters::default(),

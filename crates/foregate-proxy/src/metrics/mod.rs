@@ -58,6 +58,31 @@ pub(crate) struct ClusterStats {
     pub(crate) mirrored: Counter,
 }
 
+/// Upper bounds of the latency buckets of routes, in microseconds: few, as there may be many routes.
+pub(crate) const ROUTE_BUCKETS: [u64; 6] = [1_000, 5_000, 25_000, 100_000, 500_000, 2_500_000];
+
+/// One worker's numbers of one route.
+#[derive(Debug, Default)]
+pub(crate) struct RouteStats {
+    /// Requests by the hundreds of their status; 0 for none.
+    pub(crate) requests: [Counter; 6],
+    /// One more than bounds: the last one has none.
+    pub(crate) buckets: [Counter; ROUTE_BUCKETS.len() + 1],
+    /// Sum of all durations, in microseconds.
+    pub(crate) sum: Counter,
+}
+
+impl RouteStats {
+    /// Counts a request.
+    #[inline]
+    pub(crate) fn observe(&self, status: u16, micros: u64) {
+        self.requests[usize::from(status / 100).min(5)].inc();
+        let bucket = ROUTE_BUCKETS.iter().position(|bound| micros <= *bound).unwrap_or(ROUTE_BUCKETS.len());
+        self.buckets[bucket].inc();
+        self.sum.add(micros);
+    }
+}
+
 /// An instance's numbers of its control side.
 #[derive(Debug, Default)]
 pub(crate) struct ControlStats {
@@ -95,6 +120,7 @@ impl<S> Default for Shards<S> {
 pub(crate) struct Registry {
     listeners: Mutex<Shards<ListenerStats>>,
     clusters: Mutex<Shards<ClusterStats>>,
+    routes: Mutex<Shards<RouteStats>>,
     instances: Mutex<Shards<ControlStats>>,
     /// Access log lines that found no room.
     pub(crate) log_dropped: Counter,
@@ -121,6 +147,7 @@ impl Registry {
     fn clean(&self) {
         clean(&mut self.listeners.lock());
         clean(&mut self.clusters.lock());
+        clean(&mut self.routes.lock());
         clean(&mut self.instances.lock());
     }
 
@@ -132,6 +159,11 @@ impl Registry {
     /// A worker's shard of a cluster.
     pub(crate) fn cluster(&self, instance: &Arc<str>, name: &Arc<str>) -> Arc<ClusterStats> {
         register(&self.clusters, instance, name)
+    }
+
+    /// A worker's shard of a route.
+    pub(crate) fn route(&self, instance: &Arc<str>, name: &Arc<str>) -> Arc<RouteStats> {
+        register(&self.routes, instance, name)
     }
 
     /// An instance's numbers.

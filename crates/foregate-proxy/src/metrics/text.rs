@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::counter::{BUCKETS, Counter};
-use super::{ClusterStats, ControlStats, Entry, ListenerStats, Registry};
+use super::{ClusterStats, ControlStats, Entry, ListenerStats, ROUTE_BUCKETS, Registry, RouteStats};
 
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -15,6 +15,7 @@ pub(crate) fn render(registry: &Registry) -> String {
     let mut out = String::with_capacity(16 * 1024);
     listeners(&mut out, &registry.listeners.lock().entries);
     clusters(&mut out, &registry.clusters.lock().entries);
+    routes(&mut out, &registry.routes.lock().entries);
     instances(&mut out, &registry.instances.lock().entries);
     head(&mut out, "access_log_dropped_total", "counter", "Access log lines that found no room.");
     let _ = writeln!(out, "foregate_proxy_access_log_dropped_total {}", registry.log_dropped.get());
@@ -132,6 +133,39 @@ fn clusters(out: &mut String, entries: &[Entry<ClusterStats>]) {
             ("upstream_mirrored_total", "counter", "Copies of requests.", |s| &s.mirrored),
         ],
     );
+}
+
+/// Their names are the same whoever runs the gateway, so they have no prefix of the engine.
+fn routes(out: &mut String, entries: &[Entry<RouteStats>]) {
+    let groups = grouped(entries);
+    let requests = "foregate_route_requests_total";
+    let _ = writeln!(out, "# HELP {requests} Requests by route and class of their status.\n# TYPE {requests} counter");
+    let label = |(gateway, route): &(Arc<str>, Arc<str>)| {
+        format!("gateway=\"{}\",route=\"{}\"", escaped(gateway), escaped(route))
+    };
+    for (key, shards) in &groups {
+        for (class, name) in CLASSES.iter().enumerate() {
+            let count = sum(shards, |shard| &shard.requests[class]);
+            if count > 0 {
+                let _ = writeln!(out, "{requests}{{{},code_class=\"{name}\"}} {count}", label(key));
+            }
+        }
+    }
+    let duration = "foregate_route_request_duration_seconds";
+    let _ = writeln!(out, "# HELP {duration} From a request's head to the end of its response.");
+    let _ = writeln!(out, "# TYPE {duration} histogram");
+    for (key, shards) in &groups {
+        let labels = label(key);
+        let mut total = 0;
+        for (index, bound) in ROUTE_BUCKETS.iter().enumerate() {
+            total += sum(shards, |shard| &shard.buckets[index]);
+            let _ = writeln!(out, "{duration}_bucket{{{labels},le=\"{}\"}} {total}", *bound as f64 / 1e6);
+        }
+        total += sum(shards, |shard| &shard.buckets[ROUTE_BUCKETS.len()]);
+        let _ = writeln!(out, "{duration}_bucket{{{labels},le=\"+Inf\"}} {total}");
+        let _ = writeln!(out, "{duration}_sum{{{labels}}} {}", sum(shards, |shard| &shard.sum) as f64 / 1e6);
+        let _ = writeln!(out, "{duration}_count{{{labels}}} {total}");
+    }
 }
 
 fn instances(out: &mut String, entries: &[Entry<ControlStats>]) {

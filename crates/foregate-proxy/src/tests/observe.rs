@@ -55,6 +55,46 @@ async fn a_line_of_json_per_request() {
 }
 
 #[tokio::test]
+async fn routes_are_counted_for_as_long_as_they_are_there() {
+    let backend = Backend::with(|got| answer(if got.target == "/a/bad" { 500 } else { 200 }, &[], "12345")).await;
+    let mut rig = Rig::new().await;
+    rig.cluster("a", &[backend.port()]).await;
+    let direct = "- { name: \"here \\\"quoted\\\"\", match: { prefix: /here }, direct_response: { status: 204 } }";
+    let to_a = "- { name: to-a, match: { prefix: /a }, route: { cluster: a } }\n\
+        - { match: { prefix: /nameless }, route: { cluster: a } }";
+    rig.serve(&format!("{to_a}\n{direct}")).await;
+    for _ in 0..5 {
+        // Several connections, so that all workers have their share.
+        let mut client = rig.client().await;
+        for (path, status) in [("/a", 200), ("/a/bad", 500), ("/here", 204), ("/nameless", 200), ("/none", 404)] {
+            assert_eq!(client.get("a", path).await.status, status, "{path}");
+        }
+    }
+    let requests = |route: &str| format!("foregate_route_requests_total{{gateway=\"gw/local\",route=\"{route}\"");
+    until("the last one is counted", || rig.metric("foregate_proxy_requests_active") == 0.0).await;
+    for (metric, want) in [
+        (requests("to-a") + ",code_class=\"2xx\"}", 5.0),
+        (requests("to-a") + ",code_class=\"5xx\"}", 5.0),
+        (requests("here \\\"quoted\\\"") + ",code_class=\"2xx\"}", 5.0),
+        ("foregate_route_requests_total".to_owned(), 15.0),
+        ("foregate_route_request_duration_seconds_count{gateway=\"gw/local\",route=\"to-a\"}".to_owned(), 10.0),
+        (
+            "foregate_route_request_duration_seconds_bucket{gateway=\"gw/local\",route=\"to-a\",le=\"+Inf\"}"
+                .to_owned(),
+            10.0,
+        ),
+    ] {
+        assert_eq!(rig.metric(&metric), want, "{metric}\n{}", rig.engine.metrics());
+    }
+    assert!(rig.metric("foregate_route_request_duration_seconds_sum") > 0.0);
+    // A change of the route keeps its counters; its end takes them.
+    rig.routes("- { name: to-a, match: { prefix: /other }, route: { cluster: a } }").await;
+    rig.client().await.get("a", "/other").await;
+    until("it goes on", || rig.metric(&requests("to-a")) == 11.0).await;
+    until("the other one is gone", || rig.metric(&requests("here")) == 0.0).await;
+}
+
+#[tokio::test]
 async fn counters_add_up_over_workers() {
     let backend = Backend::with(|got| answer(if got.target == "/bad" { 500 } else { 200 }, &[], "12345")).await;
     let mut rig = Rig::new().await;

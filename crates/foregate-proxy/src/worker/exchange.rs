@@ -8,8 +8,10 @@ use http::{HeaderValue, StatusCode};
 
 use super::connection::ConnectionState;
 use super::host::Host;
+use super::instance::Local;
 use super::logging::{Line, Outcome};
 use super::stream::{Late, Phase, StreamState};
+use crate::metrics::RouteStats;
 
 /// Why a response is what it is, in Envoy's letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub(super) struct Exchange {
     /// The request is one of gRPC: errors are told in its way.
     pub(super) grpc: bool,
     pub(super) status: u16,
+    /// The counters of the route that it took.
+    pub(super) route: Option<Local<RouteStats>>,
     pub(super) bytes_in: Option<Rc<Cell<u64>>>,
     pub(super) bytes_out: u64,
     pub(super) upstream: Option<Rc<Host>>,
@@ -83,6 +87,7 @@ impl Exchange {
             flags: 0,
             grpc: false,
             status: 0,
+            route: None,
             bytes_in: None,
             bytes_out: 0,
             upstream: None,
@@ -171,6 +176,9 @@ impl Drop for Exchange {
         let bytes_in = self.bytes_in.as_ref().map_or(0, |bytes| bytes.get());
         stats.requests[usize::from(self.status / 100).min(5)].inc();
         stats.duration.observe(micros);
+        if let Some(route) = &self.route {
+            route.observe(self.status, micros);
+        }
         stats.bytes_in.add(bytes_in);
         stats.bytes_out.add(self.bytes_out);
         stats.requests_active.dec();

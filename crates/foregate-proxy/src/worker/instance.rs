@@ -8,9 +8,11 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::ListenerState;
+use super::counts::RouteCounts;
 use super::upstream::Upstream;
-use crate::metrics::Registry;
+use crate::metrics::{Registry, RouteStats};
 use crate::shared::InstanceShared;
+use crate::slots::Slot;
 use crate::snapshot::Snapshot;
 
 /// A worker's own reference to something shared: requests clone this, so that no count is touched that another worker
@@ -28,6 +30,7 @@ pub(super) struct Instance {
     held: RefCell<Held>,
     upstreams: RefCell<Vec<Option<Rc<Upstream>>>>,
     sockets: RefCell<HashMap<u64, Socket>>,
+    routes: RouteCounts,
 }
 
 struct Socket {
@@ -49,6 +52,7 @@ impl Instance {
             held: RefCell::new(Rc::new(snapshot)),
             upstreams: RefCell::new(Vec::new()),
             sockets: RefCell::new(HashMap::new()),
+            routes: RouteCounts::default(),
         }
     }
 
@@ -107,8 +111,15 @@ impl Instance {
         Some(upstream)
     }
 
-    /// Closes connections to endpoints that have been idle for too long.
+    /// A route's counters.
+    #[inline]
+    pub(super) fn route_stats(&self, slot: &Arc<Slot>, registry: &Registry) -> Local<RouteStats> {
+        self.routes.of(slot, &self.shared.name, registry)
+    }
+
+    /// Lets go of what is gone: routes' counters, and connections to endpoints that have been idle for too long.
     pub(super) fn prune(&self, now: u32) {
+        self.routes.clean(self.generation.get());
         for upstream in self.upstreams.borrow().iter().flatten() {
             upstream.prune(now);
         }

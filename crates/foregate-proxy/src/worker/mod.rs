@@ -3,10 +3,12 @@
 //! Nothing here is shared with other workers but the published snapshot and the counters that a scrape reads.
 
 mod accept;
+mod affinity;
 mod attempt;
 mod balance;
 mod body;
 mod connection;
+mod counts;
 mod detect;
 mod dial;
 mod edits;

@@ -353,7 +353,11 @@ fn route<'a>(
     let Some((table, host, route)) = found else {
         return Begun::Done(LocalReply::new(StatusCode::NOT_FOUND, "", Flag::Nr).into_response(exchange));
     };
-    exchange.note_route(&route.name);
+    if let Some(slot) = &route.slot {
+        exchange.note_route(&slot.name);
+        let connection = &session.connection;
+        exchange.route = Some(connection.listener.instance.route_stats(slot, &connection.worker.registry));
+    }
     let mut response = match &route.action {
         Action::Direct(status, text) => LocalReply::direct(*status, text.clone()).into_response(exchange),
         Action::Redirect(to) => {
