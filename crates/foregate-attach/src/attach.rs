@@ -7,7 +7,7 @@ use foregate_api::claim::GatewayClaimStatus;
 use foregate_api::route::GatewayRouteStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::backend::{DirectState, Source, Upstream};
+use crate::backend::{DirectState, PolicyState, Source, Upstream};
 use crate::book::Book;
 use crate::class::ClassState;
 use crate::dirty::Dirty;
@@ -25,6 +25,7 @@ pub struct Attach {
     pub(crate) classes: HashMap<Arc<str>, ClassState>,
     pub(crate) gateways: HashMap<Key, GatewayState>,
     pub(crate) directs: HashMap<Key, DirectState>,
+    pub(crate) policies: HashMap<Key, PolicyState>,
     pub(crate) routes: HashMap<RouteId, RouteState>,
     pub(crate) contention: Contention,
     pub(crate) index: Index,
@@ -71,6 +72,7 @@ impl Attach {
             classes: HashMap::new(),
             gateways: HashMap::new(),
             directs: HashMap::new(),
+            policies: HashMap::new(),
             routes: HashMap::new(),
             contention: Contention::default(),
             index: Index::default(),
@@ -108,6 +110,7 @@ impl Attach {
             Input::HttpRoute(change) => self.take_route(RouteKind::Http, change),
             Input::GrpcRoute(change) => self.take_route(RouteKind::Grpc, change),
             Input::DirectBackend(change) => self.take_direct(change),
+            Input::BackendTlsPolicy(change) => self.take_policy(change),
             Input::ConfigMap(change) => self.take_config_map(change),
             Input::Service(change) => self.take_service(change),
             Input::EndpointSlice(change) => self.take_slice(change),
@@ -131,6 +134,9 @@ impl Attach {
         }
         for backend in std::mem::take(&mut self.dirty.directs) {
             self.evaluate_direct(&backend);
+        }
+        for policy in std::mem::take(&mut self.dirty.policies) {
+            self.evaluate_policy(&policy);
         }
         while let Some(route) = self.dirty.routes.pop_first() {
             self.resolve_route(&route);
@@ -159,6 +165,9 @@ impl Attach {
         }
         for backend in std::mem::take(&mut self.dirty.direct_statuses) {
             changes.extend(self.direct_status(&backend, now));
+        }
+        for policy in std::mem::take(&mut self.dirty.policy_statuses) {
+            changes.extend(self.policy_status(&policy, now));
         }
         changes
     }

@@ -14,6 +14,8 @@ pub(crate) struct Dirty {
     pub gateways: BTreeSet<Key>,
     /// Backends of Envoy Gateway's group.
     pub directs: BTreeSet<Key>,
+    /// BackendTLSPolicies.
+    pub policies: BTreeSet<Key>,
     pub routes: BTreeSet<RouteId>,
     pub backends: BTreeSet<BackendId>,
     pub slices: BTreeSet<Key>,
@@ -22,4 +24,5 @@ pub(crate) struct Dirty {
     pub gateway_statuses: BTreeSet<Key>,
     pub route_statuses: BTreeSet<RouteId>,
     pub direct_statuses: BTreeSet<Key>,
+    pub policy_statuses: BTreeSet<Key>,
 }

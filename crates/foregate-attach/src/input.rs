@@ -1,7 +1,7 @@
 //! What attachment is told.
 
 use foregate_api::envoy_gateway::Backend;
-use foregate_api::gateway::{GRPCRoute, Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
+use foregate_api::gateway::{BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
 use foregate_api::{Change, GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -20,6 +20,8 @@ pub enum Input {
     GrpcRoute(Change<GRPCRoute>),
     /// A Backend of Envoy Gateway's group.
     DirectBackend(Change<Backend>),
+    /// A BackendTLSPolicy.
+    BackendTlsPolicy(Change<BackendTLSPolicy>),
     /// A ConfigMap: its `ca.crt`.
     ConfigMap(Change<ConfigMap>),
     /// A Service.

@@ -133,6 +133,8 @@ pub enum StatusKind {
     GrpcRoute,
     /// A Backend of Envoy Gateway's group.
     Backend,
+    /// A BackendTLSPolicy.
+    BackendTlsPolicy,
 }
 
 impl StatusKind {
@@ -144,6 +146,7 @@ impl StatusKind {
             Self::HttpRoute => "HTTPRoute",
             Self::GrpcRoute => "GRPCRoute",
             Self::Backend => "Backend",
+            Self::BackendTlsPolicy => "BackendTLSPolicy",
         }
     }
 }

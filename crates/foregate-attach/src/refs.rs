@@ -97,6 +97,8 @@ pub(crate) struct Index {
     pub upstream_backends: Refs<Upstream, BackendId>,
     /// Backend → attached routes that use it.
     pub backend_routes: Refs<BackendId, RouteId>,
+    /// Service or Backend → policies for it.
+    pub target_policies: Refs<Upstream, Key>,
     /// What holds trusted certificates → what names it.
     pub ca_users: Refs<CaSource, TlsUser>,
     /// Secret → Gateways that name it.

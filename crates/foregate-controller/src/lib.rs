@@ -1,6 +1,6 @@
-//! The workload side: it watches what users write (GatewayClass, Gateway, HTTPRoute, GRPCRoute, Backend, Service,
-//! EndpointSlice, Secret, ConfigMap, ReferenceGrant, Namespace), lets [`foregate_attach`] decide, and writes what
-//! follows: derived objects for the platform, and status back to the users' objects.
+//! The workload side: it watches what users write (GatewayClass, Gateway, HTTPRoute, GRPCRoute, Backend,
+//! BackendTLSPolicy, Service, EndpointSlice, Secret, ConfigMap, ReferenceGrant, Namespace), lets [`foregate_attach`]
+//! decide, and writes what follows: derived objects for the platform, and status back to the users' objects.
 //!
 //! This crate is the shell around a pure decision. [`source`] turns watches into inputs, [`run`] feeds them to the one
 //! task that owns the decision, [`dispatch`] executes the writes: one at a time per object, the newest wins, failures

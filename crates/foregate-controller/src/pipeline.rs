@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use foregate_api::envoy_gateway::Backend;
-use foregate_api::gateway::{GRPCRoute, Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
+use foregate_api::gateway::{BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
 use foregate_attach::{Attach, Input, Output, Settings};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
@@ -122,6 +122,7 @@ fn start_watches(
     watch!(HTTPRoute, workload, Input::HttpRoute);
     watch!(GRPCRoute, workload, Input::GrpcRoute);
     watch!(Backend, workload, Input::DirectBackend);
+    watch!(BackendTLSPolicy, workload, Input::BackendTlsPolicy);
     watch!(ReferenceGrant, workload, Input::ReferenceGrant);
     watch!(Service, workload, Input::Service);
     watch!(EndpointSlice, workload, Input::EndpointSlice);

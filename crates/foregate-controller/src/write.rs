@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use foregate_api::envoy_gateway::Backend;
-use foregate_api::gateway::{GRPCRoute, Gateway, GatewayClass, HTTPRoute};
+use foregate_api::gateway::{BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute};
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
 use foregate_attach::{Derived, DerivedChange, DerivedKind, FinalizerChange, Key, StatusChange, StatusKind};
 use futures::FutureExt;
@@ -157,6 +157,9 @@ impl Workload {
                 StatusKind::Gateway => write_status(Api::<Gateway>::namespaced(client, namespace), &change).await,
                 StatusKind::HttpRoute => write_status(Api::<HTTPRoute>::namespaced(client, namespace), &change).await,
                 StatusKind::GrpcRoute => write_status(Api::<GRPCRoute>::namespaced(client, namespace), &change).await,
+                StatusKind::BackendTlsPolicy => {
+                    write_status(Api::<BackendTLSPolicy>::namespaced(client, namespace), &change).await
+                }
                 StatusKind::Backend => write_status(Api::<Backend>::namespaced(client, namespace), &change).await,
             };
             match result {

@@ -21,6 +21,8 @@ pub mod reason {
     pub const ADDRESS_NOT_ASSIGNED: &str = "AddressNotAssigned";
     /// A backend does not exist.
     pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
+    /// Another policy has the same targets.
+    pub const CONFLICTED: &str = "Conflicted";
     /// Two listeners of one port have the same host name.
     pub const HOSTNAME_CONFLICT: &str = "HostnameConflict";
     /// Filters that can't be used together.
@@ -31,6 +33,8 @@ pub mod reason {
     pub const INVALID_BACKEND_REF: &str = "InvalidBackendRef";
     /// A certificate is missing, malformed, or not its key's.
     pub const INVALID_CERTIFICATE_REF: &str = "InvalidCertificateRef";
+    /// Certificates to trust are missing or malformed.
+    pub const INVALID_CA_CERTIFICATE_REF: &str = "InvalidCACertificateRef";
     /// A backend's kind isn't known.
     pub const INVALID_KIND: &str = "InvalidKind";
     /// Parameters can't be used.
@@ -41,6 +45,8 @@ pub mod reason {
     pub const LISTENERS_NOT_RESOLVED: &str = "ListenersNotResolved";
     /// Some listeners aren't valid.
     pub const LISTENERS_NOT_VALID: &str = "ListenersNotValid";
+    /// None of the certificates that a policy trusts can be used.
+    pub const NO_VALID_CA_CERTIFICATE: &str = "NoValidCACertificate";
     /// No conflict.
     pub const NO_CONFLICTS: &str = "NoConflicts";
     /// No listener has a host name in common with the route.

@@ -23,6 +23,7 @@ pub(crate) enum CaSource {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum TlsUser {
     Backend(Key),
+    Policy(Key),
 }
 
 /// Trusted certificates as PEM; or what is wrong with them.
@@ -87,6 +88,7 @@ impl Attach {
         for user in self.index.ca_users.of(source) {
             match user {
                 TlsUser::Backend(key) => self.dirty.directs.insert(key.clone()),
+                TlsUser::Policy(key) => self.dirty.policies.insert(key.clone()),
             };
         }
     }

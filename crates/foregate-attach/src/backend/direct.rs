@@ -39,6 +39,8 @@ struct Direct {
     endpoints: Vec<DirectEndpoint>,
     protocol: BackendProtocol,
     tls: Option<UpstreamTls>,
+    /// It speaks wss.
+    needs_tls: bool,
 }
 
 impl Attach {
@@ -48,7 +50,7 @@ impl Attach {
             Change::Gone(key) => {
                 if let Some(old) = self.directs.remove(&key) {
                     self.index.ca_users.replace(&TlsUser::Backend(key.clone()), &old.named, &[]);
-                    self.mark_upstream(Upstream::Backend(key));
+                    self.mark_upstream(&Upstream::Backend(key));
                 }
                 return;
             }
@@ -75,16 +77,14 @@ impl Attach {
     pub(crate) fn evaluate_direct(&mut self, key: &Key) {
         let Some(state) = self.directs.get_mut(key) else { return };
         let verdict = Some(judge(&state.object.spec, &self.settings, &self.world, &key.namespace));
+        let upstream = Upstream::Backend(key.clone());
+        // What is derived says which generation it is from.
+        self.dirty.backends.extend(self.index.upstream_backends.of(&upstream).cloned());
         if state.verdict != verdict {
             state.verdict = verdict;
-            self.mark_upstream(Upstream::Backend(key.clone()));
+            self.mark_upstream(&upstream);
         }
         self.dirty.direct_statuses.insert(key.clone());
-    }
-
-    fn mark_upstream(&mut self, upstream: Upstream) {
-        self.dirty.routes.extend(self.index.upstream_routes.of(&upstream).cloned());
-        self.dirty.backends.extend(self.index.upstream_backends.of(&upstream).cloned());
     }
 
     /// The backend that a route means by a Backend.
@@ -92,17 +92,32 @@ impl Attach {
         let Some(state) = self.directs.get(key) else {
             return Err(Problem::new(reason::BACKEND_NOT_FOUND, format!("Backend {key} doesn't exist")));
         };
-        let speaks = match &state.verdict {
-            Some(Ok(direct)) => direct.protocol,
-            Some(Err(why)) => {
-                return Err(Problem::new(reason::INVALID_BACKEND_REF, format!("Backend {key} isn't accepted: {why}")));
+        let direct = match &state.verdict {
+            Some(Ok(direct)) => direct,
+            other => {
+                let why = other.as_ref().and_then(|verdict| verdict.as_ref().err()).map(String::as_str);
+                let message = format!("Backend {key} isn't accepted: {}", why.unwrap_or_default());
+                return Err(Problem::new(reason::INVALID_BACKEND_REF, message));
             }
-            None => BackendProtocol::Http,
         };
-        let grpc = for_grpc && speaks != BackendProtocol::H2c;
+        let grpc = for_grpc && direct.protocol != BackendProtocol::H2c;
         let id = BackendId { upstream: Upstream::Backend(key.clone()), port: 0, grpc };
         let origin = origin(&self.settings.cluster, envoy_gateway::GROUP, "Backend", &state.object.metadata);
-        Ok((Some(backend_name(&origin.derived_name(), &id)), id))
+        match self.direct_tls(&id, direct) {
+            Ok(None) if direct.needs_tls => {
+                let message = format!("Backend {key} speaks wss: it needs spec.tls, or a BackendTLSPolicy");
+                Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message))
+            }
+            Ok(_) => Ok((Some(backend_name(&origin.derived_name(), &id)), id)),
+            Err(()) => Ok((None, id)),
+        }
+    }
+
+    /// Its own TLS, or that of a policy, which goes first; what is offered by ALPN is its own.
+    fn direct_tls(&self, id: &BackendId, direct: &Direct) -> Result<Option<UpstreamTls>, ()> {
+        let Some(policy) = self.policy_tls(&id.upstream, None) else { return Ok(direct.tls.clone()) };
+        let alpn = direct.tls.as_ref().map(|tls| tls.alpn.clone()).unwrap_or_default();
+        Ok(Some(UpstreamTls { alpn, ..policy?.clone() }))
     }
 
     pub(super) fn direct_backend(&self, key: &Key, id: &BackendId) -> Option<GatewayBackendSpec> {
@@ -115,7 +130,7 @@ impl Attach {
             endpoint_slices: Vec::new(),
             endpoints: direct.endpoints.clone(),
             protocol: protocol(id.grpc || direct.protocol == BackendProtocol::H2c),
-            tls: direct.tls.clone(),
+            tls: self.direct_tls(id, direct).ok()?,
             policy: UpstreamPolicy::default(),
         })
     }
@@ -168,7 +183,8 @@ fn judge(spec: &BackendSpec, settings: &Settings, world: &World, namespace: &str
         return Err(format!("spec.endpoints[{at}]: has no host name to verify; set its hostname, or spec.tls.sni"));
     }
     let protocol = speaks(&spec.app_protocols, tls.as_ref())?;
-    Ok(Direct { endpoints, protocol, tls })
+    let needs_tls = spec.app_protocols.contains(&AppProtocol::Wss);
+    Ok(Direct { endpoints, protocol, tls, needs_tls })
 }
 
 fn endpoint(given: &BackendEndpoint, settings: &Settings, path: &str) -> Result<DirectEndpoint, String> {
@@ -211,9 +227,6 @@ fn speaks(given: &[AppProtocol], tls: Option<&UpstreamTls>) -> Result<BackendPro
     }
     if has(AppProtocol::H2c) && (has(AppProtocol::Ws) || has(AppProtocol::Wss)) {
         return Err("spec.appProtocols: h2c doesn't mix with ws and wss; use a Backend for each".to_owned());
-    }
-    if has(AppProtocol::Wss) && tls.is_none() {
-        return Err("spec.appProtocols: wss needs spec.tls".to_owned());
     }
     let offers = tls.map(|tls| tls.alpn.as_slice()).unwrap_or_default();
     Ok(protocol(has(AppProtocol::H2c) || offers == ["h2"]))

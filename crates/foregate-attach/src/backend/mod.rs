@@ -2,6 +2,8 @@
 
 mod ca;
 mod direct;
+mod policy;
+mod policy_status;
 mod service;
 mod slice;
 
@@ -17,6 +19,7 @@ use crate::{Attach, Key};
 
 pub(crate) use ca::{CA_KEY, CaSource, TlsUser};
 pub(crate) use direct::DirectState;
+pub(crate) use policy::PolicyState;
 
 /// An object that routes can name as a backend.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,6 +94,12 @@ impl Attach {
             Derived::Backend(Arc::new(GatewayBackend { metadata, spec, status: None }))
         });
         self.derive(Source::Backend(id.clone()), wanted);
+    }
+
+    /// Marks what is sent to an object: routes that name it, and backends made of it.
+    fn mark_upstream(&mut self, upstream: &Upstream) {
+        self.dirty.routes.extend(self.index.upstream_routes.of(upstream).cloned());
+        self.dirty.backends.extend(self.index.upstream_backends.of(upstream).cloned());
     }
 
     /// Wants what is derived from an object of the workload cluster. When that was replaced by another one of its

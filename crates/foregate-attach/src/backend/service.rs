@@ -33,21 +33,30 @@ impl Attach {
         let Some(service) = self.world.services.get(key) else {
             return Err(Problem::new(reason::BACKEND_NOT_FOUND, format!("Service {key} doesn't exist")));
         };
-        let (_, speaks) = check(service, key, port)?;
-        if let Speaks::Tls(what) = speaks {
-            let message =
-                format!("port {port} of Service {key} has appProtocol {what}: TLS to backends isn't supported");
-            return Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
-        }
+        let (service_port, speaks) = check(service, key, port)?;
         let grpc = for_grpc && speaks != Speaks::H2c;
         let id = BackendId { upstream: Upstream::Service(key.clone()), port, grpc };
         let origin = origin(&self.settings.cluster, "", "Service", &service.metadata);
-        Ok((Some(backend_name(&origin.derived_name(), &id)), id))
+        match (self.policy_tls(&id.upstream, service_port.name.as_deref()), speaks) {
+            (None, Speaks::Tls(what)) => {
+                let message = format!(
+                    "port {port} of Service {key} has appProtocol {what}: it needs a BackendTLSPolicy that says whom to \
+                     trust"
+                );
+                Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message))
+            }
+            (Some(Err(())), _) => Ok((None, id)),
+            _ => Ok((Some(backend_name(&origin.derived_name(), &id)), id)),
+        }
     }
 
     pub(super) fn service_backend(&self, key: &Key, id: &BackendId) -> Option<GatewayBackendSpec> {
         let service = self.world.services.get(key)?;
         let (port, speaks) = check(service, key, id.port).ok()?;
+        let tls = self.policy_tls(&id.upstream, port.name.as_deref()).transpose().ok()?.cloned();
+        if tls.is_none() && matches!(speaks, Speaks::Tls(_)) {
+            return None;
+        }
         Some(GatewayBackendSpec {
             origin: origin(&self.settings.cluster, "", "Service", &service.metadata),
             port: id.port,
@@ -55,7 +64,7 @@ impl Attach {
             endpoint_slices: self.slices_of(key),
             endpoints: Vec::new(),
             protocol: protocol(id.grpc || speaks == Speaks::H2c),
-            tls: None,
+            tls,
             policy: UpstreamPolicy::default(),
         })
     }

@@ -75,6 +75,12 @@ impl RouteState {
         origin(cluster, GATEWAY_GROUP, self.kind.as_str(), self.object.metadata())
     }
 
+    /// Gateways of ours that take it, with their controllers.
+    pub(crate) fn accepting_gateways(&self) -> impl Iterator<Item = (Key, Arc<str>)> {
+        let accepted = self.outcome.parents.iter().filter(|parent| parent.accepted.is_ok());
+        accepted.map(|parent| (parent.gateway.clone(), parent.controller.clone()))
+    }
+
     fn seniority(&self, id: &RouteId) -> Seniority {
         let created = self.object.metadata().creation_timestamp.as_ref();
         Seniority { created: created.map_or(i64::MAX, |time| time.0.as_second()), id: id.clone() }
@@ -120,6 +126,7 @@ impl Attach {
         self.count(&state.outcome.counted, &[]);
         self.use_backends(id, &state.outcome.backends, &[]);
         self.contend((state.outcome.seniority.as_ref(), &state.outcome.wants), (None, &[]));
+        state.parsed.upstreams.iter().for_each(|upstream| self.mark_policies(upstream));
         let name = self.route_name(state.object.metadata());
         self.feedback.route_ids.remove(&name);
         self.book.want((DerivedKind::Route, name), None);
@@ -130,6 +137,7 @@ impl Attach {
             self.index.gateway_routes.replace(id, &old.parents, &new.parents);
         }
         if old.upstreams != new.upstreams {
+            old.upstreams.iter().for_each(|upstream| self.mark_policies(upstream));
             self.index.upstream_routes.replace(id, &old.upstreams, &new.upstreams);
         }
         if old.grants != new.grants {
@@ -165,6 +173,7 @@ impl Attach {
             Derived::Route(Arc::new(GatewayRoute { metadata, spec, status: None }))
         });
         self.book.want((DerivedKind::Route, name), wanted);
+        state.parsed.upstreams.iter().for_each(|upstream| self.mark_policies(upstream));
         let references = crate::problem::join(resolved.problems).err();
         let seniority = Some(seniority);
         state.outcome = Outcome { parents, references, counted, backends: used, wants, seniority };

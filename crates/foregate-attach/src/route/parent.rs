@@ -16,6 +16,7 @@ use crate::{Attach, Key, hostname, selector};
 #[derive(Debug)]
 pub(crate) struct ParentOutcome {
     pub reference: ParentReference,
+    pub gateway: Key,
     pub controller: Arc<str>,
     pub accepted: Result<(), Problem>,
 }
@@ -44,7 +45,8 @@ impl Attach {
             };
             let accepted = taken.and_then(|taken| self.contest(who, &gateway, taken, &mut attached));
             let controller = view.controller.clone();
-            attached.outcomes.push(ParentOutcome { reference: reference.clone(), controller, accepted });
+            let reference = reference.clone();
+            attached.outcomes.push(ParentOutcome { reference, gateway, controller, accepted });
         }
         attached
     }
