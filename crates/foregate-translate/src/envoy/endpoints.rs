@@ -8,6 +8,9 @@ use crate::ir::{Endpoint, Place};
 /// All endpoints in one locality; none: the cluster answers 503.
 pub(crate) fn build(cluster: &str, endpoints: &[Endpoint]) -> endpoint::ClusterLoadAssignment {
     let locality = (!endpoints.is_empty()).then(|| endpoint::LocalityLbEndpoints {
+        // gRPC's own clients want a locality named and weighed; to proxies without locality balancing it says nothing.
+        locality: Some(core::Locality::default()),
+        load_balancing_weight: Some(super::common::uint32(1)),
         lb_endpoints: endpoints.iter().map(lb_endpoint).collect(),
         ..Default::default()
     });
