@@ -24,6 +24,7 @@ pub(crate) struct Core {
     pub pages: crate::rest::Pages,
     pub stop: CancellationToken,
     pub metrics: crate::metrics::Metrics,
+    pub extras: crate::extra::Extras,
 }
 
 /// An object with its JSON read.

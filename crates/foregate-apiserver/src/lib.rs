@@ -11,6 +11,7 @@ pub mod builtin;
 mod core;
 mod discovery;
 mod error;
+mod extra;
 mod gc;
 mod metrics;
 pub mod patch;
@@ -23,6 +24,7 @@ pub mod store;
 mod watch;
 
 pub use auth::Caller;
+pub use extra::Extra;
 pub use serve::ServeError;
 pub use server::{OpenError, Server, ServerOptions};
 pub use store::Durability;

@@ -293,6 +293,7 @@ fn load(store: Store) -> Result<(Arc<Core>, Vec<gc::Note>), OpenError> {
         pages: rest::Pages::default(),
         stop: CancellationToken::new(),
         metrics: crate::metrics::Metrics::default(),
+        extras: crate::extra::Extras::default(),
     };
     Ok((Arc::new(core), notes))
 }

@@ -13,6 +13,7 @@
 pub mod canonical;
 pub mod descriptors;
 mod diagnostic;
+mod locate;
 mod merge;
 mod node;
 mod parse;
@@ -25,6 +26,7 @@ mod wire;
 
 pub use diagnostic::Diagnostic;
 pub use envoy_types::pb;
+pub use locate::locate;
 pub use merge::{merge, merge_json};
 pub use parse::{decode_json, decode_yaml, from_json, from_yaml, from_yaml_documents};
 pub use print::{PrintError, REDACTED, decode, message_to_json, message_to_yaml, to_json, to_yaml};

@@ -54,6 +54,6 @@ pub(crate) fn answer(
         Route::OpenApiV2 => Ok(openapi_v2::answer(headers)),
         Route::OpenApi => Ok(openapi::index(&kinds)),
         Route::OpenApiOf(group, version) => openapi::answer(&kinds, group, version, headers, query),
-        Route::Health | Route::Resource(_) | Route::Unknown => Err(ApiError::no_such_path()),
+        Route::Health | Route::Resource(_) | Route::Extra(_) | Route::Unknown => Err(ApiError::no_such_path()),
     }
 }

@@ -70,6 +70,10 @@ where
     let caller = caller.ok_or_else(ApiError::unauthorized)?.impersonate(request.headers())?;
     let target = match route {
         Route::Resource(target) => target,
+        Route::Extra(path) => {
+            core.auth.allow_path(&caller, request.method(), request.uri().path())?;
+            return core.extras.answer(&path).await;
+        }
         other => {
             core.auth.allow_path(&caller, request.method(), request.uri().path())?;
             let headers = request.headers();

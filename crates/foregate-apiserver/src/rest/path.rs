@@ -40,6 +40,8 @@ pub enum Route {
     OpenApiV2,
     /// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`
     OpenApiOf(String, String),
+    /// `/foregate`, and below: what is mounted there.
+    Extra(Vec<String>),
     /// Objects.
     Resource(Target),
     /// Anything else.
@@ -55,6 +57,7 @@ pub fn parse(path: &str) -> Route {
         ["readyz" | "livez" | "healthz", ..] => Route::Health,
         ["version"] => Route::Version,
         ["metrics"] => Route::Metrics,
+        ["foregate", rest @ ..] => Route::Extra(rest.iter().map(|part| (*part).to_owned()).collect()),
         ["api"] => Route::Api,
         ["apis"] => Route::Apis,
         ["apis", group] => Route::Group((*group).into()),
