@@ -16,6 +16,7 @@ mod bind;
 mod config;
 mod control;
 mod engine;
+mod hashing;
 mod metrics;
 mod persistent;
 mod resolve;

@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use crate::config::cluster::ClusterConfig;
 use crate::config::hcm::HttpOptions;
 use crate::config::route_config::RouteOptions;
+use crate::hashing::HashTable;
 use crate::persistent::SlotVec;
 use crate::routing::domains::Domains;
 use crate::slots::Slot;
@@ -143,6 +144,8 @@ pub(crate) struct Cluster {
     pub(crate) config: Arc<ClusterConfig>,
     /// Where its requests can go now: healthy endpoints of the best priority.
     pub(crate) endpoints: Arc<[Endpoint]>,
+    /// Whose each key is, if it is balanced by keys.
+    pub(crate) table: Option<HashTable>,
     /// Its endpoints' names are being looked up for the first time: they will be known in a moment.
     pub(crate) warming: bool,
 }

@@ -8,6 +8,7 @@ use foregate_envoy::pb::envoy::config::core::v3 as core;
 use foregate_envoy::pb::envoy::config::route::v3 as route;
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::hash_policy::{self, HashPolicy};
 use super::headers::{HeaderEdits, header_name, take_edits};
 use super::parts::{inline_data, number, optional_duration, runtime_fraction, timeout};
 use super::refusal::{At, Refusal, nothing_left};
@@ -52,6 +53,8 @@ pub(crate) struct Forward {
     pub(crate) retry: Option<RetryPolicy>,
     /// Where copies go; `None`: as the virtual host says.
     pub(crate) mirrors: Vec<Mirror>,
+    /// What decides which endpoint a request belongs to, if the cluster asks for that.
+    pub(crate) hash: Box<[HashPolicy]>,
     /// What it may change to; for all others the listener says.
     pub(crate) upgrades: Upgrades,
 }
@@ -162,6 +165,7 @@ pub(crate) fn forward(mut message: route::RouteAction, slots: &mut Interner) -> 
         idle_timeout: optional_duration(message.idle_timeout.take(), "idle_timeout")?,
         retry: message.retry_policy.take().map(retry::compile).transpose().at("retry_policy")?,
         mirrors: mirrors(std::mem::take(&mut message.request_mirror_policies), slots)?,
+        hash: hash_policy::compile(std::mem::take(&mut message.hash_policy))?,
         upgrades: upgrades::of_route(std::mem::take(&mut message.upgrade_configs))?,
     };
     nothing_left(&message)?;

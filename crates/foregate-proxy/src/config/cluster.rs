@@ -13,6 +13,7 @@ use super::parts::{ads, number, timeout};
 use super::protocol::{self, HttpOptions, Protocol};
 use super::refusal::{At, Refusal, nothing_left};
 use super::upstream_tls::{self, TlsContext};
+use crate::hashing::Hashing;
 use crate::upstream_tls::UpstreamTls;
 
 /// How an endpoint is chosen.
@@ -21,10 +22,20 @@ pub(crate) enum Balance {
     /// In turns, by weight.
     #[default]
     RoundRobin,
-    /// The one of two with fewer requests under way.
-    LeastRequest,
+    /// The one of some by chance with the fewest requests under way.
+    LeastRequest {
+        /// Of how many.
+        of: u32,
+    },
     /// By chance.
     Random,
+    /// By what the route's hash policies say; by chance if they say nothing.
+    Hash {
+        /// How.
+        hashing: Hashing,
+        /// Endpoints are told apart by their names, not by their addresses.
+        by_name: bool,
+    },
 }
 
 /// Upper bounds, as `circuit_breakers` of the default priority; each worker has them for itself.
@@ -112,14 +123,15 @@ pub(crate) fn compile(mut message: cluster::Cluster, context: &mut TlsContext<'_
         Some(socket) => upstream_tls::transport_socket(socket, context).at("transport_socket")?,
         None => None,
     };
+    let (panic_percent, by_name) = common_lb(message.common_lb_config.take()).at("common_lb_config")?;
     let config = ClusterConfig {
         tls,
         transport,
         dns,
         connect_timeout: timeout(message.connect_timeout.take(), None, "connect_timeout")?
             .unwrap_or(Duration::from_secs(5)),
-        balance: balance(&mut message)?,
-        panic_percent: panic_percent(message.common_lb_config.take()).at("common_lb_config")?,
+        balance: balance(&mut message, by_name)?,
+        panic_percent,
         limits: limits(message.circuit_breakers.take()).at("circuit_breakers")?,
         http: protocol::take(&mut message)?,
         name,
@@ -158,24 +170,93 @@ fn eds(message: &mut cluster::Cluster, name: &str) -> Result<String, Refusal> {
     Ok(if service.is_empty() { name.to_owned() } else { service })
 }
 
-fn balance(message: &mut cluster::Cluster) -> Result<Balance, Refusal> {
-    use cluster::cluster::LbPolicy;
-    match LbPolicy::try_from(std::mem::take(&mut message.lb_policy)) {
-        Ok(LbPolicy::RoundRobin) => Ok(Balance::RoundRobin),
-        Ok(LbPolicy::LeastRequest) => Ok(Balance::LeastRequest),
-        Ok(LbPolicy::Random) => Ok(Balance::Random),
-        Ok(other) => {
-            Err(Refusal::field("lb_policy", format!("{} is {}", other.as_str_name(), super::refusal::UNSUPPORTED)))
+fn balance(message: &mut cluster::Cluster, by_name: bool) -> Result<Balance, Refusal> {
+    use cluster::cluster::{LbConfig, LbPolicy};
+    let policy = LbPolicy::try_from(std::mem::take(&mut message.lb_policy));
+    let balance = match (policy, message.lb_config.take()) {
+        (Ok(LbPolicy::RoundRobin), None) => Balance::RoundRobin,
+        (Ok(LbPolicy::RoundRobin), Some(LbConfig::RoundRobinLbConfig(config))) => {
+            nothing_left(&config).at("round_robin_lb_config")?;
+            Balance::RoundRobin
         }
-        Err(_) => Err(Refusal::field("lb_policy", "isn't a known value")),
-    }
+        (Ok(LbPolicy::LeastRequest), None) => Balance::LeastRequest { of: 2 },
+        (Ok(LbPolicy::LeastRequest), Some(LbConfig::LeastRequestLbConfig(mut config))) => {
+            let of = number(&mut config.choice_count).unwrap_or(2).clamp(2, 64);
+            nothing_left(&config).at("least_request_lb_config")?;
+            Balance::LeastRequest { of }
+        }
+        (Ok(LbPolicy::Random), None) => Balance::Random,
+        (Ok(LbPolicy::RingHash), None) => hashed(ring(None)?, by_name),
+        (Ok(LbPolicy::RingHash), Some(LbConfig::RingHashLbConfig(config))) => {
+            hashed(ring(Some(config)).at("ring_hash_lb_config")?, by_name)
+        }
+        (Ok(LbPolicy::Maglev), None) => hashed(Hashing::Maglev { places: MAGLEV_PLACES }, by_name),
+        (Ok(LbPolicy::Maglev), Some(LbConfig::MaglevLbConfig(config))) => {
+            hashed(maglev(config).at("maglev_lb_config")?, by_name)
+        }
+        (
+            Ok(
+                policy @ (LbPolicy::RoundRobin
+                | LbPolicy::LeastRequest
+                | LbPolicy::Random
+                | LbPolicy::RingHash
+                | LbPolicy::Maglev),
+            ),
+            Some(_),
+        ) => return Err(Refusal::field("lb_config", format!("is another policy's than {}", policy.as_str_name()))),
+        (Ok(other), _) => {
+            let problem = format!("{} is {}", other.as_str_name(), super::refusal::UNSUPPORTED);
+            return Err(Refusal::field("lb_policy", problem));
+        }
+        (Err(_), _) => return Err(Refusal::field("lb_policy", "isn't a known value")),
+    };
+    Ok(balance)
 }
 
-fn panic_percent(message: Option<cluster::cluster::CommonLbConfig>) -> Result<f64, Refusal> {
-    let Some(mut message) = message else { return Ok(DEFAULT_PANIC_PERCENT) };
+fn hashed(hashing: Hashing, by_name: bool) -> Balance {
+    Balance::Hash { hashing, by_name }
+}
+
+/// Places of Envoy's table, if nothing is said.
+const MAGLEV_PLACES: u64 = 65_537;
+/// Points of Envoy's ring, if nothing is said; the second is also the most that can be asked for.
+const RING: (u64, u64) = (1024, 8 << 20);
+
+fn ring(config: Option<cluster::cluster::RingHashLbConfig>) -> Result<Hashing, Refusal> {
+    let mut config = config.unwrap_or_default();
+    let smallest = config.minimum_ring_size.take().map_or(RING.0, |size| size.value);
+    let largest = config.maximum_ring_size.take().map_or(RING.1, |size| size.value);
+    // xxHash is the default, the other one is for who moves over from older systems.
+    nothing_left(&config)?;
+    if largest > RING.1 || smallest > largest || smallest == 0 {
+        return Err(Refusal::new(format!("sizes must be from 1 to {}, the minimum below the maximum", RING.1)));
+    }
+    Ok(Hashing::Ring { smallest, largest })
+}
+
+fn maglev(mut config: cluster::cluster::MaglevLbConfig) -> Result<Hashing, Refusal> {
+    let places = config.table_size.take().map_or(MAGLEV_PLACES, |size| size.value);
+    nothing_left(&config)?;
+    if !(2..=5_000_011).contains(&places) || (2..).take_while(|n| n * n <= places).any(|n| places % n == 0) {
+        return Err(Refusal::field("table_size", "must be a prime of at most 5000011"));
+    }
+    Ok(Hashing::Maglev { places })
+}
+
+/// The panic threshold, and whether hashing is by name.
+fn common_lb(message: Option<cluster::cluster::CommonLbConfig>) -> Result<(f64, bool), Refusal> {
+    let Some(mut message) = message else { return Ok((DEFAULT_PANIC_PERCENT, false)) };
     let percent = message.healthy_panic_threshold.take().map_or(DEFAULT_PANIC_PERCENT, |percent| percent.value);
+    let by_name = match message.consistent_hashing_lb_config.take() {
+        Some(mut config) => {
+            let by_name = std::mem::take(&mut config.use_hostname_for_hashing);
+            nothing_left(&config).at("consistent_hashing_lb_config")?;
+            by_name
+        }
+        None => false,
+    };
     nothing_left(&message)?;
-    Ok(percent)
+    Ok((percent, by_name))
 }
 
 impl Default for Limits {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use foregate_envoy::pb::envoy::config::route::v3 as route;
-use http::StatusCode;
+use foregate_envoy::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
+use http::{HeaderMap, StatusCode};
 
 use super::parts::{duration, number, optional_duration};
-use super::refusal::{At, Refusal, nothing_left};
+use super::refusal::{At, Refusal, nothing_left, unpack};
 
 /// When, how often and how fast a request is sent again.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub(crate) struct RetryPolicy {
     pub(crate) retriable_4xx: bool,
     /// These.
     pub(crate) statuses: Vec<u16>,
+    /// These of gRPC, in a response's head.
+    pub(crate) grpc_statuses: Vec<u8>,
+    /// Never twice to the same endpoint, if there is another, even if the request belongs to it.
+    pub(crate) not_again: bool,
     /// How many times at most, after the first.
     pub(crate) retries: u32,
     /// How long one try may take.
@@ -52,9 +57,26 @@ pub(crate) fn compile(mut message: route::RetryPolicy) -> Result<RetryPolicy, Re
     if let Some(back_off) = message.retry_back_off.take() {
         back_off_into(&mut policy, back_off).at("retry_back_off")?;
     }
-    // How often Envoy's host selection tries again is about predicates, which aren't supported.
+    policy.not_again = not_again(std::mem::take(&mut message.retry_host_predicate))?;
+    // How often Envoy tries to find such an endpoint; here it is found if there is one.
+    message.host_selection_retry_max_attempts = 0;
     nothing_left(&message)?;
     Ok(policy)
+}
+
+/// The only predicate there is: not an endpoint that was tried before.
+fn not_again(predicates: Vec<route::retry_policy::RetryHostPredicate>) -> Result<bool, Refusal> {
+    use route::retry_policy::retry_host_predicate::ConfigType;
+    let there = !predicates.is_empty();
+    for (index, predicate) in predicates.into_iter().enumerate() {
+        let field = format!("retry_host_predicate[{index}]");
+        let Some(ConfigType::TypedConfig(any)) = predicate.config_type else {
+            return Err(Refusal::field(format!("{field}.typed_config"), "must be set"));
+        };
+        let predicate: PreviousHostsPredicate = unpack(&any).at("typed_config").at(&field)?;
+        nothing_left(&predicate).at("typed_config").at(&field)?;
+    }
+    Ok(there)
 }
 
 fn condition_into(policy: &mut RetryPolicy, condition: &str, codes: &[u32]) -> Result<(), Refusal> {
@@ -62,8 +84,15 @@ fn condition_into(policy: &mut RetryPolicy, condition: &str, codes: &[u32]) -> R
         "" => {}
         "5xx" => policy.any_5xx = true,
         "gateway-error" => policy.gateway_error = true,
-        "reset" | "reset-before-request" => policy.reset = true,
+        "reset" => policy.reset = true,
         "connect-failure" => policy.connect_failure = true,
+        // Nothing can have been done: there was no connection, or the endpoint didn't look at the request.
+        "reset-before-request" => (policy.connect_failure, policy.refused) = (true, true),
+        "cancelled" => policy.grpc_statuses.push(1),
+        "deadline-exceeded" => policy.grpc_statuses.push(4),
+        "resource-exhausted" => policy.grpc_statuses.push(8),
+        "internal" => policy.grpc_statuses.push(13),
+        "unavailable" => policy.grpc_statuses.push(14),
         "retriable-4xx" => policy.retriable_4xx = true,
         "refused-stream" => policy.refused = true,
         "retriable-status-codes" => {
@@ -91,8 +120,17 @@ fn back_off_into(policy: &mut RetryPolicy, mut message: route::retry_policy::Ret
 }
 
 impl RetryPolicy {
-    /// Whether a response with this status is tried again.
-    pub(crate) fn on_status(&self, status: StatusCode) -> bool {
+    /// Whether a response is tried again.
+    pub(crate) fn on_response(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        self.on_status(status) || (!self.grpc_statuses.is_empty() && self.on_grpc_status(headers))
+    }
+
+    fn on_grpc_status(&self, headers: &HeaderMap) -> bool {
+        let status = headers.get("grpc-status").and_then(|status| status.to_str().ok()?.parse().ok());
+        status.is_some_and(|status| self.grpc_statuses.contains(&status))
+    }
+
+    fn on_status(&self, status: StatusCode) -> bool {
         let code = status.as_u16();
         (self.any_5xx && status.is_server_error())
             || (self.gateway_error && matches!(code, 502..=504))

@@ -168,7 +168,23 @@ fn routes() {
             ("match: { prefix: / }, route: { cluster_header: x }", Some("routes[0].route.cluster_header")),
             (
                 "match: { prefix: / }, route: { cluster: a, hash_policy: [{ terminal: true }] }",
-                Some("routes[0].route.hash_policy"),
+                Some("routes[0].route.hash_policy[0]: must say what decides"),
+            ),
+            (
+                "match: { prefix: / }, route: { cluster: a, hash_policy: [{ header: { header_name: x }, terminal: true }, { cookie: { name: c, ttl: 0s, path: /, attributes: [{ name: SameSite, value: Strict }] } }, { connection_properties: { source_ip: true } }, { query_parameter: { name: q } }] }",
+                None,
+            ),
+            (
+                "match: { prefix: / }, route: { cluster: a, hash_policy: [{ filter_state: { key: x } }] }",
+                Some("routes[0].route.hash_policy[0].filter_state"),
+            ),
+            (
+                "match: { prefix: / }, route: { cluster: a, hash_policy: [{ cookie: { name: c, path: \"/; x\" } }] }",
+                Some("routes[0].route.hash_policy[0].cookie.path: must hold no ; and no control character"),
+            ),
+            (
+                "match: { prefix: / }, route: { cluster: a, retry_policy: { retry_on: \"unavailable,reset-before-request\", retry_host_predicate: [{ name: p, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate } }], host_selection_retry_max_attempts: 3 } }",
+                None,
             ),
             (
                 "match: { prefix: / }, route: { cluster: a, auto_host_rewrite: true }",
@@ -267,10 +283,27 @@ fn clusters_and_endpoints() {
                 ),
             ),
             ("type: ORIGINAL_DST", Some("type: ORIGINAL_DST is not supported by the built-in engine")),
+            (&format!("{EDS}\nlb_policy: LEAST_REQUEST\nleast_request_lb_config: {{ choice_count: 3 }}"), None),
+            (&format!("{EDS}\nlb_policy: RING_HASH\nring_hash_lb_config: {{ minimum_ring_size: 64 }}"), None),
             (
-                &format!("{EDS}\nlb_policy: RING_HASH"),
-                Some("lb_policy: RING_HASH is not supported by the built-in engine"),
+                &format!("{EDS}\nlb_policy: RING_HASH\nring_hash_lb_config: {{ hash_function: MURMUR_HASH_2 }}"),
+                Some("ring_hash_lb_config.hash_function"),
             ),
+            (&format!("{EDS}\nlb_policy: MAGLEV"), None),
+            (
+                &format!("{EDS}\nlb_policy: MAGLEV\nmaglev_lb_config: {{ table_size: 8 }}"),
+                Some("maglev_lb_config.table_size: must be a prime of at most 5000011"),
+            ),
+            (
+                &format!("{EDS}\nlb_policy: RANDOM\nmaglev_lb_config: {{ table_size: 7 }}"),
+                Some("lb_config: is another policy's than RANDOM"),
+            ),
+            (
+                &format!("{EDS}\nlb_policy: CLUSTER_PROVIDED"),
+                Some("lb_policy: CLUSTER_PROVIDED is not supported by the built-in engine"),
+            ),
+            (&format!("{EDS}\nlb_subset_config: {{ fallback_policy: ANY_ENDPOINT }}"), Some("lb_subset_config")),
+            (&format!("{EDS}\nload_balancing_policy: {{}}"), Some("load_balancing_policy")),
             (&format!("{EDS}\noutlier_detection: {{}}"), Some("outlier_detection")),
             (
                 &format!(

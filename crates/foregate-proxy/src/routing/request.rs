@@ -37,11 +37,16 @@ impl<'a> RequestView<'a> {
 
     /// The first value of a query parameter, percent-decoded.
     pub(crate) fn query_parameter(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.query?.split('&').find_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (percent_decoded(key) == name).then(|| percent_decoded(value))
-        })
+        first_parameter(self.query?, name)
     }
+}
+
+/// The first value of a parameter of a query, percent-decoded.
+pub(crate) fn first_parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (percent_decoded(key) == name).then(|| percent_decoded(value))
+    })
 }
 
 /// Decodes `%XX`; what isn't valid stays as it is.

@@ -114,7 +114,8 @@ async fn what_cannot_be_reached_is_said_so() {
     let empty = client.get("a", "/empty").await;
     assert_eq!((empty.status, &*empty.body), (503, "no healthy upstream"));
     let closed = client.get("a", "/closed").await;
-    assert_eq!((closed.status, &*closed.body), (503, "upstream connect error: connection failure"));
+    let text = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
+    assert_eq!((closed.status, &*closed.body), (503, text));
     assert_eq!(client.get("a", "/missing").await.status, 503);
     assert_eq!(client.get("a", "/missing404").await.status, 404);
     rig.set(ResourceKind::ClusterLoadAssignment, vec![endpoints("empty", &[Backend::named("now").await.port()])]).await;

@@ -12,6 +12,7 @@ mod rig;
 mod actions;
 mod bad_clients;
 mod bad_frames;
+mod balance;
 mod basics;
 mod changes;
 mod dns;

@@ -211,7 +211,8 @@ async fn connecting_takes_only_so_long() {
     rig.set(ResourceKind::ClusterLoadAssignment, vec![endpoints("a", &[address.port()])]).await;
     rig.serve("- { match: { prefix: / }, route: { cluster: a } }").await;
     let reply = rig.client().await.get("a", "/").await;
-    assert_eq!((reply.status, &*reply.body), (503, "upstream connect error: connection timeout"));
+    let text = "upstream connect error or disconnect/reset before headers. reset reason: connection timeout";
+    assert_eq!((reply.status, &*reply.body), (503, text));
     drop(fillers);
 }
 

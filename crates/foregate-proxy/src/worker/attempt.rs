@@ -30,6 +30,8 @@ pub(super) enum Failure {
     /// There is no connection.
     Connect(DialError),
     /// The connection broke before a response.
+    Closed,
+    /// The endpoint gave the request up before a response.
     Reset,
     /// The endpoint says that it hasn't looked at the request.
     Refused,
@@ -41,27 +43,43 @@ pub(super) enum Failure {
     TryTimeout,
 }
 
+/// Envoy's text for a request that got no response, and the same after other tries.
+macro_rules! no_response {
+    ($retried:expr, $reason:literal) => {
+        if $retried {
+            concat!(
+                "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: ",
+                $reason
+            )
+        } else {
+            concat!("upstream connect error or disconnect/reset before headers. reset reason: ", $reason)
+        }
+    };
+}
+
 impl Failure {
-    /// What the client gets.
-    pub(super) fn reply(&self) -> LocalReply {
+    /// What the client gets, in Envoy's words; `retried` if this wasn't the first try.
+    pub(super) fn reply(&self, retried: bool) -> LocalReply {
         let unavailable = |text, flag| LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, text, flag);
         match self {
             Self::NoEndpoint => unavailable("no healthy upstream", Flag::Uh),
-            Self::Overflow => {
-                unavailable("upstream connect error or disconnect/reset before headers: overflow", Flag::Uo)
+            Self::Overflow => unavailable(no_response!(retried, "overflow"), Flag::Uo),
+            Self::Connect(DialError::Timeout) => unavailable(no_response!(retried, "connection timeout"), Flag::Uf),
+            Self::Connect(_) => unavailable(no_response!(retried, "remote connection failure"), Flag::Uf),
+            Self::Closed => unavailable(no_response!(retried, "connection termination"), Flag::Uc),
+            Self::Reset => unavailable(no_response!(retried, "remote reset"), Flag::Ur),
+            Self::Refused => unavailable(no_response!(retried, "remote refused stream reset"), Flag::Ur),
+            Self::Protocol => {
+                LocalReply::new(StatusCode::BAD_GATEWAY, no_response!(retried, "protocol error"), Flag::Upe)
             }
-            Self::Connect(DialError::Timeout) => unavailable("upstream connect error: connection timeout", Flag::Uf),
-            Self::Connect(_) => unavailable("upstream connect error: connection failure", Flag::Uf),
-            Self::Protocol => LocalReply::new(
-                StatusCode::BAD_GATEWAY,
-                "upstream connect error or disconnect/reset before headers: protocol error",
-                Flag::Upe,
-            ),
             Self::RequestBody => LocalReply::bad_request("the request's body is not valid").and_close(),
-            Self::Refused => unavailable("upstream refused the request", Flag::Ur),
-            Self::Reset => unavailable("upstream disconnected or reset before headers", Flag::Uc),
             Self::TryTimeout => LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", Flag::Ut),
         }
+    }
+
+    /// The request was under way, and then it wasn't any more.
+    pub(super) fn is_reset(&self) -> bool {
+        matches!(self, Self::Closed | Self::Reset | Self::Refused | Self::Protocol)
     }
 }
 
@@ -70,6 +88,8 @@ impl Failure {
 pub(super) struct Try<'a> {
     /// What is spoken with the endpoint.
     pub(super) speak: Speak,
+    /// Which endpoint it belongs to, if any.
+    pub(super) hash: Option<u64>,
     /// Another try may follow.
     pub(super) keep: bool,
     pub(super) policy: Option<&'a RetryPolicy>,
@@ -87,9 +107,9 @@ pub(super) async fn attempt(
     exchange: &mut Exchange,
 ) -> Result<(Response<Incoming>, Lease), Failure> {
     let cluster = upstream.cluster();
-    let mut host = upstream.choose(terms.avoid);
+    let mut host = upstream.choose(terms.hash, terms.avoid);
     if host.is_none() && cluster.warming {
-        host = Box::pin(upstream.choose_when_warm()).await;
+        host = Box::pin(upstream.choose_when_warm(terms.hash)).await;
     }
     let Some(host) = host else {
         upstream.stats.no_endpoint.inc();
@@ -106,7 +126,7 @@ pub(super) async fn attempt(
     };
     let result = match result {
         // Not the endpoint's doing: it gets no blame, and no other endpoint a try.
-        Err(Failure::Reset | Failure::Protocol) if exchange.stream().broken_body.get() => Err(Failure::RequestBody),
+        Err(failure) if failure.is_reset() && exchange.stream().broken_body.get() => Err(Failure::RequestBody),
         Ok((response, _)) if !is_sound(&response, exchange) => Err(Failure::Protocol),
         result => result,
     };
@@ -114,7 +134,7 @@ pub(super) async fn attempt(
     upstream.stats.requests[class].inc();
     match &result {
         Err(Failure::TryTimeout) => upstream.stats.timeouts.inc(),
-        Err(Failure::Reset | Failure::Refused | Failure::Protocol) => upstream.stats.resets.inc(),
+        Err(failure) if failure.is_reset() => upstream.stats.resets.inc(),
         _ => {}
     }
     result
@@ -169,7 +189,8 @@ async fn exchange_with(
         return Err(match fate {
             Fate::Refused => Failure::Refused,
             Fate::NoHttp => Failure::Protocol,
-            Fate::Disconnected | Fate::Other => Failure::Reset,
+            Fate::Reset => Failure::Reset,
+            Fate::Disconnected | Fate::Other => Failure::Closed,
         });
     }
 }
@@ -179,6 +200,8 @@ async fn exchange_with(
 enum Fate {
     /// The endpoint says that it hasn't looked at it (RFC 9113 §8.7).
     Refused,
+    /// The endpoint has given it up.
+    Reset,
     /// The endpoint closed the connection, or reset it; not: the client's body failed.
     Disconnected,
     /// What came is no HTTP.
@@ -194,6 +217,7 @@ fn fate(error: &hyper::Error) -> Fate {
             _ if h2.is_io() => Fate::Disconnected,
             // The codec found something in what came.
             Some(_) if h2.is_library() => Fate::NoHttp,
+            _ if h2.is_remote() => Fate::Reset,
             _ => Fate::Other,
         };
     }

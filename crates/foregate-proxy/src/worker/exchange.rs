@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::connection::ConnectionState;
 use super::host::Host;
@@ -45,6 +45,7 @@ pub(super) enum Flag {
 }
 
 const FLAGS: [(Flag, &str); 13] = [
+    (Flag::Urx, "URX"),
     (Flag::Uh, "UH"),
     (Flag::Uf, "UF"),
     (Flag::Uc, "UC"),
@@ -52,7 +53,6 @@ const FLAGS: [(Flag, &str); 13] = [
     (Flag::Ut, "UT"),
     (Flag::Uo, "UO"),
     (Flag::Upe, "UPE"),
-    (Flag::Urx, "URX"),
     (Flag::Nr, "NR"),
     (Flag::Nc, "NC"),
     (Flag::Dc, "DC"),
@@ -68,6 +68,10 @@ pub(super) struct Exchange {
     flags: u16,
     /// The request is one of gRPC: errors are told in its way.
     pub(super) grpc: bool,
+    /// What the client speaks.
+    pub(super) version: Version,
+    /// The request, if the response's headers are to tell of it.
+    pub(super) request: Option<Box<(Method, Uri, HeaderMap)>>,
     pub(super) status: u16,
     /// The counters of the route that it took.
     pub(super) route: Option<Local<RouteStats>>,
@@ -78,7 +82,7 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(stream: &Rc<StreamState>, line: Option<Line>) -> Box<Self> {
+    pub(super) fn new(stream: &Rc<StreamState>, version: Version, line: Option<Line>) -> Box<Self> {
         stream.connection.listener.stats.requests_active.inc();
         Box::new(Self {
             stream: Rc::clone(stream),
@@ -86,6 +90,8 @@ impl Exchange {
             line,
             flags: 0,
             grpc: false,
+            version,
+            request: None,
             status: 0,
             route: None,
             bytes_in: None,
@@ -151,7 +157,8 @@ impl Exchange {
         }
     }
 
-    fn flags(&self) -> String {
+    /// What went wrong, in Envoy's letters.
+    pub(super) fn flags(&self) -> String {
         let mut out = String::new();
         for (flag, name) in FLAGS {
             if self.flags & (1 << flag as u16) != 0 {

@@ -6,10 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::{Request, Response, StatusCode};
+use http::header::SET_COOKIE;
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::affinity::{self, Affinity};
 use super::body::ResponseBody;
 use super::dial::Speak;
 use super::exchange::{Exchange, Flag};
@@ -83,6 +85,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) upstream: Rc<Upstream>,
     /// What is spoken with its endpoints.
     pub(super) speak: Speak,
+    /// Which endpoint it belongs to.
+    pub(super) affinity: Affinity,
     weighted: Option<&'a WeightedCluster>,
 }
 
@@ -97,7 +101,7 @@ pub(super) fn begin<'a>(
         job.stream.limit_idle(limit);
     }
     let (slot, weighted) = target(&job.forward.target);
-    let upstream = job.upstream(slot).ok_or_else(|| LocalReply::new(job.forward.not_found, "no cluster", Flag::Nc))?;
+    let upstream = job.upstream(slot).ok_or_else(|| LocalReply::new(job.forward.not_found, "", Flag::Nc))?;
     let (parts, incoming) = request.into_parts();
     let (mut headers, uri) = (parts.headers, parts.uri);
     edits::edit_request(&mut headers, job, weighted);
@@ -117,10 +121,14 @@ pub(super) fn begin<'a>(
     if let Some(asked) = taken.upgrade {
         upgrade::ask(job, &mut headers, asked)?;
     }
+    let affinity = match upstream.cluster().table {
+        Some(_) => affinity::of(&job.forward.hash, &headers, &uri, &job.session.connection, job.options),
+        None => Affinity::default(),
+    };
     let prepared = Prepared::new(parts.method, uri, headers, &job.session.connection.worker);
     let speak = upstream.speak(parts.version, job.stream.upgrading.get());
     let payload = payload(job, &prepared, incoming, speak == Speak::Http1, exchange);
-    Ok(Outgoing { prepared, payload, upstream, speak, weighted })
+    Ok(Outgoing { prepared, payload, upstream, speak, affinity, weighted })
 }
 
 /// Sends it, and makes the response of what comes back.
@@ -136,8 +144,21 @@ pub(super) async fn run(
         within(deadline, tries.as_mut()).await
     };
     let mut response = match result {
-        Some(Ok((response, lease))) => respond(job, response, lease, deadline, exchange),
-        Some(Err(reply)) => reply.into_response(exchange),
+        Some(Ok((mut response, lease))) => {
+            if let Some(cookie) = outgoing.affinity.cookie.take() {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
+            respond(job, response, lease, deadline, exchange)
+        }
+        Some(Err(reply)) => {
+            let overloaded = reply.flag == Some(Flag::Uo) && !job.options.suppress_envoy_headers;
+            let mut response = reply.into_response(exchange);
+            if overloaded {
+                let headers = response.headers_mut();
+                headers.insert(head::X_ENVOY_OVERLOADED.clone(), HeaderValue::from_static("true"));
+            }
+            response
+        }
         None => {
             outgoing.upstream.stats.timeouts.inc();
             let reply = LocalReply::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", Flag::Ut);

@@ -83,7 +83,7 @@ fn shadow(host: &HeaderValue) -> Option<HeaderValue> {
 
 async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>, speak: Speak, tick: u32) -> Option<()> {
     let cluster = upstream.cluster();
-    let host = upstream.choose(None)?;
+    let host = upstream.choose(None, None)?;
     if upstream.active.get() >= cluster.config.limits.requests {
         return None;
     }

@@ -22,7 +22,8 @@ pub(super) async fn tries(
     exchange: &mut Exchange,
 ) -> Result<(Response<Incoming>, Lease), LocalReply> {
     let policy = job.retry_policy();
-    let Outgoing { prepared, payload, upstream, speak, .. } = outgoing;
+    let Outgoing { prepared, payload, upstream, speak, affinity, .. } = outgoing;
+    let hash = affinity.hash;
     let upstream: &Rc<Upstream> = upstream;
     let mut left = policy.map_or(0, |policy| policy.retries);
     let mut avoid = None;
@@ -31,13 +32,15 @@ pub(super) async fn tries(
         if job.host.attempt_count {
             prepared.headers_mut().insert(head::X_ENVOY_ATTEMPT_COUNT.clone(), attempt.into());
         }
-        let terms = Try { speak: *speak, keep: left > 0, policy, avoid: avoid.as_ref() };
+        let terms = Try { speak: *speak, hash, keep: left > 0, policy, avoid: avoid.as_ref() };
         let result = attempt::attempt(upstream, prepared, payload, terms, exchange).await;
         let again = policy.is_some_and(|policy| is_retriable(policy, &result)) && payload.can_restart();
         let within = upstream.retrying.get() < upstream.cluster().config.limits.retries;
         if again && left > 0 && within {
             left -= 1;
-            avoid = exchange.upstream.clone();
+            // A key stays with its endpoint, unless the policy says otherwise.
+            let elsewhere = hash.is_none() || policy.is_some_and(|policy| policy.not_again);
+            avoid = exchange.upstream.clone().filter(|_| elsewhere);
             drop(result);
             let _retrying = Retrying::new(upstream);
             tokio::time::sleep(policy.map_or(Duration::ZERO, |policy| policy.back_off(attempt))).await;
@@ -55,7 +58,7 @@ pub(super) async fn tries(
                 }
                 (response, lease)
             })
-            .map_err(|failure| failure.reply());
+            .map_err(|failure| failure.reply(attempt > 1));
     }
 }
 
@@ -78,11 +81,11 @@ impl Drop for Retrying<'_> {
 
 fn is_retriable(policy: &RetryPolicy, result: &Result<(Response<Incoming>, Lease), Failure>) -> bool {
     match result {
-        Ok((response, _)) => policy.on_status(response.status()),
+        Ok((response, _)) => policy.on_response(response.status(), response.headers()),
         Err(Failure::Connect(_)) => policy.on_connect_failure(),
-        Err(Failure::Reset | Failure::Protocol) => policy.on_reset(),
+        Err(Failure::Closed | Failure::Reset | Failure::Protocol) => policy.on_reset(),
         Err(Failure::Refused) => policy.on_refused(),
-        Err(Failure::TryTimeout) => policy.any_5xx || policy.gateway_error,
+        Err(Failure::TryTimeout) => policy.on_reset(),
         Err(Failure::NoEndpoint | Failure::RequestBody) => false,
         Err(Failure::Overflow) => false,
     }

@@ -90,7 +90,7 @@ impl Upstream {
     }
 
     /// Chooses a host of a cluster whose endpoints will be known in a moment.
-    pub(super) async fn choose_when_warm(&self) -> Option<Rc<Host>> {
+    pub(super) async fn choose_when_warm(&self, hash: Option<u64>) -> Option<Rc<Host>> {
         let warm = async {
             loop {
                 let changed = self.changed.notified();
@@ -101,7 +101,7 @@ impl Upstream {
             }
         };
         let _ = tokio::time::timeout(WARMING, warm).await;
-        self.choose(None)
+        self.choose(hash, None)
     }
 
     pub(super) fn cluster(&self) -> Local<Cluster> {
@@ -162,21 +162,22 @@ impl Upstream {
         }
     }
 
-    /// Chooses a host; not `avoid`, if there is another.
-    pub(super) fn choose(&self, avoid: Option<&Rc<Host>>) -> Option<Rc<Host>> {
+    /// Chooses a host, the one that `hash` belongs to if the cluster goes by that; not `avoid`, if there is another.
+    pub(super) fn choose(&self, hash: Option<u64>, avoid: Option<&Rc<Host>>) -> Option<Rc<Host>> {
         let hosts = self.hosts.borrow();
-        let balance = self.current.borrow().config.balance;
+        let cluster = self.current.borrow();
+        if let Some(table) = &cluster.table {
+            let avoid = avoid.and_then(|avoid| hosts.iter().position(|host| Rc::ptr_eq(avoid, host)));
+            return hosts.get(table.choose(hash.unwrap_or_else(rand::random), avoid)).cloned();
+        }
         let mut turns = self.turns.borrow_mut();
         let mut choice = None;
         // Two tries are enough unless the weights say otherwise; a bounded number never hangs.
         for _ in 0..4 {
-            let index = match balance {
+            let index = match cluster.config.balance {
                 Balance::RoundRobin => turns.next()?,
-                Balance::Random => turns.random()?,
-                Balance::LeastRequest => {
-                    let (one, other) = (turns.random()?, turns.random()?);
-                    if hosts[one].active.get() <= hosts[other].active.get() { one } else { other }
-                }
+                Balance::Random | Balance::Hash { .. } => turns.random()?,
+                Balance::LeastRequest { of } => least_busy(&hosts, &turns, of)?,
             };
             choice = Some(&hosts[index]);
             if hosts.len() == 1 || avoid.is_none_or(|avoid| !Rc::ptr_eq(avoid, &hosts[index])) {
@@ -185,6 +186,18 @@ impl Upstream {
         }
         choice.cloned()
     }
+}
+
+/// The one with the fewest requests under way of some by chance.
+fn least_busy(hosts: &[Rc<Host>], turns: &Turns, of: u32) -> Option<usize> {
+    let mut best = turns.random()?;
+    for _ in 1..of {
+        let other = turns.random()?;
+        if hosts[other].active.get() < hosts[best].active.get() {
+            best = other;
+        }
+    }
+    Some(best)
 }
 
 impl Drop for Upstream {
