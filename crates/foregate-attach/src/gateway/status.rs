@@ -17,6 +17,10 @@ const PINNED: &str = "foregate.dev/Pinned";
 const GATEWAY_CONDITIONS: &[&str] = &[ACCEPTED, PROGRAMMED, RESOLVED_REFS, PINNED];
 const LISTENER_CONDITIONS: &[&str] = &[ACCEPTED, PROGRAMMED, RESOLVED_REFS, CONFLICTED];
 
+/// What a Gateway's condition says is repeated by its listeners' up to so many bytes.
+const LONGEST_REPEATED: usize = 100;
+const SEE_GATEWAY: &str = "see the condition Programmed of the Gateway";
+
 /// What all conditions of one status have in common.
 struct Stamp<'a> {
     generation: i64,
@@ -182,7 +186,7 @@ fn listener_conditions(
         Ok(()) => stamp.of(ACCEPTED, Ok((ACCEPTED, ""))),
     };
     let resolved = stamp.of(RESOLVED_REFS, listener.resolved.as_ref().map(|()| (RESOLVED_REFS, "")));
-    let programmed = if is_conflicted || !listener.is_served() {
+    let mut programmed = if is_conflicted || !listener.is_served() {
         stamp.of(PROGRAMMED, Err(&Problem::new(reason::INVALID, "the listener can't be served")))
     } else if verdict.accepted.is_err() {
         stamp.of(PROGRAMMED, Err(&Problem::new(reason::INVALID, "the Gateway isn't accepted")))
@@ -197,5 +201,8 @@ fn listener_conditions(
             _ => gateway_programmed.clone(),
         }
     };
+    if programmed.message == gateway_programmed.message && programmed.message.len() > LONGEST_REPEATED {
+        SEE_GATEWAY.clone_into(&mut programmed.message);
+    }
     vec![accepted, programmed, resolved, conflicted]
 }

@@ -17,11 +17,10 @@ const FIELD: &str = "spec.template.envoy.listener";
 pub(crate) fn from_text(name: &str, text: &str) -> Result<Bytes, Problem> {
     let listener: Listener = foregate_envoy::decode_yaml(TYPE, text).map_err(|diagnostics| {
         let all = diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        Problem::template(FIELD, format!("as rendered for {name}: {all}"))
+        Problem::template(FIELD, format!("as rendered: {all}"))
     })?;
     if listener.name != name {
-        let reason =
-            format!("as rendered for {name}: name is {:?}; it must be {{{{ .listener.name }}}}", listener.name);
+        let reason = format!("as rendered: name is {:?}; it must be {{{{ .listener.name }}}}", listener.name);
         return Err(Problem::template(FIELD, reason));
     }
     let mut body = listener.encode_to_vec();

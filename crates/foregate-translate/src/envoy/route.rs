@@ -11,6 +11,8 @@ use crate::resolve::precedence::MatchRank;
 
 /// Name of the message.
 pub(crate) const TYPE: &str = "envoy.config.route.v3.Route";
+/// Name of the route that answers misdirected requests.
+const MISDIRECTED: &str = "misdirected";
 /// `VirtualHost.routes`: field 3, length-delimited.
 const ROUTES_TAG: u8 = 3 << 3 | 2;
 
@@ -40,6 +42,21 @@ pub(crate) fn compile(entry: &Entry, patch: Option<&patch::RoutePatch<'_>>) -> R
         }
     }
     Ok(compiled)
+}
+
+/// What answers requests on a connection whose certificate was asked for by another name (RFC 9110, 15.5.20): a client
+/// that has come by that way makes a new connection.
+pub(crate) fn misdirected() -> Bytes {
+    let route = pb::Route {
+        name: MISDIRECTED.to_owned(),
+        r#match: Some(pb::RouteMatch {
+            path_specifier: Some(pb::route_match::PathSpecifier::Prefix("/".to_owned())),
+            ..Default::default()
+        }),
+        action: Some(pb::route::Action::DirectResponse(pb::DirectResponseAction { status: 421, ..Default::default() })),
+        ..Default::default()
+    };
+    element(&route.encode_to_vec())
 }
 
 /// The route's name: whose rule and match it is.

@@ -21,7 +21,7 @@ use foregate_envoy::Owner;
 use k8s_openapi::api::core::v1::Secret;
 
 use crate::Key;
-pub(crate) use proxy::{ClusterUse, Proxy, Rendered, Statics, VirtualHost};
+pub(crate) use proxy::{ClusterUse, HostRole, Proxy, Rendered, Statics, VirtualHost};
 pub(crate) use relation::Relation;
 pub(crate) use route::{Compiled, Place, Placed, Route};
 pub(crate) use sorted::Sorted;

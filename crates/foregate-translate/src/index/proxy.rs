@@ -95,13 +95,22 @@ impl Proxy {
     }
 }
 
+/// Why a virtual host is there even without routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HostRole {
+    /// A listener has this host name, so that no other listener serves it.
+    Listener,
+    /// Another listener of the port has it: requests for it are on the wrong connection.
+    Misdirected,
+}
+
 /// A domain of a route configuration.
 #[derive(Debug)]
 pub(crate) struct VirtualHost {
     pub route_configuration: Arc<str>,
     pub domain: Arc<str>,
-    /// A listener has this host name: it is there even without routes, so that no other listener serves it.
-    pub listener: bool,
+    /// Why it is there even without routes.
+    pub role: Option<HostRole>,
     pub placed: Sorted<Key, Placed>,
     /// All Envoy routes; in their order unless `unsorted`.
     order: Vec<(Order, Bytes)>,
@@ -115,7 +124,7 @@ impl VirtualHost {
         Self {
             route_configuration,
             domain,
-            listener: false,
+            role: None,
             placed: Sorted::default(),
             order: Vec::new(),
             unsorted: false,

@@ -52,6 +52,8 @@ pub(crate) struct AttachPoint {
     pub class: Class,
     /// The port that clients use.
     pub port: u16,
+    /// What was added to the user's port for it.
+    pub port_offset: u16,
     /// The listener's host name; `*` for none.
     pub hostname: Arc<str>,
 }
@@ -65,6 +67,9 @@ pub(crate) struct Plan {
     pub claims: HashMap<Arc<str>, BTreeMap<Arc<str>, AttachPoint>>,
     /// Per route configuration: the host names of its listeners.
     pub route_configurations: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Per route configuration of an HTTPS port: the host names of the port's other listeners. A request for one of
+    /// them is on the wrong connection (GEP-3567): a certificate may be good for names of several listeners.
+    pub neighbours: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// Listeners that can't be served, and why.
     pub problems: Vec<String>,
 }
@@ -80,7 +85,29 @@ impl Plan {
                 plan.problems.push(format!("listener {} of claim {claim}: {reason}", listener.name));
             }
         }
+        plan.find_neighbours();
         plan
+    }
+
+    fn find_neighbours(&mut self) {
+        for listener in self.listeners.values().filter(|listener| listener.class == Class::Https) {
+            for chain in &listener.chains {
+                let others = listener.chains.iter().filter(|other| other.hostname != chain.hostname);
+                let others: BTreeSet<Arc<str>> = others.map(|other| other.hostname.clone()).collect();
+                if !others.is_empty() {
+                    self.neighbours.insert(chain.route_configuration.clone(), others);
+                }
+            }
+        }
+    }
+
+    /// Whether a listener serves a domain: no other of its route configuration, or of its port where that ends TLS, has
+    /// a more specific host name for it.
+    pub(crate) fn owns(&self, point: &AttachPoint, domain: &str) -> bool {
+        let names = |of: &'_ BTreeMap<Arc<str>, BTreeSet<Arc<str>>>| of.get(&point.route_configuration).cloned();
+        let own = names(&self.route_configurations).into_iter().flatten();
+        let all: Vec<Arc<str>> = own.chain(names(&self.neighbours).into_iter().flatten()).collect();
+        super::hostname::owner(all.iter().map(|name| &**name), domain) == Some(&*point.hostname)
     }
 
     fn add(&mut self, proxy: &Key, listener: &ProxyListener, port_offset: u16) -> Result<(), String> {
@@ -104,7 +131,7 @@ impl Plan {
         let planned = self.listeners.entry(name).or_insert(PlannedListener { class, port, bound, chains: Vec::new() });
         planned.chain(server, &route_configuration).secrets.extend(secrets);
         self.route_configurations.entry(route_configuration.clone()).or_default().insert(hostname.clone());
-        let point = AttachPoint { route_configuration, class, port: bound, hostname };
+        let point = AttachPoint { route_configuration, class, port: bound, port_offset, hostname };
         self.claims.entry(claim.as_str().into()).or_default().insert(listener.name.as_str().into(), point);
         Ok(())
     }
@@ -186,6 +213,26 @@ mod tests {
             assert!(plan.problems[0].starts_with("listener l of claim c: "), "{:?}", plan.problems);
             assert!(plan.problems[0].contains(expected), "{:?}", plan.problems);
         }
+    }
+
+    #[test]
+    fn neighbours_are_the_other_host_names_of_an_https_port() {
+        let listener = |port: u16, hostname: Option<&str>| {
+            serde_json::json!({ "claim": "c", "name": format!("{port}{hostname:?}"), "port": port, "hostname": hostname,
+                                "protocol": "HTTPS", "tls": { "mode": "Terminate", "certificates": ["one"] } })
+        };
+        let all = [(443, None), (443, Some("*.a.com")), (443, Some("b.a.com")), (8443, Some("c.com"))];
+        let plan = plan(all.iter().map(|(port, hostname)| listener(*port, *hostname)).collect(), 0);
+        let neighbours =
+            |name: &str| plan.neighbours.get(name).map(|names| names.iter().map(|n| &**n).collect::<Vec<_>>());
+        assert_eq!(neighbours("https-443/*"), Some(vec!["*.a.com", "b.a.com"]));
+        assert_eq!(neighbours("https-443/*.a.com"), Some(vec!["*", "b.a.com"]));
+        assert_eq!(neighbours("https-8443/c.com"), None);
+        let point = |name: &str| &plan.claims["c"][name];
+        assert!(plan.owns(point("443Some(\"*.a.com\")"), "c.a.com"));
+        assert!(!plan.owns(point("443Some(\"*.a.com\")"), "b.a.com"), "another listener's");
+        assert!(!plan.owns(point("443None"), "c.a.com"), "another listener's");
+        assert!(plan.owns(point("443None"), "a.com"));
     }
 
     #[test]

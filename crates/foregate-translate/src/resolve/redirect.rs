@@ -7,7 +7,8 @@ use crate::Problem;
 use crate::ir;
 
 /// A redirect as seen from one listener. Gateway API: the port is the redirect's own; else the well-known one of its
-/// scheme; else the listener's. It is left out where it is the well-known one of the scheme in force.
+/// scheme (with the port offset: there the listener of that port is); else the listener's. It is left out where it is
+/// the well-known one of the scheme in force.
 pub(super) fn resolve(redirect: &Redirect, point: &AttachPoint, field: &str) -> Result<ir::Redirect, Problem> {
     if !matches!(redirect.status_code, 301 | 302 | 303 | 307 | 308) {
         let reason = format!("{} isn't a redirect; use 301, 302, 303, 307 or 308", redirect.status_code);
@@ -17,7 +18,8 @@ pub(super) fn resolve(redirect: &Redirect, point: &AttachPoint, field: &str) -> 
     if !matches!(scheme, "http" | "https") {
         return Err(Problem::invalid(format!("{field}.scheme"), format!("{scheme:?} is neither http nor https")));
     }
-    let port = redirect.port.unwrap_or(if redirect.scheme.is_some() { well_known(scheme) } else { point.port });
+    let of_scheme = well_known(scheme).saturating_add(point.port_offset);
+    let port = redirect.port.unwrap_or(if redirect.scheme.is_some() { of_scheme } else { point.port });
     // A request's `Host` has the listener's port when that isn't well known, and an engine keeps what isn't replaced.
     let host_is_bare = redirect.hostname.is_some() || point.port == well_known(point.class.scheme());
     let port = (port != well_known(scheme) || !host_is_bare).then_some(port);
@@ -39,6 +41,26 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::resolve::listeners::Class;
+
+    fn at(class: Class, port: u16, port_offset: u16) -> AttachPoint {
+        AttachPoint { route_configuration: "r".into(), class, port, port_offset, hostname: "*".into() }
+    }
+
+    #[test]
+    fn the_port_offset_counts_for_ports_that_nobody_wrote() {
+        let redirect = |scheme: Option<&str>, port| Redirect {
+            scheme: scheme.map(str::to_owned),
+            hostname: None,
+            port,
+            status_code: 302,
+            path: None,
+        };
+        let written = |scheme, port| resolve(&redirect(scheme, port), &at(Class::Http, 8080, 8000), "f").unwrap().port;
+        assert_eq!(written(Some("https"), None), Some(8443));
+        assert_eq!(written(Some("http"), None), Some(8080));
+        assert_eq!(written(None, None), Some(8080));
+        assert_eq!(written(Some("https"), Some(443)), Some(443));
+    }
 
     #[test]
     fn ports() {
@@ -63,7 +85,7 @@ mod tests {
             (Class::Https, 8443, None, None, None, Some(8443)),
         ];
         for (class, listener, scheme, hostname, port, expected) in table {
-            let point = AttachPoint { route_configuration: "r".into(), class, port: listener, hostname: "*".into() };
+            let point = at(class, listener, 0);
             let redirect = Redirect {
                 scheme: scheme.map(str::to_owned),
                 hostname: hostname.map(str::to_owned),
@@ -78,7 +100,7 @@ mod tests {
 
     #[test]
     fn other_codes_and_schemes_are_refused() {
-        let point = AttachPoint { route_configuration: "r".into(), class: Class::Http, port: 80, hostname: "*".into() };
+        let point = at(Class::Http, 80, 0);
         let bad = Redirect { status_code: 200, ..Redirect::default() };
         assert!(resolve(&bad, &point, "f").unwrap_err().to_string().starts_with("f.statusCode: 200"));
         let bad = Redirect { status_code: 302, scheme: Some("ftp".to_owned()), ..Redirect::default() };

@@ -107,7 +107,7 @@ fn render_with(templates: &Templates, data: &Value, name: &str) -> Result<Bytes,
     let text = parsed
         .listener
         .render(&data)
-        .map_err(|error| Problem::template("spec.template.envoy.listener", format!("rendering {name}: {error}")))?;
+        .map_err(|error| Problem::template("spec.template.envoy.listener", error.to_string()))?;
     envoy::listener_from_text(name, &text)
 }
 

@@ -11,7 +11,7 @@ use super::ingest::PROXY;
 use super::work::Work;
 use crate::Key;
 use crate::envoy::virtual_host;
-use crate::index::{Proxy, Tracked, VirtualHost};
+use crate::index::{HostRole, Proxy, Tracked, VirtualHost};
 use crate::resolve::listeners::Plan;
 use crate::template::Templates;
 
@@ -132,6 +132,7 @@ impl Translator {
         // A route configuration's listeners decide together which of them owns a domain.
         let moved = |configuration: &Arc<str>| {
             old.route_configurations.get(configuration) != plan.route_configurations.get(configuration)
+                || old.neighbours.get(configuration) != plan.neighbours.get(configuration)
         };
         for claim in old.claims.keys().chain(plan.claims.keys()) {
             let points = plan.claims.get(claim);
@@ -164,22 +165,24 @@ impl Translator {
     }
 }
 
-/// A virtual host per listener's host name.
+/// A virtual host per listener's host name, and one per host name that other listeners of an HTTPS port have.
 fn replan_virtual_hosts(key: &Key, proxy: &mut Proxy, old: &Plan, work: &mut Work) {
-    for (configuration, hostnames) in &old.route_configurations {
+    for (configuration, hostnames) in old.route_configurations.iter().chain(&old.neighbours) {
         for hostname in hostnames {
             let name: Arc<str> = format!("{configuration}/{hostname}").into();
             if let Some(host) = proxy.virtual_hosts.get_mut(&name) {
-                host.listener = false;
+                host.role = None;
                 work.virtual_hosts.insert((key.clone(), name));
             }
         }
     }
-    for (configuration, hostnames) in &proxy.plan.route_configurations {
+    let own = proxy.plan.route_configurations.iter().map(|own| (own, HostRole::Listener));
+    let others = proxy.plan.neighbours.iter().map(|others| (others, HostRole::Misdirected));
+    for ((configuration, hostnames), role) in own.chain(others) {
         for hostname in hostnames {
             let name: Arc<str> = format!("{configuration}/{hostname}").into();
             let host = proxy.virtual_hosts.entry(name.clone());
-            host.or_insert_with(|| VirtualHost::new(configuration.clone(), hostname.clone())).listener = true;
+            host.or_insert_with(|| VirtualHost::new(configuration.clone(), hostname.clone())).role = Some(role);
             work.virtual_hosts.insert((key.clone(), name));
         }
     }

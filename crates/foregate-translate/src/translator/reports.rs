@@ -44,18 +44,37 @@ impl Translator {
 
     /// All that is wrong with a gateway, one line each.
     fn complaint_of(&self, _key: &Key, proxy: &Proxy) -> Option<String> {
-        let rendered = proxy.listeners.values().filter_map(|it| it.problem.clone());
+        let rendered = grouped(proxy);
         let statics = proxy.statics.iter().filter_map(|it| it.rendered.problem.clone());
         let patches = proxy.patch_problems.iter().map(|(what, problem)| format!("{what}: {problem}"));
         let missing = proxy.secrets.iter().filter(|secret| !self.has_certificate(secret));
         let missing = missing.map(|secret| format!("Secret {secret} isn't there or has no usable certificate"));
         let mut lines: Vec<String> = proxy.templates.complaint().into_iter().collect();
         // Equal for every listener when the template doesn't parse.
-        for line in rendered.chain(statics).chain(patches).chain(proxy.plan.problems.clone()).chain(missing) {
+        for line in rendered.into_iter().chain(statics).chain(patches).chain(proxy.plan.problems.clone()).chain(missing)
+        {
             if !lines.contains(&line) {
                 lines.push(line);
             }
         }
         (!lines.is_empty()).then(|| lines.join("\n"))
     }
+}
+
+/// What is wrong with rendered listeners: each cause once, with the listeners that have it, unless all of several do.
+fn grouped(proxy: &Proxy) -> Vec<String> {
+    let mut causes: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (name, rendered) in &proxy.listeners {
+        let Some(problem) = rendered.problem.as_deref() else { continue };
+        match causes.iter_mut().find(|(cause, _)| *cause == problem) {
+            Some((_, names)) => names.push(name),
+            None => causes.push((problem, vec![name])),
+        }
+    }
+    let of_template = proxy.templates.problem.as_deref();
+    let line = |(cause, names): (&str, Vec<&str>)| {
+        let says_enough = of_template == Some(cause) || names.len() == proxy.listeners.len();
+        if says_enough { cause.to_owned() } else { format!("{cause} (listener {})", names.join(", ")) }
+    };
+    causes.into_iter().map(line).collect()
 }

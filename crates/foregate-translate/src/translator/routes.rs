@@ -12,7 +12,7 @@ use super::places::Places;
 use super::work::Work;
 use crate::envoy::{patch, route as envoy_route, virtual_host};
 use crate::index::{Compiled, Placed, Proxy, Sorted};
-use crate::resolve::hostname::{self, HostRank};
+use crate::resolve::hostname::HostRank;
 use crate::resolve::listeners::{AttachPoint, Class};
 use crate::resolve::precedence::Seniority;
 use crate::resolve::route::{self, Context};
@@ -89,7 +89,7 @@ impl Translator {
                 }
             };
             for hostname in &attachment.hostnames {
-                if !owns(proxy, point, &hostname.effective) {
+                if !proxy.plan.owns(point, &hostname.effective) {
                     continue;
                 }
                 let name: Arc<str> = format!("{}/{}", point.route_configuration, hostname.effective).into();
@@ -205,11 +205,4 @@ impl Translator {
         route.backends = backends;
         route.claims = claims;
     }
-}
-
-/// Whether a listener serves a domain: no other of its route configuration has a more specific host name for it.
-pub(super) fn owns(proxy: &Proxy, point: &AttachPoint, domain: &str) -> bool {
-    let hostnames = proxy.plan.route_configurations.get(&point.route_configuration);
-    let names = hostnames.into_iter().flatten().map(|name| &**name);
-    hostname::owner(names, domain) == Some(&*point.hostname)
 }

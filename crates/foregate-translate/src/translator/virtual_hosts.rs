@@ -6,8 +6,8 @@ use foregate_envoy::{ResourceId, ResourceKind};
 use super::Translator;
 use super::ingest::PROXY;
 use super::work::Work;
-use crate::envoy::{patch, virtual_host};
-use crate::index::{Place, Proxy, VirtualHost};
+use crate::envoy::{patch, route as envoy_route, virtual_host};
+use crate::index::{HostRole, Place, Proxy, VirtualHost};
 use crate::{Key, Problem};
 
 impl Translator {
@@ -17,7 +17,7 @@ impl Translator {
             let id = ResourceId::new(ResourceKind::VirtualHost, name.clone());
             let Some(host) = proxy.virtual_hosts.get_mut(&name) else { continue };
             host.sort();
-            if host.placed.is_empty() && !host.listener {
+            if host.placed.is_empty() && host.role.is_none() {
                 proxy.virtual_hosts.remove(&name);
                 work.retract(&key, id);
                 continue;
@@ -28,7 +28,8 @@ impl Translator {
             match tail(proxy, host, &place, &head, work) {
                 Ok(tail) => {
                     let gateway = proxy.patches().then(|| proxy.owner());
-                    let body = virtual_host::concatenate(&head, host.routes(), &tail);
+                    let misdirected = (host.role == Some(HostRole::Misdirected)).then(envoy_route::misdirected);
+                    let body = virtual_host::concatenate(&head, host.routes().chain(&misdirected), &tail);
                     work.publish(&place.0, Self::encoded(id, &body, host.needs(), host.owners(gateway)));
                 }
                 // What was published stays; the gateway's report says why.
