@@ -148,6 +148,18 @@ pub(crate) struct HttpOptions {
     pub(crate) underscores: Underscores,
 }
 
+#[cfg(test)]
+impl HttpOptions {
+    /// The defaults.
+    pub(crate) fn for_test() -> Self {
+        let config = hcm::http_connection_manager::RouteSpecifier::RouteConfig(Default::default());
+        let mut numbers = Numbers::default();
+        let slot = numbers.routes.slot("r");
+        let mut message = hcm::HttpConnectionManager { route_specifier: Some(config), ..Default::default() };
+        options(&mut message, slot, false).unwrap_or_else(|refusal| panic!("{refusal}"))
+    }
+}
+
 /// What happens to headers with underscores in their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Underscores {

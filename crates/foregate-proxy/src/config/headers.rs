@@ -4,6 +4,7 @@ use foregate_envoy::pb::envoy::config::core::v3 as core;
 use http::header::HeaderMap;
 use http::{HeaderName, HeaderValue};
 
+use super::format::{self, Part, Value};
 use super::refusal::{At, Refusal, nothing_left};
 
 /// Changes to the headers of requests and responses, of one level (route, virtual host, …).
@@ -20,12 +21,14 @@ pub(crate) struct HeaderEdits {
 pub(crate) struct Edits {
     remove: Vec<HeaderName>,
     add: Vec<Addition>,
+    has_commands: bool,
 }
 
 #[derive(Debug)]
 struct Addition {
     name: HeaderName,
-    value: HeaderValue,
+    value: Value,
+    keep_empty: bool,
     action: Action,
 }
 
@@ -65,14 +68,14 @@ pub(crate) use take_edits;
 /// Compiles the lists.
 pub(crate) fn compile(lists: Lists<'_>) -> Result<HeaderEdits, Refusal> {
     Ok(HeaderEdits {
-        request: Edits {
-            remove: removals(std::mem::take(lists.request_remove)).at("request_headers_to_remove")?,
-            add: additions(std::mem::take(lists.request_add), "request_headers_to_add")?,
-        },
-        response: Edits {
-            remove: removals(std::mem::take(lists.response_remove)).at("response_headers_to_remove")?,
-            add: additions(std::mem::take(lists.response_add), "response_headers_to_add")?,
-        },
+        request: Edits::new(
+            removals(std::mem::take(lists.request_remove)).at("request_headers_to_remove")?,
+            additions(std::mem::take(lists.request_add), "request_headers_to_add")?,
+        ),
+        response: Edits::new(
+            removals(std::mem::take(lists.response_remove)).at("response_headers_to_remove")?,
+            additions(std::mem::take(lists.response_add), "response_headers_to_add")?,
+        ),
     })
 }
 
@@ -124,12 +127,13 @@ fn addition(mut option: core::HeaderValueOption) -> Result<Option<Addition>, Ref
     let text = std::mem::take(&mut header.value).into_bytes();
     let raw = std::mem::take(&mut header.raw_value);
     nothing_left(&header).at("header")?;
-    let value = literal(if text.is_empty() { raw } else { text }).at("header.value")?;
+    let value = format::compile(if text.is_empty() { &raw } else { &text }).at("header.value")?;
     let action = append_action(&mut option)?;
     let keep_empty = std::mem::take(&mut option.keep_empty_value);
     nothing_left(&option)?;
     // Envoy doesn't add empty values unless it is told to.
-    Ok((keep_empty || !value.is_empty()).then_some(Addition { name, value, action }))
+    let empty = matches!(&value, Value::Literal(value) if value.is_empty());
+    Ok((keep_empty || !empty).then_some(Addition { name, value, keep_empty, action }))
 }
 
 fn append_action(option: &mut core::HeaderValueOption) -> Result<Action, Refusal> {
@@ -147,43 +151,60 @@ fn append_action(option: &mut core::HeaderValueOption) -> Result<Action, Refusal
     })
 }
 
-/// A value without commands: `%%` is a percent sign, `%COMMAND%` is refused.
-pub(crate) fn literal(text: Vec<u8>) -> Result<HeaderValue, Refusal> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.iter().copied().peekable();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' && bytes.next_if_eq(&b'%').is_none() {
-            let rest: Vec<u8> = bytes.take_while(|b| *b != b'%').collect();
-            let command = String::from_utf8_lossy(&rest);
-            return Err(Refusal::new(format!(
-                "%{command}%: commands are not supported by the built-in engine (write %% for a percent sign)"
-            )));
+impl Addition {
+    /// The value of a format; `None` for a literal, or if there is nothing to add.
+    fn made(
+        &self,
+        headers: &HeaderMap,
+        make: &impl Fn(&[Part], &HeaderMap) -> Option<HeaderValue>,
+    ) -> Option<HeaderValue> {
+        match &self.value {
+            Value::Literal(_) => None,
+            Value::Format(parts) => make(parts, headers).filter(|value| self.keep_empty || !value.is_empty()),
         }
-        out.push(byte);
     }
-    HeaderValue::from_bytes(&out).map_err(|_| Refusal::new("holds characters that a header can't"))
 }
 
 impl Edits {
-    /// Changes headers.
+    fn new(remove: Vec<HeaderName>, add: Vec<Addition>) -> Self {
+        let has_commands = add.iter().any(|addition| matches!(addition.value, Value::Format(_)));
+        Self { remove, add, has_commands }
+    }
+
+    /// Changes headers; `make` makes the value of a format, from the headers as they are then.
     #[inline]
-    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
+    pub(crate) fn apply(&self, headers: &mut HeaderMap, make: impl Fn(&[Part], &HeaderMap) -> Option<HeaderValue>) {
         for name in &self.remove {
             headers.remove(name);
         }
-        for addition in &self.add {
-            let Addition { name, value, action } = addition;
+        // All are made before any is added: none sees another.
+        let made: Vec<Option<HeaderValue>> = match self.has_commands {
+            true => self.add.iter().map(|addition| addition.made(headers, &make)).collect(),
+            false => Vec::new(),
+        };
+        let mut made = made.into_iter();
+        for Addition { name, value, action, .. } in &self.add {
+            let value = match (value, made.next().flatten()) {
+                (_, Some(made)) => made,
+                (Value::Literal(value), None) => value.clone(),
+                (Value::Format(_), None) => continue,
+            };
             match action {
                 Action::Append => {
-                    headers.append(name.clone(), value.clone());
+                    headers.append(name.clone(), value);
                 }
                 Action::AddIfAbsent if headers.contains_key(name) => {}
                 Action::OverwriteIfExists if !headers.contains_key(name) => {}
                 Action::AddIfAbsent | Action::Overwrite | Action::OverwriteIfExists => {
-                    headers.insert(name.clone(), value.clone());
+                    headers.insert(name.clone(), value);
                 }
             }
         }
+    }
+
+    /// Whether values have commands in them.
+    pub(crate) fn has_commands(&self) -> bool {
+        self.has_commands
     }
 
     /// Whether it changes nothing.

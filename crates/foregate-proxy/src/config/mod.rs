@@ -4,6 +4,7 @@ pub(crate) mod action;
 pub(crate) mod cluster;
 pub(crate) mod dns;
 pub(crate) mod endpoints;
+pub(crate) mod format;
 pub(crate) mod hash_policy;
 pub(crate) mod hcm;
 pub(crate) mod headers;

@@ -202,9 +202,9 @@ fn routes() {
                 ),
             ),
             (
-                "match: { prefix: / }, request_headers_to_add: [{ header: { key: x, value: \"%REQ(host)%\" } }], route: { cluster: a }",
+                "match: { prefix: / }, request_headers_to_add: [{ header: { key: x, value: \"%NO(host)%\" } }], route: { cluster: a }",
                 Some(
-                    "routes[0].request_headers_to_add[0].header.value: %REQ(host)%: commands are not supported by the built-in engine (write %% for a percent sign)",
+                    "routes[0].request_headers_to_add[0].header.value: %NO%: the command, or its argument, is not supported by the built-in engine (write %% for a percent sign)",
                 ),
             ),
             (

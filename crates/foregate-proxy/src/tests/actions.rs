@@ -7,6 +7,54 @@ use super::resources::{host, resource};
 use super::rig::{Rig, until};
 
 #[tokio::test]
+async fn header_values_have_commands() {
+    let backend = Backend::with(|_| answer(201, &[("x-b", "bee")], "")).await;
+    let mut rig = Rig::new().await;
+    rig.cluster("a", &[backend.port()]).await;
+    let add = |name: &str, value: &str| format!("{{ header: {{ key: {name}, value: \"{value}\" }} }}");
+    let request = [
+        ("x-who", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%:%DOWNSTREAM_LOCAL_PORT%"),
+        ("x-what", "%REQ(:METHOD)% %REQ(:PATH)% %REQ_WITHOUT_QUERY(:PATH)% %REQ(:AUTHORITY)% %REQ(:SCHEME)%"),
+        ("x-how", "%PROTOCOL% %ROUTE_NAME% %UPSTREAM_CLUSTER% %RESPONSE_CODE% [%REQUESTED_SERVER_NAME%]"),
+        ("x-cut", "%REQ(x-in):3%|%REQ(x-no?x-in)%|%REQ(x-no)%|100%%"),
+        ("x-none", "%REQ(x-no)%"),
+        ("x-when", "%START_TIME(%Y)% %START_TIME%"),
+        ("x-in", "%REQ(x-in)%"),
+    ];
+    let response = [
+        ("x-said", "%RESPONSE_CODE% %RESP(x-b)% %RESP(x-no?x-b)% %REQ(x-in)% %RESPONSE_FLAGS% %UPSTREAM_HOST%"),
+        ("x-none", "%RESP(x-no)%"),
+        ("x-count", "%BYTES_RECEIVED%"),
+    ];
+    let list = |all: &[(&str, &str)]| all.iter().map(|(name, value)| add(name, value)).collect::<Vec<_>>().join(", ");
+    rig.serve(&format!(
+        "- name: to-a\n  match: {{ prefix: /a }}\n  route: {{ cluster: a }}\n  request_headers_to_add: [{}]\n  \
+         response_headers_to_add: [{}]\n- name: here\n  match: {{ prefix: /here }}\n  direct_response: {{ status: 403 }}\n  \
+         response_headers_to_add: [{}]\n",
+        list(&request),
+        list(&response),
+        add("x-said", "%RESPONSE_CODE% %REQ(:path)% %ROUTE_NAME%"),
+    ))
+    .await;
+    let address = rig.address("http-1");
+    let mut client = rig.client().await;
+    let reply = client.ask("POST", "a.example.com", "/a?q", &[("x-in", "value")], "123").await;
+    let got = backend.last().headers;
+    let header = |name: &str| got.get(name).map(|value| value.to_str().unwrap());
+    assert_eq!(header("x-who"), Some(&*format!("127.0.0.1:{}", address.port())));
+    assert_eq!(header("x-what"), Some("POST /a?q /a a.example.com http"));
+    assert_eq!(header("x-how"), Some("HTTP/1.1 to-a a 0 []"));
+    assert_eq!(header("x-cut"), Some("val|value||100%"));
+    assert_eq!(header("x-none"), None);
+    let when = header("x-when").unwrap();
+    assert!(when.len() == 29 && when.ends_with('Z') && when[5..].starts_with(&when[..4]), "{when}");
+    assert_eq!(got.get_all("x-in").iter().count(), 2);
+    assert_eq!(reply.header("x-said"), Some(&*format!("201 bee bee value - {}", backend.address)));
+    assert_eq!((reply.header("x-none"), reply.header("x-count")), (None, Some("3")));
+    assert_eq!(client.get("a", "/here").await.header("x-said"), Some("403 /here here"));
+}
+
+#[tokio::test]
 async fn matches_look_at_headers_query_and_method() {
     let (a, b) = (Backend::named("a").await, Backend::named("b").await);
     let mut rig = Rig::new().await;

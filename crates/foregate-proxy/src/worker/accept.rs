@@ -96,8 +96,7 @@ fn accepted_one(worker: &Rc<Worker>, owner: &SocketOwner, stream: TcpStream, rem
         let Ok(local) = stream.local_addr() else { return };
         let Some(config) = current(&listener) else { return };
         let Some((stream, chain)) = negotiate(&listener, &config, stream).await else { return };
-        let tls = matches!(stream, ClientStream::Tls(_));
-        let state = ConnectionState::new(&worker, &listener, (remote, local), tls);
+        let state = ConnectionState::new(&worker, &listener, (remote, local), &stream);
         serve(state, config, chain, stream).await;
     });
 }

@@ -132,6 +132,11 @@ impl ResponseBody {
         Self { kind: Kind::Full(text), exchange: Some(exchange) }
     }
 
+    /// The request that it answers, while that isn't over.
+    pub(super) fn exchange(&self) -> Option<&Exchange> {
+        self.exchange.as_deref()
+    }
+
     /// A text of the engine's own that nobody counts.
     pub(super) fn bare(text: &'static str) -> Self {
         Self { kind: Kind::Full(Bytes::from_static(text.as_bytes())), exchange: None }

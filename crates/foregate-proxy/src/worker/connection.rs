@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::Worker;
 use super::instance::Instance;
+use super::io::ClientStream;
 use super::stream::StreamState;
 use crate::metrics::ListenerStats;
 use crate::slots::Slot;
@@ -68,6 +69,8 @@ pub(super) struct ConnectionState {
     /// The peer's address as a header's value.
     pub(super) remote_text: HeaderValue,
     pub(super) tls: bool,
+    /// The name that the TLS client asked for.
+    pub(super) server_name: Option<Box<str>>,
     pub(super) protocol: Cell<Protocol>,
     pub(super) opened: u32,
     /// The client has said something.
@@ -111,7 +114,7 @@ impl ConnectionState {
         worker: &Rc<Worker>,
         listener: &Rc<ListenerState>,
         (remote, local): (SocketAddr, SocketAddr),
-        tls: bool,
+        stream: &ClientStream,
     ) -> Rc<Self> {
         let now = worker.tick.get();
         listener.open.set(listener.open.get() + 1);
@@ -123,7 +126,8 @@ impl ConnectionState {
             remote,
             local,
             remote_text: remote_text.unwrap_or_else(|_| HeaderValue::from_static("")),
-            tls,
+            tls: matches!(stream, ClientStream::Tls(_)),
+            server_name: stream.server_name().map(Into::into),
             protocol: Cell::new(Protocol::Unknown),
             opened: now,
             heard: Cell::new(false),

@@ -56,6 +56,11 @@ impl<'a> Job<'a> {
         levels.into_iter().find(|mirrors| !mirrors.is_empty()).map_or(&[], Vec::as_slice)
     }
 
+    /// Whose header changes count.
+    pub(super) fn place(&self, weighted: Option<&'a WeightedCluster>) -> edits::Place<'a> {
+        edits::Place { options: self.options, table: self.table, host: self.host, route: self.route, weighted }
+    }
+
     pub(super) fn upstream(&self, slot: &Slot) -> Option<Rc<Upstream>> {
         let connection = &self.session.connection;
         connection.listener.instance.upstream(self.snapshot, slot.number, &connection.worker.registry)
@@ -104,7 +109,7 @@ pub(super) fn begin<'a>(
     let upstream = job.upstream(slot).ok_or_else(|| LocalReply::new(job.forward.not_found, "", Flag::Nc))?;
     let (parts, incoming) = request.into_parts();
     let (mut headers, uri) = (parts.headers, parts.uri);
-    edits::edit_request(&mut headers, job, weighted);
+    edits::edit_request(&mut headers, (&parts.method, &uri), job.place(weighted), exchange);
     edits::rewrite_host(&mut headers, job.forward, weighted);
     let path = job.forward.rewrite.apply(uri.path(), &job.route.matcher.path);
     let uri = match &path {
@@ -165,7 +170,7 @@ pub(super) async fn run(
             reply.into_response(exchange)
         }
     };
-    edits::edit_response(response.headers_mut(), job.table, job.host, job.route, weighted);
+    edits::edit_response(&mut response, job.place(weighted));
     response
 }
 

@@ -28,6 +28,14 @@ impl ClientStream {
         }
     }
 
+    /// The name that the client asked for in the handshake.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.server_name(),
+        }
+    }
+
     /// The protocol that the handshake agreed on.
     pub(super) fn alpn(&self) -> Option<&[u8]> {
         match self {

@@ -185,18 +185,38 @@ impl LogBuffer {
     }
 }
 
-/// `2026-01-31T12:34:56`, from days since 1970 by counting 400-year cycles from March on.
-fn write_date(out: &mut String, seconds: u64) -> std::fmt::Result {
+/// A moment's numbers in UTC.
+pub(super) struct Date {
+    pub(super) year: u64,
+    pub(super) month: u64,
+    pub(super) day: u64,
+    pub(super) hour: u64,
+    pub(super) minute: u64,
+    pub(super) second: u64,
+}
+
+/// The date so many seconds after 1970 began, by counting 400-year cycles from March on.
+pub(super) fn date_of(seconds: u64) -> Date {
     let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day) = (days / 146_097, days % 146_097);
     let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
     let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * march_month + 2) / 5 + 1;
     let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    write!(out, "{year:04}-{month:02}-{day_of_month:02}T{hour:02}:{minute:02}:{second:02}")
+    Date {
+        year: year_of_era + era * 400 + u64::from(month <= 2),
+        month,
+        day: day_of_year - (153 * march_month + 2) / 5 + 1,
+        hour: rest / 3600,
+        minute: rest / 60 % 60,
+        second: rest % 60,
+    }
+}
+
+/// `2026-01-31T12:34:56`
+fn write_date(out: &mut String, seconds: u64) -> std::fmt::Result {
+    let Date { year, month, day, hour, minute, second } = date_of(seconds);
+    write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
 fn push_words(out: &mut Vec<u8>, words: &[&str]) {
