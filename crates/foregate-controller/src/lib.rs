@@ -4,10 +4,11 @@
 //!
 //! This crate is the shell around a pure decision. [`source`] turns watches into inputs, [`run`] feeds them to the one
 //! task that owns the decision, [`dispatch`] executes the writes: one at a time per object, the newest wins, failures
-//! are tried again. Nothing here polls.
+//! are tried again. Nothing here polls. [`files`] is another way for objects to come: what is in directories is in the API.
 
 pub mod dispatch;
 mod error;
+pub mod files;
 mod pipeline;
 mod source;
 mod write;
