@@ -27,9 +27,10 @@ pub fn run(args: &TestArgs) -> Result<(), TaskError> {
     let kubectls = if args.quick { Vec::new() } else { tools::kubectls()? };
     let kubectls = std::env::join_paths(kubectls).map_err(|error| TaskError::Other(error.to_string()))?;
     let envoys = std::env::join_paths(tools::envoys()?).map_err(|error| TaskError::Other(error.to_string()))?;
+    let grpc = tools::grpc()?;
     step("tests", || {
         let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
-        tests.env("FOREGATE_ENVOYS", &envoys);
+        tests.env("FOREGATE_ENVOYS", &envoys).env("FOREGATE_GRPC", &grpc);
         if !args.quick {
             tests.env("FOREGATE_KUBECTLS", &kubectls);
         }

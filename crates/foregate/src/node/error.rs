@@ -1,0 +1,77 @@
+//! What can keep a node, or its making, from going on.
+
+use std::path::PathBuf;
+
+use super::credential::CredentialError;
+use crate::up::UpError;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why `foregate node` failed. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The credential.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// A part of the process.
+    #[error(transparent)]
+    Up(#[from] UpError),
+    /// The relay can't start.
+    #[error("the relay can't start")]
+    Relay {
+        /// Why.
+        source: Source,
+    },
+    /// `foregate node` needs one.
+    #[error("name the node's credential with --credential FILE; `foregate node add NAME` on the platform makes one")]
+    NoCredential,
+    /// The administrator's credentials can't be used.
+    #[error("cannot use {path}: run this where the platform runs, with its --data-dir", path = path.display())]
+    Administrator {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: Source,
+    },
+    /// The certificate authority can't be used.
+    #[error("the platform's certificate authority can't be used")]
+    Authority {
+        /// Why.
+        source: Source,
+    },
+    /// The platform doesn't say where it is.
+    #[error("the platform doesn't say where nodes reach it: is it `foregate platform`? Otherwise give {flag}")]
+    NoAddress {
+        /// What to give.
+        flag: &'static str,
+    },
+    /// There is such a node.
+    #[error("the node {name} is there already; --renew gives it a new credential, the old one stays valid")]
+    Exists {
+        /// Which.
+        name: String,
+    },
+    /// The API refuses.
+    #[error("the platform's API refuses {what}; does `foregate platform` run?")]
+    Api {
+        /// What.
+        what: String,
+        /// Why.
+        source: Source,
+    },
+    /// The credential can't be written.
+    #[error("cannot write the credential {path}; the node is made: `--renew` gives it one elsewhere", path = path.display())]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl NodeError {
+    /// The API refuses something.
+    pub fn api(what: &str, source: kube::Error) -> Self {
+        Self::Api { what: what.to_owned(), source: Box::new(source) }
+    }
+}

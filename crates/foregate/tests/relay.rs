@@ -1,0 +1,274 @@
+//! `foregate platform` and `foregate node` in processes of their own: traffic outlives either's absence.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod harness;
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use foregate_api::{GatewayInstance, GatewayNode};
+use harness::load::Load;
+use harness::{Foregate, apply, backend, condition, eventually, gateway, gateway_address, http, route, service};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// A platform that can be killed and comes back under the same addresses.
+struct Platform {
+    dir: tempfile::TempDir,
+    pool: &'static str,
+    ports: [u16; 2],
+    process: Option<Foregate>,
+}
+
+impl Platform {
+    fn new(pool: &'static str) -> Self {
+        // Free now; nobody else asks for just these.
+        let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let ports = free.each_ref().map(|listener| listener.local_addr().unwrap().port());
+        let mut platform = Self { dir: tempfile::tempdir().unwrap(), pool, ports, process: None };
+        drop(free);
+        platform.start();
+        platform
+    }
+
+    fn start(&mut self) {
+        let [api, xds] = self.ports.map(|port| format!("127.0.0.1:{port}"));
+        let flags = ["--api-listen", &api, "--xds-listen", &xds, "--address-pool", self.pool];
+        let mut process = Foregate::launch("platform", self.dir.path(), &flags);
+        process.wait_ready();
+        self.process = Some(process);
+    }
+
+    fn kill(&mut self) {
+        self.process.take().unwrap().stop(Signal::KILL);
+    }
+
+    async fn client(&self) -> Client {
+        self.process.as_ref().unwrap().client().await
+    }
+
+    /// `foregate node add`.
+    fn add(&self, name: &str, flags: &[&str]) -> Output {
+        let data_dir = self.dir.path();
+        let add = Command::new(harness::binary())
+            .args(["node", "add", name, "--data-dir"])
+            .arg(data_dir)
+            .args(flags)
+            .output();
+        add.unwrap()
+    }
+
+    /// A node's credential.
+    fn credential(&self, name: &str) -> PathBuf {
+        let path = self.dir.path().join(format!("{name}.yaml"));
+        let added = self.add(name, &["--output", path.to_str().unwrap()]);
+        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+        path
+    }
+}
+
+fn start_node(dir: &Path, credential: &Path) -> Foregate {
+    Foregate::launch("node", dir, &["--workers", "1", "--credential", credential.to_str().unwrap()])
+}
+
+/// A client with a node's credential.
+async fn node_client(credential: &Path) -> Client {
+    use base64::Engine;
+    let read: Value = serde_saphyr::from_str(&std::fs::read_to_string(credential).unwrap()).unwrap();
+    let encoded = |field: &str| base64::engine::general_purpose::STANDARD.encode(read[field].as_str().unwrap());
+    let kubeconfig = serde_json::from_value(json!({
+        "current-context": "x", "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "clusters": [{"name": "x", "cluster": {
+            "server": read["api"], "certificate-authority-data": encoded("certificateAuthority")}}],
+        "users": [{"name": "x", "user": {
+            "client-certificate-data": encoded("certificate"), "client-key-data": encoded("key")}}],
+    }));
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig.unwrap(), &Default::default()).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
+async fn serves(address: SocketAddr, body: &str) {
+    eventually(&format!("{body} answers"), || async {
+        http::get(address, "web", "/").await.ok().filter(|response| response.status() == 200 && response.body() == body)
+    })
+    .await;
+}
+
+/// What `status` of the objects says is so, once it is.
+async fn status_is_true(client: &Client, node: &str) {
+    let gateways: Api<foregate_api::gateway::Gateway> = Api::default_namespaced(client.clone());
+    let instances: Api<GatewayInstance> = Api::all(client.clone());
+    eventually("the Gateway is Programmed and its instance ready", || async {
+        let web = serde_json::to_value(gateways.get("web").await.ok()?).ok()?;
+        let (programmed, _, _) = condition(&web, "/status/conditions", "Programmed")?;
+        let all = instances.list(&ListParams::default()).await.ok()?;
+        let ready = |instance: &GatewayInstance| {
+            let status = instance.status.clone().unwrap_or_default();
+            let runs = status.engine.is_some_and(|engine| engine.message.is_empty());
+            instance.spec.node == node && status.connected && status.ready && runs
+        };
+        (programmed == "True" && all.items.iter().any(ready)).then_some(())
+    })
+    .await;
+}
+
+/// Sends requests until some more have been answered.
+async fn some_requests(load: &Load, more: u64) {
+    let until = load.sent() + more;
+    eventually("requests are answered", || async { (load.sent() >= until).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traffic_outlives_the_platform_and_a_restart_of_the_node_without_it() {
+    let (mut platform, node_dir) = (Platform::new("127.131.0.0/24"), tempfile::tempdir().unwrap());
+    let credential = platform.credential("n1");
+    let node = start_node(node_dir.path(), &credential);
+    let client = platform.client().await;
+    let (one, two) = (backend::start("one").await, backend::start("two").await);
+    for yaml in [service("one", &[one]), service("two", &[two]), gateway("web"), route("web", "web", "/", "one")] {
+        apply(&client, &yaml).await;
+    }
+    let address = SocketAddr::new(gateway_address(&client, "web").await, 8080);
+    serves(address, "one").await;
+    status_is_true(&client, "n1").await;
+
+    let load = Load::start(2, address, "web", "/");
+    some_requests(&load, 100).await;
+    platform.kill();
+    some_requests(&load, 500).await;
+    let (sent, failures) = load.finish().await;
+    assert!(failures.is_empty(), "platform killed: {} of {sent} failed: {failures:#?}", failures.len());
+
+    // The node's own end is the only time in which requests may fail.
+    node.stop(Signal::KILL);
+    let mut node = start_node(node_dir.path(), &credential);
+    serves(address, "one").await;
+    let load = Load::start(2, address, "web", "/");
+    some_requests(&load, 200).await;
+    platform.start();
+    let client = platform.client().await;
+    status_is_true(&client, "n1").await;
+    apply(&client, &route("web", "web", "/", "two")).await;
+    serves(address, "two").await;
+    some_requests(&load, 200).await;
+    let (sent, failures) = load.finish().await;
+    assert!(
+        failures.is_empty(),
+        "platform back: {} of {sent} failed: {failures:#?}\n{}",
+        failures.len(),
+        node.output()
+    );
+    status_is_true(&client, "n1").await;
+
+    // In good order this time.
+    assert!(node.stop(Signal::TERM).success());
+    let instances: Api<GatewayInstance> = Api::all(client.clone());
+    eventually("the platform sees that the node is gone", || async {
+        let all = instances.list(&ListParams::default()).await.ok()?;
+        all.items.iter().all(|instance| instance.status.as_ref().is_some_and(|status| !status.connected)).then_some(())
+    })
+    .await;
+    let _node = start_node(node_dir.path(), &credential);
+    serves(address, "two").await;
+    status_is_true(&client, "n1").await;
+}
+
+/// Whether the API says that this caller may not.
+fn forbidden<T>(result: kube::Result<T>) -> bool {
+    matches!(result, Err(kube::Error::Api(status)) if status.code == 403)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_may_write_its_own_status_and_read_no_secret() {
+    let platform = Platform::new("127.132.0.0/24");
+    let (client, credential) = (platform.client().await, platform.credential("n1"));
+    assert_eq!(std::fs::metadata(&credential).unwrap().permissions().mode() & 0o777, 0o600);
+    apply(&client, &gateway("web")).await;
+    let instances: Api<GatewayInstance> = Api::all(client.clone());
+    let mine = eventually("an instance is placed", || async {
+        instances.list(&ListParams::default()).await.ok()?.items.into_iter().next()
+    })
+    .await;
+    assert_eq!(mine.spec.node, "n1");
+    let theirs: GatewayInstance = serde_json::from_value(json!({
+        "apiVersion": "foregate.dev/v1alpha1", "kind": "GatewayInstance", "metadata": {"name": "theirs"},
+        "spec": {"proxy": mine.spec.proxy, "node": "n2"},
+    }))
+    .unwrap();
+    platform.credential("n2");
+    instances.create(&PostParams::default(), &theirs).await.unwrap();
+    let secret =
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" }, "stringData": { "k": "v" } });
+    harness::try_apply(&client, secret).await.unwrap();
+
+    let node = node_client(&credential).await;
+    let (as_node, params) = (Api::<GatewayInstance>::all(node.clone()), PatchParams::default());
+    let status = Patch::Merge(json!({ "status": { "engine": {
+        "state": "Starting", "name": "builtin", "since": "2026-01-01T00:00:00Z" } } }));
+    eventually("the node may write its instance's status", || async {
+        as_node.patch_status(&mine.name_any(), &params, &status).await.ok()
+    })
+    .await;
+    let nodes = Api::<GatewayNode>::all(node.clone());
+    nodes.get("n1").await.unwrap();
+    let conditions = Patch::Merge(json!({ "status": { "conditions": [] } }));
+    nodes.patch_status("n1", &params, &conditions).await.unwrap();
+
+    let secrets = Api::<Secret>::default_namespaced(node.clone());
+    assert!(forbidden(secrets.get("s").await));
+    assert!(forbidden(secrets.list(&ListParams::default()).await));
+    assert!(forbidden(Api::<Secret>::all(node.clone()).list(&ListParams::default()).await));
+    let tenant = Api::<Secret>::namespaced(node.clone(), foregate_api::DEFAULT_TENANT_NAMESPACE);
+    assert!(forbidden(tenant.list(&ListParams::default()).await));
+    assert!(forbidden(as_node.patch_status("theirs", &params, &status).await), "another node's");
+    let spec = Patch::Merge(json!({ "spec": { "node": "n2" } }));
+    assert!(forbidden(as_node.patch(&mine.name_any(), &params, &spec).await));
+    assert!(forbidden(as_node.create(&PostParams::default(), &theirs).await));
+    assert!(forbidden(as_node.delete("theirs", &DeleteParams::default()).await));
+    assert!(forbidden(nodes.get("n2").await));
+    assert!(forbidden(nodes.patch_status("n2", &params, &conditions).await));
+    assert!(forbidden(Api::<foregate_api::GatewayTemplate>::all(node.clone()).list(&ListParams::default()).await));
+
+    // Deleting the GatewayNode takes everything away.
+    Api::<GatewayNode>::all(client).delete("n1", &DeleteParams::default()).await.unwrap();
+    eventually("the node is locked out", || async {
+        forbidden(as_node.list(&ListParams::default()).await).then_some(())
+    })
+    .await;
+}
+
+#[test]
+fn what_can_be_wrong_with_a_credential_is_said() {
+    let platform = Platform::new("127.133.0.0/24");
+    let credential = platform.credential("n1");
+    let text = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let again = platform.add("n1", &[]);
+    assert!(!again.status.success() && text(&again).contains("--renew"), "{}", text(&again));
+    let renewed = platform.add("n1", &["--renew", "--xds", "gateway.example.com:7444"]);
+    let renewed = String::from_utf8(renewed.stdout).unwrap();
+    assert!(renewed.contains("xds: gateway.example.com:7444") && renewed.contains("PRIVATE KEY"));
+    let taken = platform.add("n2", &["--output", credential.to_str().unwrap()]);
+    assert!(!taken.status.success() && text(&taken).contains("--renew"), "{}", text(&taken));
+    let bad = platform.add("Not_A_Name", &[]);
+    assert!(!bad.status.success() && text(&bad).contains("Not_A_Name"), "{}", text(&bad));
+
+    let run = |flags: &[&str]| {
+        let output = Command::new(harness::binary()).arg("node").args(flags).output().unwrap();
+        assert!(!output.status.success());
+        text(&output)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = ["--data-dir", dir.path().to_str().unwrap()];
+    assert!(run(&data_dir).contains("--credential FILE"));
+    assert!(run(&[&data_dir[..], &["--credential", "/nowhere"]].concat()).contains("/nowhere"));
+    std::fs::set_permissions(&credential, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(run(&[&data_dir[..], &["--credential", credential.to_str().unwrap()]].concat()).contains("chmod 600"));
+    let elsewhere = run(&["add", "n3", "--data-dir", dir.path().to_str().unwrap()]);
+    assert!(elsewhere.contains("where the platform runs"), "{elsewhere}");
+}
