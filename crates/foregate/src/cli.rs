@@ -23,6 +23,8 @@ pub enum Command {
     Platform(crate::platform::PlatformArgs),
     /// Run the engines of a gateway node, or add one to a platform.
     Node(crate::node::NodeArgs),
+    /// Run a workload side without a cluster: what is in files goes to a platform.
+    Controller(crate::controller::ControllerArgs),
     /// Add, list and remove the Envoys that gateways can run on.
     Engine(crate::engine::EngineArgs),
     /// Look at the static configuration.
@@ -49,6 +51,9 @@ pub struct UpArgs {
     /// Static configuration, YAML. Every field has a default; unknown fields are refused.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// A directory of YAML files: what is in them is applied, and removed with them; may be given several times.
+    #[arg(long = "watch", value_name = "DIR")]
+    pub watch: Vec<PathBuf>,
     /// Where state is kept [default: the XDG state directory; /var/lib/foregate for root].
     #[arg(long, value_name = "DIR", env = "FOREGATE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,

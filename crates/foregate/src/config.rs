@@ -13,6 +13,8 @@ use crate::cli::{LogFormat, UpArgs};
 pub struct Config {
     /// Where state is kept.
     pub data_dir: PathBuf,
+    /// Directories of YAML files whose objects are applied.
+    pub watch: Vec<PathBuf>,
     /// Where the API listens.
     pub api_listen: SocketAddr,
     /// Where `foregate platform` serves nodes.
@@ -42,6 +44,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: default_data_dir(),
+            watch: Vec::new(),
             api_listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
             xds_listen: SocketAddr::from(([127, 0, 0, 1], 7444)),
             names: Vec::new(),
@@ -120,6 +123,9 @@ impl Config {
             }
         }
         set(&mut self.data_dir, args.data_dir.as_ref());
+        if !args.watch.is_empty() {
+            self.watch.clone_from(&args.watch);
+        }
         set(&mut self.api_listen, args.api_listen.as_ref());
         set(&mut self.address_pool, args.address_pool.as_ref());
         set(&mut self.port_offset, args.port_offset.as_ref());

@@ -6,6 +6,7 @@
 
 mod cli;
 mod config;
+mod controller;
 mod engine;
 mod logging;
 mod node;
@@ -39,6 +40,10 @@ fn main() -> ExitCode {
         },
         Command::Node(args) => match args.config() {
             Ok(config) => done(node::run(args, config, started)),
+            Err(error) => fail(&error, EXIT_USAGE),
+        },
+        Command::Controller(args) => match args.config() {
+            Ok(config) => done(controller::run(&args, config, started)),
             Err(error) => fail(&error, EXIT_USAGE),
         },
         Command::Engine(args) => {

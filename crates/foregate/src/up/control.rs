@@ -55,6 +55,9 @@ pub async fn start(
     seed::seed(&client, config).await?;
     let (api_server, stop) = (server.clone(), shutdown.clone());
     parts.start("API", async move { api_server.serve(listener, stop).await });
+    if !config.watch.is_empty() {
+        crate::controller::start_files(client.clone(), &config.watch, parts, shutdown).await?;
+    }
 
     let (cache, events) =
         Cache::new(foregate_xds::Options { drain: config.drain(), started: false, ..foregate_xds::Options::default() });

@@ -12,7 +12,7 @@ mod guide;
 mod metrics;
 mod node;
 pub mod parts;
-mod seed;
+pub mod seed;
 mod serving;
 
 use std::net::IpAddr;

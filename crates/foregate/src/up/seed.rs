@@ -17,16 +17,7 @@ const MANAGER: &str = "foregate-up";
 /// # Errors
 /// When the API refuses something.
 pub async fn seed(client: &Client, config: &crate::config::Config) -> Result<(), UpError> {
-    let damaged =
-        |source: foregate_api::crds::CrdError| UpError::Manifest { file: "a CRD", message: source.to_string() };
-    for crd in foregate_api::crds().map_err(damaged)? {
-        let api: Api<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
-            Api::all(client.clone());
-        let name = crd.name_any();
-        api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&crd)).await.map_err(|source| {
-            UpError::Seed { what: format!("CustomResourceDefinition {name}"), source: Box::new(source) }
-        })?;
-    }
+    kinds(client).await?;
     create(
         &Api::<foregate_api::AddressPool>::all(client.clone()),
         json!({ "metadata": { "name": DEFAULT_NAME }, "spec": { "ranges": [config.address_pool] } }),
@@ -39,6 +30,32 @@ pub async fn seed(client: &Client, config: &crate::config::Config) -> Result<(),
         &template,
     )
     .await?;
+    class(client).await
+}
+
+/// Writes the CustomResourceDefinitions.
+///
+/// # Errors
+/// When the API refuses one.
+pub async fn kinds(client: &Client) -> Result<(), UpError> {
+    let damaged =
+        |source: foregate_api::crds::CrdError| UpError::Manifest { file: "a CRD", message: source.to_string() };
+    for crd in foregate_api::crds().map_err(damaged)? {
+        let api: Api<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
+            Api::all(client.clone());
+        let name = crd.name_any();
+        api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&crd)).await.map_err(|source| {
+            UpError::Seed { what: format!("CustomResourceDefinition {name}"), source: Box::new(source) }
+        })?;
+    }
+    Ok(())
+}
+
+/// Writes the GatewayClass, unless it is there.
+///
+/// # Errors
+/// When the API refuses it.
+pub async fn class(client: &Client) -> Result<(), UpError> {
     create(
         &Api::<foregate_api::gateway::GatewayClass>::all(client.clone()),
         json!({
