@@ -7,6 +7,7 @@ use std::fmt::{self, Debug};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -240,15 +241,8 @@ impl ServerCertVerifier for Verifier {
         if self.name_must_fit {
             verify_server_name(&certificate, server_name)?;
         }
-        let mut wanted = self.parts.iter().flat_map(|part| &part.names).peekable();
-        if wanted.peek().is_none() {
-            return Ok(ServerCertVerified::assertion());
-        }
-        let shown = names_in(end_entity);
-        if wanted.any(|matcher| fits(matcher, &certificate, &shown)) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        Err(CertificateError::Other(OtherError(Arc::new(WrongName))).into())
+        check_names(end_entity, &certificate, &self.parts)?;
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -272,6 +266,23 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Checks that a certificate has one of the names that are asked for, if any are.
+pub(crate) fn check_names(
+    end_entity: &CertificateDer<'_>,
+    certificate: &ParsedCertificate<'_>,
+    parts: &[Arc<Validation>],
+) -> Result<(), rustls::Error> {
+    let mut wanted = parts.iter().flat_map(|part| &part.names).peekable();
+    if wanted.peek().is_none() {
+        return Ok(());
+    }
+    let shown = names_in(end_entity);
+    if wanted.any(|matcher| fits(matcher, certificate, &shown)) {
+        return Ok(());
+    }
+    Err(CertificateError::Other(OtherError(Arc::new(WrongName))).into())
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -330,7 +341,14 @@ pub(crate) fn roots_of(pem: &[u8]) -> Result<RootCertStore, String> {
 /// What this system trusts, read when it is first asked for and again when the file has changed.
 #[derive(Default)]
 pub(crate) struct SystemRoots {
-    read: Mutex<Option<(String, Option<std::time::SystemTime>, Arc<RootCertStore>)>>,
+    read: Mutex<Option<RootsFile>>,
+}
+
+/// A file, as it was when it was read.
+struct RootsFile {
+    path: String,
+    changed: Option<SystemTime>,
+    roots: Arc<RootCertStore>,
 }
 
 impl SystemRoots {
@@ -349,11 +367,11 @@ impl SystemRoots {
     pub(crate) fn load_from(&self, path: &str) -> Result<Arc<RootCertStore>, String> {
         let changed = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
         let mut read = self.read.lock();
-        if let Some((known, at, roots)) = &*read
-            && known == path
-            && *at == changed
+        if let Some(known) = &*read
+            && known.path == path
+            && known.changed == changed
         {
-            return Ok(Arc::clone(roots));
+            return Ok(Arc::clone(&known.roots));
         }
         let pem = std::fs::read(path).map_err(|error| format!("{path} can't be read: {error}"))?;
         let mut roots = RootCertStore::empty();
@@ -362,7 +380,7 @@ impl SystemRoots {
             return Err(format!("{path} holds no certificate"));
         }
         let roots = Arc::new(roots);
-        *read = Some((path.to_owned(), changed, Arc::clone(&roots)));
+        *read = Some(RootsFile { path: path.to_owned(), changed, roots: Arc::clone(&roots) });
         Ok(roots)
     }
 }

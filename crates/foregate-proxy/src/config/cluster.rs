@@ -237,7 +237,7 @@ fn ring(config: Option<cluster::cluster::RingHashLbConfig>) -> Result<Hashing, R
 fn maglev(mut config: cluster::cluster::MaglevLbConfig) -> Result<Hashing, Refusal> {
     let places = config.table_size.take().map_or(MAGLEV_PLACES, |size| size.value);
     nothing_left(&config)?;
-    if !(2..=5_000_011).contains(&places) || (2..).take_while(|n| n * n <= places).any(|n| places % n == 0) {
+    if !(2..=5_000_011).contains(&places) || (2..).take_while(|n| n * n <= places).any(|n| places.is_multiple_of(n)) {
         return Err(Refusal::field("table_size", "must be a prime of at most 5000011"));
     }
     Ok(Hashing::Maglev { places })

@@ -8,9 +8,7 @@ use std::task::{Context, Poll};
 
 use http::header::{HOST, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
+use http::{Request, Uri};
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,7 +18,7 @@ use super::body::RequestBody;
 use super::dial::DialError;
 use super::head;
 use super::link::Link;
-use super::pool::Open;
+use super::pool::{Open, Sent};
 use crate::config::http2::Http2Options;
 
 /// Runs hyper's tasks of a connection on its worker's thread.
@@ -131,10 +129,7 @@ impl Multiplexed {
     }
 
     /// Sends a request.
-    pub(super) fn send(
-        &self,
-        request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
+    pub(super) fn send(&self, request: Request<RequestBody>) -> impl Future<Output = Sent> + use<> {
         self.sender.borrow_mut().try_send_request(request)
     }
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use futures::future::Either;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -37,6 +38,9 @@ pub(super) enum Made {
     Shared(Rc<Multiplexed>),
 }
 
+/// What comes of sending a request.
+pub(super) type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
+
 /// A connection in use; it goes back to its host when [`Lease::release`] says so, and is closed otherwise.
 pub(super) struct Lease {
     carrier: Option<Carrier>,
@@ -61,22 +65,19 @@ impl Lease {
 
     /// Sends a request, in the form that the connection wants.
     #[inline]
-    pub(super) async fn send(
-        &mut self,
-        mut request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+    pub(super) fn send(&mut self, mut request: Request<RequestBody>) -> impl Future<Output = Sent> + use<> {
         match &mut self.carrier {
+            Some(Carrier::Own(connection)) => {
+                to_http1(&mut request);
+                Either::Left(connection.sender.try_send_request(request))
+            }
             Some(Carrier::Shared(connection)) => {
                 to_http2(&mut request);
                 // In a box, so that the usual kind needs no room for it.
-                Box::pin(connection.send(request)).await
-            }
-            Some(Carrier::Own(connection)) => {
-                to_http1(&mut request);
-                connection.sender.try_send_request(request).await
+                Either::Right(connection.send(request).boxed_local())
             }
             // Nobody sends on a connection that was given away; to wait for ever is harmless.
-            None => std::future::pending().await,
+            None => Either::Right(std::future::pending().boxed_local()),
         }
     }
 
