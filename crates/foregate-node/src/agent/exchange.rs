@@ -77,8 +77,11 @@ impl Actor {
     pub(super) async fn to_envoy(&mut self, launch: Launch) {
         let started = Instant::now();
         let hot = self.hot_parent(&launch);
-        let start = self.make_dir().and_then(|()| Process::start(&launch, hot.as_ref()));
-        let new = match start {
+        let start = async {
+            self.make_dir()?;
+            Process::start(&launch, hot.as_ref()).await
+        };
+        let new = match start.await {
             Ok(new) => new,
             Err(error) => return self.failed(&launch.engine, started, &format!("doesn't start: {error}")),
         };

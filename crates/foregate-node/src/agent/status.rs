@@ -26,12 +26,6 @@ impl Statuses {
         Self(sender)
     }
 
-    #[cfg(test)]
-    pub(crate) fn channel() -> (Self, mpsc::UnboundedReceiver<(String, EngineStatus)>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), receiver)
-    }
-
     /// An instance's status has changed.
     pub(crate) fn say(&self, instance: &str, status: EngineStatus) {
         // The writer ends with the last handle only.

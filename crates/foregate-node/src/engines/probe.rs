@@ -16,7 +16,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 /// Bytes of its output that are read.
 const MAX_OUTPUT: u64 = 4096;
 
-/// Runs a binary with one flag; returns the last line that it prints, or what went wrong.
+/// Runs a binary with one flag; returns the last line that it prints, or what went wrong. Envoy prints its version to
+/// stdout and its hot restart version to stderr.
 pub(super) async fn ask(binary: &Path, flag: &str) -> Result<String, String> {
     let mut child = spawn(binary, flag).await.map_err(|error| error.to_string())?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -33,7 +34,7 @@ pub(super) async fn ask(binary: &Path, flag: &str) -> Result<String, String> {
             if err.trim().is_empty() { "it says nothing".to_owned() } else { format!("it says {:?}", err.trim()) };
         return Err(format!("`{flag}` ends with {status}; {said}"));
     }
-    let last = out.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    let last = out.lines().rev().chain(err.lines().rev()).map(str::trim).find(|line| !line.is_empty());
     last.map(ToOwned::to_owned).ok_or_else(|| format!("`{flag}` prints nothing"))
 }
 

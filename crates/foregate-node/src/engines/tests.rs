@@ -13,7 +13,7 @@ use super::fetch::hex;
 use super::{Source, Store, StoreError, Watch};
 
 const SCRIPT: &str = "#!/bin/sh\ncase $1 in --version) echo; echo \"envoy  version: abc/1.2.3/Clean\";;\n\
-                      --hot-restart-version) echo 11.104;; esac\n";
+                      --hot-restart-version) echo 11.104 >&2;; esac\n";
 
 struct Rig {
     dir: tempfile::TempDir,

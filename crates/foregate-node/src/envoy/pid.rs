@@ -33,18 +33,6 @@ impl Handle {
         Ok(Self { pid, started: found, fd: register(fd)? })
     }
 
-    /// A child of this process that nobody has waited for: its id is its own, even if it has ended already.
-    ///
-    /// # Errors
-    /// When it can't be looked at.
-    pub(crate) fn of_child(pid: u32) -> io::Result<Self> {
-        let gone = || io::Error::new(io::ErrorKind::NotFound, "no such process");
-        let id = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
-        let fd = pidfd_open(id, PidfdFlags::NONBLOCK)?;
-        let (_, started) = stat(pid).ok_or_else(gone)?;
-        Ok(Self { pid, started, fd: register(fd)? })
-    }
-
     /// Waits for its end.
     pub(crate) async fn ended(&self) {
         // Readable once the process has ended, and for ever after.
@@ -68,20 +56,14 @@ fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     unsafe { AsyncFd::register(fd) }.map_err(Into::into)
 }
 
-/// When a process started, in clock ticks since the machine did; none if it is gone, or has ended and only waits for
-/// its parent.
+/// When a process started, in clock ticks since the machine did (field 22 of `/proc/PID/stat`); none if it is gone, or
+/// has ended and only waits for its parent.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {
-    let (state, started) = stat(pid)?;
-    (!matches!(state, 'Z' | 'X')).then_some(started)
-}
-
-/// State and start time: fields 3 and 22 of `/proc/PID/stat`.
-fn stat(pid: u32) -> Option<(char, u64)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name is in parentheses, and may contain some.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
+    let state = fields.next()?;
+    (!matches!(state, "Z" | "X")).then(|| fields.nth(18)?.parse().ok())?
 }
 
 #[cfg(test)]
@@ -97,8 +79,7 @@ mod tests {
         assert!(Handle::open(child.id(), Some(handle.started + 1)).is_err());
         handle.signal(Signal::KILL);
         handle.ended().await;
-        assert_eq!(Handle::of_child(child.id()).unwrap().started, handle.started, "nobody has waited for it");
-        assert!(Handle::open(child.id(), None).is_err());
+        assert!(Handle::open(child.id(), None).is_err(), "though nobody has waited for it");
         child.wait().unwrap();
         assert!(Handle::open(handle.pid, Some(handle.started)).is_err());
         handle.signal(Signal::KILL);

@@ -7,7 +7,8 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinSet;
 
 use super::admin::{Admin, AdminError};
@@ -32,6 +33,10 @@ const GRACE: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// While a process drains, between two looks at it.
 const DRAIN_PACE: Duration = Duration::from_millis(100);
+/// An Envoy that can be restarted hot has itself ended when its parent dies (PR_SET_PDEATHSIG), which would make it go
+/// with the agent. So its parent is a shell, which does nothing but wait: it says the Envoy's process id, and ends as
+/// Envoy did.
+const KEEPER: &str = r#""$@" >&2 & echo "$!"; exec >&-; wait "$!""#;
 /// Descriptors that aren't for clients: endpoints' connections take as many as clients'.
 const RESERVED_FILES: u64 = 256;
 
@@ -78,7 +83,7 @@ pub(crate) struct Process {
     /// When this agent started it, or found it.
     pub(crate) since: Instant,
     pub(crate) ready: bool,
-    /// None: an agent before this one has started it.
+    /// Its keeper. None: an agent before this one has started it.
     child: Option<Child>,
     words: LastWords,
     /// Those who read what it prints.
@@ -93,8 +98,8 @@ impl Process {
     /// Starts one; as the next epoch of `parent`, or as a first one.
     ///
     /// # Errors
-    /// When its files can't be written, or the binary can't be run.
-    pub(crate) fn start(launch: &Launch, parent: Option<&Record>) -> io::Result<Self> {
+    /// When its files can't be written, or the binary can't be run or ends at once.
+    pub(crate) async fn start(launch: &Launch, parent: Option<&Record>) -> io::Result<Self> {
         let (base_id, epoch) = match parent {
             Some(parent) => (parent.base_id, parent.epoch + 1),
             // Envoy multiplies it by ten.
@@ -103,18 +108,18 @@ impl Process {
         // Short, and never that of a process that may still be there.
         let admin = launch.dir.join(format!("a{base_id:x}-{epoch}"));
         let config = write_bootstrap(launch, &admin, epoch)?;
-        let mut command = launch.command(&config, base_id, epoch);
-        let mut child = command.spawn()?;
+        let mut child = launch.command(&config, base_id, epoch).spawn()?;
         let words = LastWords::default();
         let mut logs = JoinSet::new();
-        if let Some(stdout) = child.stdout.take() {
-            logs.spawn(logs::take_in(launch.instance.clone(), stdout, words.clone()));
-        }
         if let Some(stderr) = child.stderr.take() {
             logs.spawn(logs::take_in(launch.instance.clone(), stderr, words.clone()));
         }
-        let gone = || io::Error::other("it has ended already");
-        let handle = Handle::of_child(child.id().ok_or_else(gone)?)?;
+        let pid = tokio::time::timeout(START_PATIENCE, told_pid(child.stdout.take())).await.ok().flatten();
+        let handle = pid.and_then(|pid| Handle::open(pid, None).ok());
+        let Some(handle) = handle else {
+            let how = child.wait().await.map_or_else(|error| error.to_string(), how);
+            return Err(io::Error::other(last_words(&mut logs, &words, how).await));
+        };
         let record = Record {
             pid: handle.pid,
             started: handle.started,
@@ -169,13 +174,13 @@ impl Process {
             };
             tokio::select! {
                 biased;
-                how = ended(&mut self.child, &self.handle) => return Event::Ended(self.last_words(how).await),
+                how = ended(&mut self.child, &self.handle) => return Event::Ended(last_words(&mut self.logs, &self.words, how).await),
                 () = tokio::time::sleep(pace) => {}
             }
             // What an answer is worth is decided by the end of the process, if it ends meanwhile.
             let answer = tokio::select! {
                 biased;
-                how = ended(&mut self.child, &self.handle) => return Event::Ended(self.last_words(how).await),
+                how = ended(&mut self.child, &self.handle) => return Event::Ended(last_words(&mut self.logs, &self.words, how).await),
                 answer = self.admin.ready(PATIENCE) => answer,
             };
             if let Some(event) = self.judge(answer) {
@@ -200,16 +205,6 @@ impl Process {
                 let patience = if self.ready { PATIENCE } else { START_PATIENCE };
                 (since.elapsed() >= patience).then(|| Event::Hung(format!("its admin interface is gone: {error}")))
             }
-        }
-    }
-
-    /// What is in the pipe at its end is read; what a child of its own has open is left.
-    async fn last_words(&mut self, how: String) -> String {
-        let read = async { while self.logs.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(LAST_WORDS, read).await;
-        match self.words.get() {
-            words if words.is_empty() => how,
-            words => format!("{how}: {words}"),
         }
     }
 
@@ -267,12 +262,19 @@ impl Process {
 }
 
 impl Launch {
+    /// Envoy's command line.
     fn command(&self, config: &Path, base_id: u32, epoch: u32) -> Command {
         let drain = self.drain.as_secs().max(1);
-        let mut command = Command::new(&self.binary);
+        let mut command = Command::new("/bin/sh");
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Ctrl-C in a terminal goes to the whole process group: an Envoy drains when the agent says so.
-        command.process_group(0).current_dir(&self.dir).arg("-c").arg(config);
+        command
+            .process_group(0)
+            .args(["-c", KEEPER, "foregate-envoy"])
+            .arg(&self.binary)
+            .current_dir(&self.dir)
+            .arg("-c")
+            .arg(config);
         command.args(["--log-level", "warning", "--log-format", logs::FORMAT, "--log-format-escaped"]);
         command.arg("--concurrency").arg(self.workers.to_string());
         command.arg("--drain-time-s").arg(drain.to_string());
@@ -313,22 +315,37 @@ fn write_bootstrap(launch: &Launch, admin: &Path, epoch: u32) -> io::Result<Path
     Ok(path)
 }
 
+/// The first line that a keeper prints.
+async fn told_pid(stdout: Option<ChildStdout>) -> Option<u32> {
+    let mut line = String::new();
+    BufReader::new(stdout?).read_line(&mut line).await.ok()?;
+    line.trim().parse().ok()
+}
+
 /// Waits for the end, and says how it was.
 async fn ended(child: &mut Option<Child>, handle: &Handle) -> String {
+    handle.ended().await;
     match child {
         Some(child) => child.wait().await.map_or_else(|error| format!("ended: {error}"), how),
-        None => {
-            handle.ended().await;
-            "ended".to_owned()
-        }
+        None => "ended".to_owned(),
     }
 }
 
+/// How it ended, and what it said last. What is in the pipe is read; what a child of its own has open is left.
+async fn last_words(logs: &mut JoinSet<()>, words: &LastWords, how: String) -> String {
+    let read = async { while logs.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(LAST_WORDS, read).await;
+    match words.get() {
+        words if words.is_empty() => how,
+        words => format!("{how}: {words}"),
+    }
+}
+
+/// A shell says "ended by signal N" as 128 + N.
 fn how(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exited with status {code}"),
-        (None, Some(signal)) => format!("was ended by signal {signal}"),
-        (None, None) => "ended".to_owned(),
+    match status.code() {
+        Some(code @ 129..=192) => format!("was ended by signal {}", code - 128),
+        Some(code) => format!("exited with status {code}"),
+        None => "ended with its keeper".to_owned(),
     }
 }

@@ -127,7 +127,7 @@ fn list(store: &Store) -> Result<(), EngineError> {
 }
 
 fn print(engine: &Installed) {
-    let added = engine.manifest.added.strftime("%Y-%m-%d %H:%M:%S");
+    let added = engine.manifest.added.strftime("%Y-%m-%d %H:%M:%S").to_string();
     anstream::println!("{:<24}{:<10}{:<22}{}", engine.name().to_string(), "ok", added, engine.manifest.sha256);
 }
 

@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 pub mod backend;
+pub mod envoy;
 pub mod follow;
 pub mod http;
 pub mod load;
 pub mod poll;
+pub mod scene;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

@@ -1,0 +1,202 @@
+//! Gateways on real Envoys, and what can go wrong with them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod harness;
+
+use std::time::{Duration, Instant};
+
+use foregate_api::instance::EngineState;
+use harness::envoy::{self, NEW, OLD};
+use harness::scene::Scene;
+use harness::{Foregate, eventually, http};
+use rustix::process::Signal;
+use serde_json::json;
+
+async fn serves(scene: &Scene) {
+    eventually("the route serves", || async {
+        http::get(scene.address, "web", "/").await.ok().filter(|response| response.status() == 200)
+    })
+    .await;
+}
+
+async fn running(scene: &Scene, engine: &str) -> u32 {
+    let status = envoy::until(&scene.client, |status| status.state == EngineState::Running && status.name == engine);
+    status.await.pid.expect("an Envoy has a process")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_or_wedged_envoy_is_replaced() {
+    let metrics = free_address();
+    let flags = ["--metrics-listen", &metrics.to_string()];
+    let scene = Scene::set_on("127.116.0.0/24", NEW, 0, &flags, envoy::install_all).await;
+    let first = running(&scene, NEW).await;
+    let text = http::get(metrics, "x", "/metrics").await.unwrap();
+    let text = String::from_utf8_lossy(text.body()).into_owned();
+    let requests =
+        text.lines().find(|line| line.starts_with("envoy_http_downstream_rq_completed{gateway=\"tenant-default/"));
+    assert!(requests.is_some_and(|line| line.contains("instance=\"")), "{text}");
+    assert!(text.contains("foregate_"), "the built-in engine's are there, too");
+
+    envoy::signal(first, Signal::KILL);
+    let restarted = envoy::until(&scene.client, |status| status.restarts == 1 && status.state == EngineState::Running);
+    let second = restarted.await.pid.unwrap();
+    assert_ne!(first, second);
+    serves(&scene).await;
+
+    let stopped = Instant::now();
+    envoy::signal(second, Signal::STOP);
+    let replaced = envoy::until(&scene.client, |status| status.restarts == 2 && status.state == EngineState::Running);
+    let third = replaced.await.pid.unwrap();
+    assert!(stopped.elapsed() < Duration::from_secs(15), "{:?}", stopped.elapsed());
+    assert!(!envoy::lives(second), "a wedged one isn't left behind");
+    serves(&scene).await;
+
+    let run = scene.dir.path().join("run");
+    let Scene { foregate, dir, .. } = scene;
+    assert!(foregate.stop(Signal::TERM).success());
+    assert!(!envoy::lives(third), "Foregate's end is Envoy's end");
+    let left: Vec<_> = std::fs::read_dir(&run).unwrap().flatten().map(|entry| entry.path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+    drop(dir);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envoy_outlives_foregate_and_is_taken_over() {
+    let Scene { foregate, dir, client, address, .. } =
+        Scene::set_on("127.116.1.0/24", NEW, 0, &[], envoy::install_all).await;
+    let first = envoy::until(&client, |status| status.state == EngineState::Running).await.pid.unwrap();
+    foregate.stop(Signal::KILL);
+    let load = harness::load::Load::start(2, address, "web", "/");
+    eventually("it serves without Foregate", || async { (load.sent() > 500).then_some(()) }).await;
+    assert!(envoy::lives(first));
+    let foregate = Foregate::start(dir.path(), "127.116.1.0/24", &[]);
+    let client = foregate.client().await;
+    let second = envoy::until(&client, |status| status.state == EngineState::Running && status.pid != Some(first));
+    let second = second.await.pid.unwrap();
+    eventually("the first one ends", || async { (!envoy::lives(first)).then_some(()) }).await;
+    let (sent, failures) = load.finish().await;
+    assert!(failures.is_empty(), "{} of {sent} failed: {:?}", failures.len(), failures.first());
+    assert!(foregate.stop(Signal::TERM).success());
+    assert!(!envoy::lives(second));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_isnt_there_is_waited_for_and_one_that_fails_backs_off() {
+    let scene = Scene::set_on("127.116.2.0/24", NEW, 0, &[], envoy::install_all).await;
+    let first = running(&scene, NEW).await;
+    envoy::patch_proxy(&scene.client, json!({ "engine": "envoy@9" })).await;
+    let missing = envoy::until(&scene.client, |status| status.state == EngineState::Missing).await;
+    assert!(missing.message.contains("envoy@9") && missing.message.contains("foregate engine add"), "{missing:?}");
+    assert_eq!((missing.name.as_str(), missing.pid), (NEW, Some(first)), "the one before serves on");
+    serves(&scene).await;
+
+    envoy::install_script(scene.dir.path(), "9", "echo 'no such luck' >&2; exit 7");
+    let failing = envoy::until(&scene.client, |status| status.state == EngineState::Backoff && status.restarts >= 3);
+    let failing = failing.await;
+    for part in ["envoy@9", "status 7", "no such luck", "GatewayTemplate"] {
+        assert!(failing.message.contains(part), "{part}: {failing:?}");
+    }
+    serves(&scene).await;
+    assert_eq!(running_pid(&scene).await, Some(first));
+    let again = envoy::switch(&scene.client, OLD).await;
+    assert_eq!(again.message, "");
+    serves(&scene).await;
+}
+
+async fn running_pid(scene: &Scene) -> Option<u32> {
+    envoy::status(&scene.client).await.and_then(|status| status.pid)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_envoy_refuses_is_said() {
+    let scene = Scene::set_on("127.116.3.0/24", NEW, 0, &[], envoy::install_all).await;
+    let listener = envoy::proxy(&scene.client).await.spec.template.envoy.listener;
+    // Right by every rule, and impossible all the same.
+    let log = "access_log: [{ name: envoy.access_loggers.file, typed_config: { \"@type\": \
+               type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: /nowhere/log } }]";
+    let bad = listener.replacen(
+        "            server_name: foregate",
+        &format!("            {log}\n            server_name: foregate"),
+        1,
+    );
+    assert_ne!(bad, listener);
+    envoy::patch_proxy(&scene.client, json!({ "envoy": { "listener": bad } })).await;
+    eventually("the Gateway says what Envoy refuses", || async {
+        let api: kube::Api<foregate_api::gateway::Gateway> = kube::Api::default_namespaced(scene.client.clone());
+        let text = serde_json::to_string(&api.get("web").await.ok()?.status).ok()?;
+        text.contains("/nowhere/log").then_some(())
+    })
+    .await;
+    serves(&scene).await;
+    envoy::patch_proxy(&scene.client, json!({ "envoy": { "listener": listener } })).await;
+    harness::gateway_address(&scene.client, "web").await;
+    serves(&scene).await;
+}
+
+#[test]
+fn engines_are_added_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let source = dir.path().join("envoy");
+    let script =
+        "#!/bin/sh\ncase $1 in --version) echo version: abc/7.7/Clean;; --hot-restart-version) echo 11.104;; esac\n";
+    std::fs::write(&source, script).unwrap();
+    let from = source.to_str().unwrap();
+    let right = sha256(&source);
+    let left = || std::fs::read_dir(data.join("engines/envoy")).map_or(0, Iterator::count);
+    let text = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+
+    let wrong = "0".repeat(64);
+    let output = envoy::engine(&data, &["add", "envoy@7.7", "--from", from, "--sha256", &wrong]);
+    assert!(!output.status.success());
+    assert!(text(&output).contains(&wrong) && text(&output).contains(&right), "{}", text(&output));
+    assert_eq!(left(), 0);
+
+    let output = envoy::engine(&data, &["add", "envoy@7.7", "--from", from, "--sha256", &right]);
+    assert!(output.status.success(), "{}", text(&output));
+    let listed = envoy::engine(&data, &["list"]);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("envoy@7.7"));
+
+    let broken = dir.path().join("broken");
+    std::fs::write(&broken, "#!/bin/sh\necho wrong machine >&2\nexit 1\n").unwrap();
+    let output =
+        envoy::engine(&data, &["add", "envoy@8", "--from", broken.to_str().unwrap(), "--sha256", &sha256(&broken)]);
+    assert!(!output.status.success() && text(&output).contains("wrong machine"), "{}", text(&output));
+    let output =
+        envoy::engine(&data, &["add", "envoy@7.7", "--from", broken.to_str().unwrap(), "--sha256", &sha256(&broken)]);
+    assert!(!output.status.success() && text(&output).contains("there already"), "{}", text(&output));
+    assert_eq!(left(), 1);
+
+    let binary = data.join("engines/envoy/7.7/envoy");
+    std::fs::write(&binary, "changed").unwrap();
+    let listed = envoy::engine(&data, &["list"]);
+    assert!(!listed.status.success() && text(&listed).contains("envoy@7.7 is damaged"), "{}", text(&listed));
+
+    let output = envoy::engine(&data, &["remove", "envoy@7.7"]);
+    assert!(output.status.success() && text(&output).contains("can't be asked"), "{}", text(&output));
+    assert_eq!(left(), 0);
+    assert!(!envoy::engine(&data, &["remove", "envoy@7.7"]).status.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_in_use_isnt_removed() {
+    let scene = Scene::set_on("127.116.4.0/24", NEW, 0, &[], envoy::install_all).await;
+    let output = envoy::engine(scene.dir.path(), &["remove", NEW]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{text}");
+    for user in ["GatewayTemplate tenant-default/default", "GatewayProxy", "GatewayInstance", "process "] {
+        assert!(text.contains(user), "{user}: {text}");
+    }
+    let output = envoy::engine(scene.dir.path(), &["remove", OLD]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn sha256(path: &std::path::Path) -> String {
+    let output = std::process::Command::new("sha256sum").arg(path).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned()
+}
+
+fn free_address() -> std::net::SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}

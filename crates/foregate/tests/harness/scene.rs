@@ -1,0 +1,150 @@
+//! A gateway under load while its configuration changes: the same changes on every engine.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use kube::Client;
+
+use super::load::Load;
+use super::{Foregate, apply, backend, envoy, eventually, gateway, gateway_address, http, route, service};
+
+/// Time between two changes.
+const PERIOD: Duration = Duration::from_millis(20);
+
+/// A gateway `web` with Services `one` and `two`, and a route `/` to `one`.
+pub struct Scene {
+    pub foregate: Foregate,
+    pub dir: envoy::DataDir,
+    pub client: Client,
+    pub address: SocketAddr,
+    /// Changes of each kind; `FOREGATE_CHANGES=1000` for the full figure.
+    changes: usize,
+}
+
+impl Scene {
+    /// On the built-in engine.
+    pub async fn set(pool: &str) -> Self {
+        Self::set_on(pool, "builtin", 150, &[], |_| {}).await
+    }
+
+    /// On an engine that `prepare` may put into the data directory.
+    pub async fn set_on(pool: &str, engine: &str, changes: usize, flags: &[&str], prepare: impl FnOnce(&Path)) -> Self {
+        let dir = envoy::DataDir::new();
+        prepare(dir.path());
+        let foregate = Foregate::start(dir.path(), pool, flags);
+        let client = foregate.client().await;
+        envoy::set_template(&client, engine).await;
+        let (one, two) = (backend::start("one").await, backend::start("two").await);
+        for yaml in [service("one", &[one]), service("two", &[two]), gateway("web"), route("web", "web", "/", "one")] {
+            apply(&client, &yaml).await;
+        }
+        let address = SocketAddr::new(gateway_address(&client, "web").await, 8080);
+        eventually("the route serves", || async {
+            http::get(address, "web", "/").await.ok().filter(|response| response.status() == 200)
+        })
+        .await;
+        let changes = std::env::var("FOREGATE_CHANGES").ok().and_then(|text| text.parse().ok()).unwrap_or(changes);
+        Self { foregate, dir, client, address, changes }
+    }
+
+    /// Load on the route.
+    pub fn load(&self) -> Load {
+        Load::start(4, self.address, "web", "/")
+    }
+
+    /// Runs `change` again and again under load, and expects that no request fails.
+    async fn no_request_fails<F: AsyncFn(usize)>(&self, what: &str, change: F) {
+        self.under(self.load(), what, change).await;
+    }
+
+    async fn under<F: AsyncFn(usize)>(&self, load: Load, what: &str, change: F) {
+        let mut tick = tokio::time::interval(PERIOD);
+        for index in 0..self.changes {
+            tick.tick().await;
+            change(index).await;
+        }
+        self.none_failed(load, &format!("{what}, {} changes", self.changes)).await;
+    }
+
+    /// Ends the load, and expects that no request has failed.
+    pub async fn none_failed(&self, load: Load, what: &str) {
+        let (sent, failures) = load.finish().await;
+        assert!(
+            failures.is_empty(),
+            "{what}: {} of {sent} failed: {:#?}",
+            failures.len(),
+            &failures[..failures.len().min(5)]
+        );
+        assert!(sent > 100, "{what}: only {sent} requests were sent");
+        println!("{what}: {sent} requests, none failed");
+    }
+
+    pub async fn route_changes_its_backend(&self) {
+        self.no_request_fails("a route's backend", async |index| {
+            let to = ["two", "one"][index % 2];
+            apply(&self.client, &route("web", "web", "/", to)).await;
+        })
+        .await;
+    }
+
+    pub async fn endpoints_are_replaced(&self) {
+        let others = [backend::start("one").await, backend::start("one").await];
+        self.no_request_fails("endpoints", async |index| {
+            apply(&self.client, &service("one", &[others[index % 2]])).await;
+        })
+        .await;
+    }
+
+    pub async fn certificate_is_replaced(&self) {
+        const HOST: &str = "web.test";
+        let pairs = [0, 1].map(|_| rcgen::generate_simple_self_signed(vec![HOST.to_owned()]).unwrap());
+        let secret = |index: usize| {
+            let pair = &pairs[index % 2];
+            let data = serde_json::json!({ "tls.crt": pair.cert.pem(), "tls.key": pair.signing_key.serialize_pem() });
+            let object = serde_json::json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "web" },
+                "type": "kubernetes.io/tls", "stringData": data });
+            object.to_string()
+        };
+        apply(&self.client, &secret(0)).await;
+        let https = "{name: https, port: 8443, protocol: HTTPS, tls: {certificateRefs: [{name: web}]}}";
+        let both = gateway("web").replace("protocol: HTTP}]", &format!("protocol: HTTP}}, {https}]"));
+        apply(&self.client, &both).await;
+        let mut roots = rustls::RootCertStore::empty();
+        pairs.iter().for_each(|pair| roots.add(pair.cert.der().clone()).unwrap());
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let tls = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls));
+        let address = SocketAddr::new(self.address.ip(), 8443);
+        eventually("HTTPS serves", || async {
+            let load = Load::start_with(1, address, HOST, "/", Some(tls.clone()));
+            tokio::time::sleep(PERIOD).await;
+            let (sent, failures) = load.finish().await;
+            (sent > 0 && failures.is_empty()).then_some(())
+        })
+        .await;
+        let load = Load::start_with(4, address, HOST, "/", Some(tls));
+        self.under(load, "a certificate", async |index| apply(&self.client, &secret(index + 1)).await).await;
+    }
+
+    pub async fn another_listener_comes_and_goes(&self) {
+        let with_one = gateway("web");
+        let with_two =
+            gateway("web").replace("protocol: HTTP}]", "protocol: HTTP}, {name: more, port: 8081, protocol: HTTP}]");
+        self.no_request_fails("a listener", async |index| {
+            apply(&self.client, if index % 2 == 0 { &with_two } else { &with_one }).await;
+        })
+        .await;
+    }
+
+    pub async fn gateways_template_changes(&self) {
+        let proxy = envoy::proxy(&self.client).await;
+        let listener = proxy.spec.template.envoy.listener.clone();
+        assert!(listener.contains("stat_prefix"), "the stock listener names its statistics");
+        self.no_request_fails("a template", async |index| {
+            let changed = listener.replace("stat_prefix: ", &format!("stat_prefix: v{index}-"));
+            envoy::patch_proxy(&self.client, serde_json::json!({ "envoy": { "listener": changed } })).await;
+        })
+        .await;
+    }
+}
