@@ -13,6 +13,7 @@
 
 mod access_log;
 mod bind;
+mod client_auth;
 mod config;
 mod control;
 mod engine;

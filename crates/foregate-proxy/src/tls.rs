@@ -7,11 +7,15 @@ use std::sync::{Arc, Weak};
 use arc_swap::ArcSwapOption;
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, ServerConfig, StoresServerSessions};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerConfig, StoresServerSessions,
+};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::client_auth::ClientTrust;
 use crate::upstream_tls::Validation;
 
 /// What all of an instance's listeners share, so that sessions survive their changes.
@@ -59,16 +63,28 @@ impl TlsShared {
         versions: Vec<&'static SupportedProtocolVersion>,
         alpn: Vec<Vec<u8>>,
         certificates: Vec<Arc<SecretCell>>,
+        trust: Option<ClientTrust>,
     ) -> Result<TlsChain, rustls::Error> {
         let certificates: Arc<[Arc<SecretCell>]> = certificates.into();
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_protocol_versions(&versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Resolver(Arc::clone(&certificates))));
+        let trust = trust.map(Arc::new);
+        let builder =
+            ServerConfig::builder_with_provider(Arc::clone(&self.provider)).with_protocol_versions(&versions)?;
+        let builder = match &trust {
+            Some(trust) => builder.with_client_cert_verifier(Arc::clone(trust) as Arc<dyn ClientCertVerifier>),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(Resolver(Arc::clone(&certificates))));
         config.alpn_protocols = alpn;
-        config.ticketer = Arc::clone(&self.tickets);
-        config.session_storage = Arc::clone(&self.sessions);
-        Ok(TlsChain { config: Arc::new(config), certificates })
+        if trust.is_some() {
+            // A session from a chain that asks for no certificate, or from before a CA was replaced, would be a way
+            // around it.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        } else {
+            config.ticketer = Arc::clone(&self.tickets);
+            config.session_storage = Arc::clone(&self.sessions);
+        }
+        Ok(TlsChain { config: Arc::new(config), certificates, trust })
     }
 }
 
@@ -77,12 +93,14 @@ pub(crate) struct TlsChain {
     /// rustls' form.
     pub(crate) config: Arc<ServerConfig>,
     certificates: Arc<[Arc<SecretCell>]>,
+    trust: Option<Arc<ClientTrust>>,
 }
 
 impl TlsChain {
-    /// Whether all of its certificates are there.
+    /// Whether all of its certificates are there, and whom to trust.
     pub(crate) fn is_ready(&self) -> bool {
         self.certificates.iter().all(|cell| cell.key.load().is_some())
+            && self.trust.as_ref().is_none_or(|trust| trust.is_ready())
     }
 }
 

@@ -13,9 +13,11 @@ use super::parts::{boolean, number, socket_address, timeout};
 use super::refusal::{At, Refusal, nothing_left, unpack};
 use super::route_config::RouteConfig;
 use super::tls;
+use super::upstream_tls::TlsContext;
 use crate::slots::{Interner, Numbers, Slot};
 use crate::snapshot::{FilterChain, Listener};
 use crate::tls::{Secrets, TlsShared};
+use crate::upstream_tls::SystemRoots;
 
 /// What compiling needs from its surroundings.
 pub(crate) struct Context<'a> {
@@ -27,6 +29,8 @@ pub(crate) struct Context<'a> {
     pub(crate) secrets: &'a mut Secrets,
     /// Keys of sessions.
     pub(crate) tls: &'a TlsShared,
+    /// What the system trusts.
+    pub(crate) roots: &'a SystemRoots,
 }
 
 /// A compiled listener, and what else it needs.
@@ -140,9 +144,10 @@ fn filter_chain(
     }
     let tls = match message.transport_socket.take() {
         Some(socket) => {
-            let (chain, secrets) =
-                tls::transport_socket(socket, context.secrets, context.tls).at("transport_socket")?;
-            needs.secrets.extend(secrets);
+            let Context { secrets, tls, roots, .. } = context;
+            let mut context = TlsContext { secrets, tls, roots, wanted: Vec::new() };
+            let chain = tls::transport_socket(socket, &mut context).at("transport_socket")?;
+            needs.secrets.append(&mut context.wanted);
             Some(chain)
         }
         None => None,

@@ -9,6 +9,7 @@ use super::refusal::{Refusal, decode};
 use super::{cluster, endpoints, listener, route_config, vhost};
 use crate::slots::{Interner, Numbers};
 use crate::tls::{Secrets, TlsShared};
+use crate::upstream_tls::SystemRoots;
 
 /// Compiles a resource of any kind; the refusal's text, if there is one.
 fn refused(kind: ResourceKind, yaml: &str) -> Option<String> {
@@ -41,6 +42,7 @@ fn compile(kind: ResourceKind, body: &[u8]) -> Result<(), Refusal> {
                 routes: &mut Interner::default(),
                 secrets: &mut Secrets::default(),
                 tls: &tls,
+                roots: &SystemRoots::default(),
             };
             listener::compile(decode(body)?, &mut context).map(|_| ())
         }

@@ -9,49 +9,65 @@ use rustls::sign::CertifiedKey;
 
 use super::parts::{ads, boolean, inline_data};
 use super::refusal::{At, Refusal, nothing_left, unpack};
+use super::upstream_tls::{TlsContext, trust};
+use crate::client_auth::ClientTrust;
 use crate::tls::{Secrets, TlsChain, TlsShared, certified_key};
 
-/// Compiles a transport socket; returns the TLS settings and the secrets to ask for.
+/// Compiles a transport socket.
 pub(crate) fn transport_socket(
     mut socket: core::TransportSocket,
-    secrets: &mut Secrets,
-    shared: &TlsShared,
-) -> Result<(TlsChain, Vec<String>), Refusal> {
+    context: &mut TlsContext<'_>,
+) -> Result<TlsChain, Refusal> {
     use core::transport_socket::ConfigType;
     socket.name.clear();
     let any = match socket.config_type.take() {
         Some(ConfigType::TypedConfig(any)) => any,
         None => return Err(Refusal::field("typed_config", "must be set")),
     };
-    let context: tls::DownstreamTlsContext = unpack(&any).at("typed_config")?;
-    context_of(context, secrets, shared).at("typed_config")
+    let message: tls::DownstreamTlsContext = unpack(&any).at("typed_config")?;
+    context_of(message, context).at("typed_config")
 }
 
-fn context_of(
-    mut message: tls::DownstreamTlsContext,
-    secrets: &mut Secrets,
-    shared: &TlsShared,
-) -> Result<(TlsChain, Vec<String>), Refusal> {
-    if boolean(&mut message.require_client_certificate) == Some(true) {
-        return Err(Refusal::unsupported("require_client_certificate"));
-    }
+fn context_of(mut message: tls::DownstreamTlsContext, context: &mut TlsContext<'_>) -> Result<TlsChain, Refusal> {
+    let required = boolean(&mut message.require_client_certificate) == Some(true);
     if boolean(&mut message.require_sni) == Some(true) {
         return Err(Refusal::unsupported("require_sni"));
     }
     let common =
         message.common_tls_context.take().ok_or_else(|| Refusal::field("common_tls_context", "must be set"))?;
     nothing_left(&message)?;
-    common_of(common, secrets, shared).at("common_tls_context")
+    if required && common.validation_context_type.is_none() {
+        // Envoy would let in whoever has any certificate.
+        return Err(Refusal::field("require_client_certificate", "needs a validation context: whom to trust"));
+    }
+    common_of(common, required, context).at("common_tls_context")
+}
+
+/// Whose certificates a listener accepts, if it asks for any.
+fn client_trust(
+    message: &mut tls::CommonTlsContext,
+    required: bool,
+    context: &mut TlsContext<'_>,
+) -> Result<Option<ClientTrust>, Refusal> {
+    let Some(kind) = message.validation_context_type.take() else { return Ok(None) };
+    let trust = trust(kind, context)?;
+    Ok(Some(ClientTrust {
+        validation: trust.validation,
+        secret: trust.secret,
+        required,
+        provider: context.tls.provider(),
+        made: Default::default(),
+    }))
 }
 
 fn common_of(
     mut message: tls::CommonTlsContext,
-    secrets: &mut Secrets,
-    shared: &TlsShared,
-) -> Result<(TlsChain, Vec<String>), Refusal> {
+    required: bool,
+    context: &mut TlsContext<'_>,
+) -> Result<TlsChain, Refusal> {
+    let trust = client_trust(&mut message, required, context)?;
     let versions = message.tls_params.take().map_or_else(|| Ok(both()), versions).at("tls_params")?;
     let mut cells = Vec::new();
-    let mut names = Vec::new();
     for (index, mut config) in std::mem::take(&mut message.tls_certificate_sds_secret_configs).into_iter().enumerate() {
         let result = ads(config.sds_config.take()).at("sds_config").and_then(|()| {
             let name = std::mem::take(&mut config.name);
@@ -59,11 +75,11 @@ fn common_of(
             Ok(name)
         });
         let name = result.at(format_args!("tls_certificate_sds_secret_configs[{index}]"))?;
-        cells.push(secrets.cell(&name));
-        names.push(name);
+        cells.push(context.secrets.cell(&name));
+        context.wanted.push(name);
     }
     for (index, certificate) in std::mem::take(&mut message.tls_certificates).into_iter().enumerate() {
-        let key = certificate_of(certificate, shared).at(format_args!("tls_certificates[{index}]"))?;
+        let key = certificate_of(certificate, context.tls).at(format_args!("tls_certificates[{index}]"))?;
         cells.push(Secrets::inline(key));
     }
     if cells.is_empty() {
@@ -75,8 +91,7 @@ fn common_of(
     }
     nothing_left(&message)?;
     let alpn = alpn.into_iter().map(String::into_bytes).collect();
-    let chain = shared.chain(versions, alpn, cells).map_err(|e| Refusal::new(e.to_string()))?;
-    Ok((chain, names))
+    context.tls.chain(versions, alpn, cells, trust).map_err(|e| Refusal::new(e.to_string()))
 }
 
 pub(super) fn both() -> Vec<&'static SupportedProtocolVersion> {

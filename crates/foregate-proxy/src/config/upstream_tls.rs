@@ -93,7 +93,11 @@ fn common_of(
         return Err(Refusal::field("alpn_protocols", format!("{other} is {}", super::refusal::UNSUPPORTED)));
     }
     own_certificate(tls, &mut message, context)?;
-    trust(tls, message.validation_context_type.take(), context)?;
+    let trust = match message.validation_context_type.take() {
+        Some(kind) => trust(kind, context)?,
+        None => return Err(Refusal::field("validation_context", NO_TRUST)),
+    };
+    (tls.validation, tls.validation_secret) = (trust.validation, trust.secret);
     nothing_left(&message)
 }
 
@@ -129,36 +133,45 @@ fn secret(mut config: tls::SdsSecretConfig, context: &mut TlsContext<'_>) -> Res
     Ok(cell)
 }
 
+/// Whom to trust.
+#[derive(Default)]
+pub(super) struct Trust {
+    /// As the message itself says.
+    pub(super) validation: Option<Arc<Validation>>,
+    /// As a secret says.
+    pub(super) secret: Option<Arc<SecretCell>>,
+}
+
+/// Compiles whom to trust.
 #[allow(deprecated, reason = "what is refused is named")]
-fn trust(
-    tls: &mut UpstreamTls,
-    kind: Option<tls::common_tls_context::ValidationContextType>,
+pub(super) fn trust(
+    kind: tls::common_tls_context::ValidationContextType,
     context: &mut TlsContext<'_>,
-) -> Result<(), Refusal> {
+) -> Result<Trust, Refusal> {
     use tls::common_tls_context::ValidationContextType as Kind;
+    let mut trust = Trust::default();
     match kind {
-        Some(Kind::ValidationContext(message)) => {
+        Kind::ValidationContext(message) => {
             let validation = validation(message, context.roots).at("validation_context")?;
             if validation.roots.is_none() && !validation.accept_untrusted {
                 return Err(Refusal::field("validation_context.trusted_ca", NO_TRUST));
             }
-            tls.validation = Some(Arc::new(validation));
+            trust.validation = Some(Arc::new(validation));
         }
-        Some(Kind::ValidationContextSdsSecretConfig(config)) => {
-            tls.validation_secret = Some(secret(config, context).at("validation_context_sds_secret_config")?);
+        Kind::ValidationContextSdsSecretConfig(config) => {
+            trust.secret = Some(secret(config, context).at("validation_context_sds_secret_config")?);
         }
-        Some(Kind::CombinedValidationContext(message)) => {
-            combined(tls, message, context).at("combined_validation_context")?;
+        Kind::CombinedValidationContext(message) => {
+            trust = combined(message, context).at("combined_validation_context")?;
         }
-        Some(Kind::ValidationContextCertificateProvider(_)) => {
+        Kind::ValidationContextCertificateProvider(_) => {
             return Err(Refusal::unsupported("validation_context_certificate_provider"));
         }
-        Some(Kind::ValidationContextCertificateProviderInstance(_)) => {
+        Kind::ValidationContextCertificateProviderInstance(_) => {
             return Err(Refusal::unsupported("validation_context_certificate_provider_instance"));
         }
-        None => return Err(Refusal::field("validation_context", NO_TRUST)),
     }
-    Ok(())
+    Ok(trust)
 }
 
 /// Envoy doesn't check certificates then; here that has to be said.
@@ -166,17 +179,17 @@ const NO_TRUST: &str =
     "must be set: endpoints' certificates are always checked, unless trust_chain_verification is ACCEPT_UNTRUSTED";
 
 fn combined(
-    tls: &mut UpstreamTls,
     mut message: tls::common_tls_context::CombinedCertificateValidationContext,
     context: &mut TlsContext<'_>,
-) -> Result<(), Refusal> {
+) -> Result<Trust, Refusal> {
+    let mut trust = Trust::default();
     if let Some(default) = message.default_validation_context.take() {
-        tls.validation = Some(Arc::new(validation(default, context.roots).at("default_validation_context")?));
+        trust.validation = Some(Arc::new(validation(default, context.roots).at("default_validation_context")?));
     }
     let config = message.validation_context_sds_secret_config.take();
     let config = config.ok_or_else(|| Refusal::field("validation_context_sds_secret_config", "must be set"))?;
-    tls.validation_secret = Some(secret(config, context).at("validation_context_sds_secret_config")?);
-    nothing_left(&message)
+    trust.secret = Some(secret(config, context).at("validation_context_sds_secret_config")?);
+    nothing_left(&message).map(|()| trust)
 }
 
 /// Compiles whom to trust.

@@ -83,6 +83,7 @@ impl Store {
             routes: &mut self.route_slots,
             secrets: &mut self.secrets.cells,
             tls: &self.secrets.tls,
+            roots: &self.secrets.roots,
         };
         let compiled = listener::compile(decode(&resource.body)?, &mut context)?;
         for (_, config) in &compiled.inline {

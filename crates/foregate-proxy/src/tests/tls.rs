@@ -11,21 +11,22 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::client::Client;
+use super::client2::Client2;
 use super::resources::{resource, response, shell};
 use super::rig::Rig;
 
-struct Certificate {
-    chain: String,
-    key: String,
+pub(super) struct Certificate {
+    pub(super) chain: String,
+    pub(super) key: String,
 }
 
-fn certificate(names: &[&str]) -> Certificate {
+pub(super) fn certificate(names: &[&str]) -> Certificate {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     Certificate { chain: made.cert.pem(), key: made.signing_key.serialize_pem() }
 }
 
-fn secret(name: &str, certificate: &Certificate) -> ClientResource {
+pub(super) fn secret(name: &str, certificate: &Certificate) -> ClientResource {
     let indent = |text: &str| text.lines().map(|line| format!("      {line}\n")).collect::<String>();
     let yaml = format!(
         "name: {name}\ntls_certificate:\n  certificate_chain:\n    inline_string: |\n{}  private_key:\n    inline_string: |\n{}",
@@ -35,7 +36,7 @@ fn secret(name: &str, certificate: &Certificate) -> ClientResource {
     resource(ResourceKind::Secret, name, &yaml)
 }
 
-fn chain(name: &str, names: &str, secret: &str) -> String {
+pub(super) fn chain(name: &str, names: &str, secret: &str) -> String {
     format!(
         r#"
 - name: {name}
@@ -60,7 +61,7 @@ fn chain(name: &str, names: &str, secret: &str) -> String {
     )
 }
 
-fn listener(chains: &str) -> ClientResource {
+pub(super) fn listener(chains: &str) -> ClientResource {
     let yaml = format!(
         "name: http-1\naddress: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}\n\
          listener_filters:\n- name: envoy.filters.listener.tls_inspector\n  typed_config: {{ \"@type\": \
@@ -70,22 +71,40 @@ fn listener(chains: &str) -> ClientResource {
 }
 
 /// Says who answers: the route configuration's name as a header.
-fn routes(name: &str) -> ClientResource {
+pub(super) fn routes(name: &str) -> ClientResource {
     let yaml = format!(
         "name: {name}/*\ndomains: [\"*\"]\nroutes:\n- match: {{ prefix: / }}\n  direct_response: {{ status: 200, body: {{ inline_string: {name} }} }}"
     );
     resource(ResourceKind::VirtualHost, &format!("{name}/*"), &yaml)
 }
 
-async fn connect(address: SocketAddr, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+pub(super) async fn connect(address: SocketAddr, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_as(address, name, &["http/1.1"], None).await
+}
+
+/// Offers these protocols, and shows this certificate when it is asked for one.
+pub(super) async fn connect_as(
+    address: SocketAddr,
+    name: &str,
+    alpn: &[&str],
+    shown: Option<&Certificate>,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anything))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        .with_custom_certificate_verifier(Arc::new(Anything));
+    let mut config = match shown {
+        Some(shown) => {
+            use rustls_pki_types::pem::PemObject;
+            let chain = rustls_pki_types::CertificateDer::pem_slice_iter(shown.chain.as_bytes());
+            let key = rustls_pki_types::PrivateKeyDer::from_pem_slice(shown.key.as_bytes()).unwrap();
+            builder.with_client_auth_cert(chain.collect::<Result<_, _>>().unwrap(), key).unwrap()
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let name = ServerName::try_from(name.to_owned()).unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(address).await?).await
 }
@@ -218,4 +237,35 @@ async fn a_name_without_a_chain_gets_no_connection() {
     let mut plain = Client::to(address).await;
     plain.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert!(plain.reply(false).await.is_none(), "HTTP on an HTTPS port gets no HTTP");
+}
+
+#[tokio::test]
+async fn the_handshake_agrees_on_a_protocol() {
+    let one = certificate(&["a"]);
+    let mut rig = Rig::new().await;
+    let text = chain("rc", "[]", "s").replace("[http/1.1]", "[h2, http/1.1]");
+    rig.set(ResourceKind::Listener, vec![listener(&text)]).await;
+    rig.set(ResourceKind::RouteConfiguration, vec![shell("rc")]).await;
+    rig.set(ResourceKind::VirtualHost, vec![routes("rc")]).await;
+    rig.set(ResourceKind::Secret, vec![secret("s", &one)]).await;
+    let address = rig.address("http-1");
+    for (offer, agreed) in [
+        (&["h2", "http/1.1"] as &[&str], Some("h2")),
+        (&["http/1.1", "h2"], Some("h2")),
+        (&["http/1.1"], Some("http/1.1")),
+        (&[], None),
+    ] {
+        let stream = connect_as(address, "a", offer, None).await.unwrap();
+        let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        assert_eq!(alpn.as_deref(), agreed.map(str::as_bytes), "{offer:?}");
+        if agreed == Some("h2") {
+            assert_eq!(Client2::over(stream).await.get("a", "/").await.text(), "rc");
+        } else {
+            assert_eq!(Client::over(stream).get("a", "/").await.body, "rc", "{offer:?}");
+        }
+    }
+    // Who offers nothing may speak HTTP/2 all the same.
+    let stream = connect_as(address, "a", &[], None).await.unwrap();
+    assert_eq!(Client2::over(stream).await.get("a", "/").await.text(), "rc");
+    assert!(connect_as(address, "a", &["h3"], None).await.is_err(), "nothing in common");
 }
