@@ -59,7 +59,7 @@ pub(crate) fn build(name: &str, spec: &GatewayBackendSpec) -> cluster::Cluster {
 /// What is spoken, where that isn't HTTP/1.1.
 fn options(spec: &GatewayBackendSpec) -> Option<pb::google::protobuf::Any> {
     let http2 = core::Http2ProtocolOptions::default;
-    let either = spec.tls.as_ref().is_some_and(|tls| upstream_tls::offers_both(tls));
+    let either = spec.tls.as_ref().is_some_and(upstream_tls::offers_both);
     let config = match spec.protocol {
         _ if either => UpstreamProtocolOptions::AutoConfig(AutoHttpConfig {
             http2_protocol_options: Some(http2()),
