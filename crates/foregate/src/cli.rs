@@ -1,4 +1,27 @@
-//! The command line: what `foregate --help` shows.
+//! The command line: what `foregate --help` shows. A verb is a file; roles (`up`, `platform`, `node`) have folders of
+//! their own.
+
+pub mod api;
+mod backends;
+mod config_api;
+pub mod dump;
+pub mod error;
+pub mod explain;
+mod gateway;
+pub mod get;
+pub mod help;
+mod kinds;
+mod manifests;
+mod objects;
+mod offline;
+pub mod output;
+pub mod revisions;
+pub mod shell;
+pub mod status;
+pub mod table;
+pub mod top;
+pub mod translate;
+pub mod validate;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,12 +50,38 @@ pub enum Command {
     Controller(crate::controller::ControllerArgs),
     /// Add, list and remove the Envoys that gateways can run on.
     Engine(crate::engine::EngineArgs),
-    /// Look at the static configuration.
+    /// Show what serves, what doesn't, why, and what to do.
+    Status(status::StatusArgs),
+    /// Show which listener, route and rule takes a request, and why nothing else does.
+    Explain(explain::ExplainArgs),
+    /// Show live traffic per route.
+    Top(top::TopArgs),
+    /// Show objects of any kind.
+    Get(get::GetArgs),
+    /// List the kept revisions of a gateway's configuration.
+    History(revisions::HistoryArgs),
+    /// Show what differs between two revisions, or between one and now.
+    Diff(revisions::DiffArgs),
+    /// Serve an earlier revision, until `unpin`.
+    Rollback(revisions::HoldArgs),
+    /// Hold a gateway at a revision, until `unpin`.
+    Pin(revisions::HoldArgs),
+    /// Let a gateway follow its objects again.
+    Unpin(revisions::GatewayArgs),
+    /// Translate objects in files to Envoy configuration.
+    Translate(translate::TranslateArgs),
+    /// Check Envoy configuration as Envoy would.
+    Validate(validate::ValidateArgs),
+    /// Look at the static configuration, or at what a gateway's engines have.
     Config {
         /// What to do with it.
         #[command(subcommand)]
         verb: ConfigVerb,
     },
+    /// Print completions for a shell.
+    Completions(shell::CompletionsArgs),
+    /// Write man pages.
+    Man(shell::ManArgs),
 }
 
 /// Verbs of `foregate config`.
@@ -40,6 +89,8 @@ pub enum Command {
 pub enum ConfigVerb {
     /// Print the configuration that `foregate up` would run with: defaults, then the file, then the flags.
     Print(UpArgs),
+    /// Show what a gateway's engines are configured with, and how far each of them is.
+    Dump(dump::DumpArgs),
 }
 
 /// Flags of `foregate up`. Each overrides the field of the same name in the file that `--config` names.

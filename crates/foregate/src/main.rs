@@ -15,7 +15,7 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches as _;
 use cli::{Cli, Command, ConfigVerb};
 
 #[global_allocator]
@@ -31,8 +31,7 @@ fn main() -> ExitCode {
     // Most objects here are small and short-lived: huge pages would hold several times what is in use. Where the
     // kernel can't do without them, only memory is lost.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
-    let cli = Cli::parse();
-    match cli.command {
+    match parse().command {
         Command::Up(args) => with_config(&args, |config| up::run(config, args.demo, started)),
         Command::Platform(args) => match args.config() {
             Ok(config) => done(platform::run(config, started)),
@@ -50,7 +49,39 @@ fn main() -> ExitCode {
             engine::run(&args).map_or_else(|error| fail(&error, EXIT_FAILURE), |()| ExitCode::SUCCESS)
         }
         Command::Config { verb: ConfigVerb::Print(args) } => with_config(&args, print_config),
+        Command::Config { verb: ConfigVerb::Dump(args) } => ended(cli::dump::run(&args)),
+        Command::Status(args) => ended(cli::status::run(&args)),
+        Command::Explain(args) => ended(cli::explain::run(&args)),
+        Command::Top(args) => ended(cli::top::run(&args)),
+        Command::Get(args) => ended(cli::get::run(&args)),
+        Command::History(args) => ended(cli::revisions::history(&args)),
+        Command::Diff(args) => ended(cli::revisions::diff(&args)),
+        Command::Rollback(args) => ended(cli::revisions::rollback(&args)),
+        Command::Pin(args) => ended(cli::revisions::pin(&args)),
+        Command::Unpin(args) => ended(cli::revisions::unpin(&args)),
+        Command::Translate(args) => ended(cli::translate::run(&args)),
+        Command::Validate(args) => ended(cli::validate::run(&args)),
+        Command::Completions(args) => ended(cli::shell::completions(&args)),
+        Command::Man(args) => ended(cli::shell::man(&args)),
     }
+}
+
+/// Reads the command line; ends the process where there is nothing to do.
+fn parse() -> Cli {
+    let matches = cli::help::command().get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// A verb's end, and what to do where it failed.
+fn ended(ended: cli::error::Ended) -> ExitCode {
+    ended.unwrap_or_else(|error| {
+        let code = fail(&error, error.code);
+        if let Some(next) = &error.next {
+            let style = anstyle::Style::new().bold();
+            anstream::eprintln!("{style}next:{style:#}  {next}");
+        }
+        code
+    })
 }
 
 fn done<E: std::error::Error>(result: Result<(), E>) -> ExitCode {

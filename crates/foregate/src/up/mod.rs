@@ -6,6 +6,7 @@
 mod backend;
 pub mod control;
 mod demo;
+mod dump;
 pub mod engines;
 mod error;
 mod guide;
@@ -74,7 +75,8 @@ async fn up(config: Config, demo: bool, started: Instant) -> Result<(), UpError>
     let control = control::start(&config, vec![node::NODE.to_owned()], &mut parts, &shutdown).await?;
     // Engines are configured from the platform's own cache: no relay, no copy.
     let agent = (control.client.clone(), Arc::new(control.cache.clone()) as Arc<dyn foregate_node::XdsSource>);
-    engines::start(&config, agent, node::NODE, None, &mut parts, (&drain, &shutdown))?;
+    let metrics = engines::start(&config, agent, node::NODE, None, &mut parts, (&drain, &shutdown))?;
+    dump::mount_metrics(&control.server, metrics);
     if demo {
         demo::start_backends(&shutdown).await?;
         demo::apply(&control.client).await?;

@@ -1,0 +1,117 @@
+//! A URL and flags as a request.
+
+use std::net::IpAddr;
+
+use foregate_translate::explain::{Request, Scheme};
+
+use super::CliError;
+
+/// Reads them. The path stays as it is written: what normal form it gets is the gateway's affair.
+///
+/// # Errors
+/// When they make no request.
+pub fn request(url: &str, method: &str, headers: &[String]) -> Result<Request, CliError> {
+    let bad = |why: &str| {
+        CliError::usage(
+            format!("{url:?} is no URL of a request: {why}"),
+            "write it like http://shop.example.com/cart?id=1",
+        )
+    };
+    let (scheme, rest) = match url.split_once("://") {
+        Some(("http", rest)) => (Scheme::Http, rest),
+        Some(("https", rest)) => (Scheme::Https, rest),
+        Some((other, _)) => return Err(bad(&format!("the scheme {other:?} is neither http nor https"))),
+        None => (Scheme::Http, url),
+    };
+    // A fragment is for the browser: it is never sent.
+    let rest = rest.split('#').next().unwrap_or_default();
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
+    let authority = authority.rsplit('@').next().unwrap_or_default();
+    if authority.is_empty() {
+        return Err(bad("it names no host"));
+    }
+    let (name, port) = split_port(authority).ok_or_else(|| bad("its port isn't a number from 1 to 65535"))?;
+    let path = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+    let mut request = Request {
+        scheme,
+        address: name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok(),
+        port,
+        host: authority.to_owned(),
+        method: method.to_owned(),
+        path,
+        ..Request::default()
+    };
+    for header in headers {
+        let (name, value) = header
+            .split_once(':')
+            .filter(|(name, _)| is_token(name.trim()))
+            .ok_or_else(|| CliError::usage(format!("{header:?} is no header"), "write it like -H 'x-version: 2'"))?;
+        if name.trim().eq_ignore_ascii_case("host") {
+            request.host = value.trim().to_owned();
+        } else {
+            request.headers.push((name.trim().to_owned(), value.trim().to_owned()));
+        }
+    }
+    if !is_token(method) {
+        return Err(CliError::usage(format!("{method:?} is no method"), "write it like --method POST"));
+    }
+    Ok(request)
+}
+
+/// RFC 9110: what names of headers and methods are made of.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// None: the port is none.
+fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    match (authority.rfind(':'), authority.rfind(']')) {
+        (Some(colon), Some(bracket)) if bracket > colon => Some((authority, None)),
+        (None, _) => Some((authority, None)),
+        (Some(colon), _) => {
+            let port = authority[colon + 1..].parse::<u16>().ok().filter(|port| *port > 0)?;
+            Some((&authority[..colon], Some(port)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn urls_are_read_as_clients_send_them() {
+        for (url, host, port, path) in [
+            ("http://a.com", "a.com", None, "/"),
+            ("a.com/x/../y?q=1#f", "a.com", None, "/x/../y?q=1"),
+            ("https://me@a.com:8443/x", "a.com:8443", Some(8443), "/x"),
+            ("http://a.com?q", "a.com", None, "/?q"),
+            ("http://[::1]:80/", "[::1]:80", Some(80), "/"),
+            ("[::1]", "[::1]", None, "/"),
+        ] {
+            let request = request(url, "GET", &[]).unwrap();
+            assert_eq!((&*request.host, request.port, &*request.path), (host, port, path), "{url}");
+            assert_eq!(request.address.is_some(), url.contains("::1"), "{url}");
+        }
+        let request = request("http://127.0.0.1/", "GET", &["Host: a.com".into(), "x-a:b:c".into()]).unwrap();
+        assert_eq!((&*request.host, request.headers), ("a.com", vec![("x-a".to_owned(), "b:c".to_owned())]));
+    }
+
+    #[test]
+    fn what_is_no_request_is_said() {
+        for (url, header, why) in [
+            ("ftp://a/", None, "neither http nor https"),
+            ("http:///x", None, "names no host"),
+            ("http://a:0/", None, "1 to 65535"),
+            ("http://a:b/", None, "1 to 65535"),
+            ("http://a/", Some("x"), "no header"),
+            ("http://a/", Some("x y: 1"), "no header"),
+        ] {
+            let headers: Vec<String> = header.into_iter().map(str::to_owned).collect();
+            assert!(request(url, "GET", &headers).unwrap_err().to_string().contains(why), "{url} {header:?}");
+        }
+        assert!(request("http://a/", "G T", &[]).is_err());
+    }
+}
