@@ -115,11 +115,7 @@ async fn what_envoy_refuses_is_said() {
     // Right by every rule, and impossible all the same.
     let log = "access_log: [{ name: envoy.access_loggers.file, typed_config: { \"@type\": \
                type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: /nowhere/log } }]";
-    let bad = listener.replacen(
-        "            server_name: foregate",
-        &format!("            {log}\n            server_name: foregate"),
-        1,
-    );
+    let bad = listener.replacen("server_name: foregate", &format!("server_name: foregate\n      {log}"), 1);
     assert_ne!(bad, listener);
     envoy::patch_proxy(&scene.client, json!({ "envoy": { "listener": bad } })).await;
     eventually("the Gateway says what Envoy refuses", || async {
@@ -132,6 +128,23 @@ async fn what_envoy_refuses_is_said() {
     envoy::patch_proxy(&scene.client, json!({ "envoy": { "listener": listener } })).await;
     harness::gateway_address(&scene.client, "web").await;
     serves(&scene).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_envoy_ends_with_its_gateway() {
+    let scene = Scene::set_on("127.116.5.0/24", OLD, 0, &[], envoy::install_all).await;
+    let pid = running(&scene, OLD).await;
+    // A client that stays connected doesn't keep it: it has the drain time at most, and an idle one less.
+    let idle = tokio::net::TcpStream::connect(scene.address).await.unwrap();
+    let api: kube::Api<foregate_api::gateway::Gateway> = kube::Api::default_namespaced(scene.client.clone());
+    api.delete("web", &kube::api::DeleteParams::default()).await.unwrap();
+    eventually("its Envoy ends", || async { (!envoy::lives(pid)).then_some(()) }).await;
+    let run = scene.dir.path().join("run");
+    eventually("nothing of it is left", || async { std::fs::read_dir(&run).unwrap().next().is_none().then_some(()) })
+        .await;
+    let nobody = tokio::net::TcpStream::connect(scene.address).await.is_err();
+    assert!(nobody, "nobody listens any more");
+    drop(idle);
 }
 
 #[test]

@@ -40,10 +40,26 @@ async fn one_envoy_takes_over_from_another() {
     let load = scene.load();
     let after = envoy::switch(&scene.client, NEW).await;
     assert_ne!(before.pid, after.pid);
+    let young = envoy::processes(scene.dir.path()).pop().unwrap();
+    assert_eq!((young["epoch"].as_u64(), young["engine"].as_str()), (Some(1), Some(NEW)), "it was restarted hot");
     let old = before.pid.unwrap();
     harness::eventually("the old one ends", || async { (!envoy::lives(old)).then_some(()) }).await;
     envoy::switch(&scene.client, OLD).await;
     scene.none_failed(load, "another version and back").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envoys_that_cant_hand_over_their_sockets_listen_side_by_side() {
+    let prepare = |dir: &std::path::Path| envoy::install_as(dir, ["11.1", "11.104"]);
+    let scene = Scene::set_on("127.115.4.0/24", OLD, CHANGES, &[], prepare).await;
+    let load = scene.load();
+    for engine in [NEW, OLD, NEW] {
+        let before = envoy::status(&scene.client).await.and_then(|status| status.pid).unwrap();
+        envoy::switch(&scene.client, engine).await;
+        harness::eventually("the old one ends", || async { (!envoy::lives(before)).then_some(()) }).await;
+    }
+    assert!(envoy::processes(scene.dir.path()).iter().all(|record| record["epoch"] == 0));
+    scene.none_failed(load, "another version that can't be restarted hot, three times").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

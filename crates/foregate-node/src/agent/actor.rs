@@ -245,8 +245,8 @@ impl Actor {
             EngineName::Builtin => self.to_builtin().await,
             EngineName::Envoy(version) => match self.shared.options.engines.get(version) {
                 Ok(Some(engine)) => self.to_envoy(self.launch(&engine)).await,
-                Ok(None) => self.lacks(wanted, "this node has no such engine; `foregate engine add` adds it"),
-                Err(error) => self.lacks(wanted, &error.to_string()),
+                Ok(None) => self.lacks(&format!("this node has no {wanted}; `foregate engine add` adds it")),
+                Err(error) => self.lacks(&error.to_string()),
             },
         }
     }
@@ -269,9 +269,9 @@ impl Actor {
         BuiltinInstance { name: self.name.clone(), xds_socket: self.xds_socket.clone(), shares_addresses }
     }
 
-    fn lacks(&mut self, wanted: &EngineName, why: &str) {
+    fn lacks(&mut self, why: &str) {
         self.missing = true;
-        self.say(EngineState::Missing, &format!("{wanted}: {why}"));
+        self.say(EngineState::Missing, why);
     }
 
     /// Something has happened to the engine that runs.

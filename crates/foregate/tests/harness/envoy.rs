@@ -33,15 +33,13 @@ impl DataDir {
 
 impl Drop for DataDir {
     fn drop(&mut self) {
-        let instances = std::fs::read_dir(self.path().join("run")).into_iter().flatten().flatten();
-        for instance in instances {
-            let Ok(text) = std::fs::read(instance.path().join("processes.json")) else { continue };
-            let records: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
-            for pid in records.iter().map(|record| u32::try_from(record["pid"].as_u64().unwrap()).unwrap()) {
-                if lives(pid) {
-                    signal(pid, rustix::process::Signal::KILL);
-                }
+        for record in processes(self.path()) {
+            let pid = u32::try_from(record["pid"].as_u64().unwrap()).unwrap();
+            if lives(pid) {
+                signal(pid, rustix::process::Signal::KILL);
             }
+            let base = record["baseId"].as_u64().unwrap() * 10;
+            let _ = std::fs::remove_file(format!("/dev/shm/envoy_shared_memory_{base}"));
         }
     }
 }
@@ -61,34 +59,34 @@ pub fn binary(version: &str) -> PathBuf {
 
 /// Both Envoys, put into the engine store without a copy of 100 MB each.
 pub fn install_all(data_dir: &Path) {
-    for version in VERSIONS {
-        let dir = engine_dir(data_dir, version);
-        std::os::unix::fs::symlink(binary(version), dir.join("envoy")).unwrap();
-        manifest(&dir, version);
+    install_as(data_dir, ["11.104"; 2]);
+}
+
+/// Both Envoys, said to have these hot restart versions.
+pub fn install_as(data_dir: &Path, hot_restart: [&str; 2]) {
+    for (version, hot_restart) in VERSIONS.into_iter().zip(hot_restart) {
+        install(data_dir, version, hot_restart, |path| std::os::unix::fs::symlink(binary(version), path).unwrap());
     }
 }
 
 /// A script in the place of an Envoy: it knows its version, and then does what it is told.
 pub fn install_script(data_dir: &Path, version: &str, script: &str) {
-    let dir = engine_dir(data_dir, version);
-    let path = dir.join("envoy");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    manifest(&dir, version);
+    install(data_dir, version, "11.104", |path| {
+        std::fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    });
 }
 
-fn engine_dir(data_dir: &Path, version: &str) -> PathBuf {
-    let dir = data_dir.join("engines/envoy").join(version);
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
-}
-
-/// Written last, and at once: the engine is there from then on.
-fn manifest(dir: &Path, version: &str) {
+/// As `foregate engine add` does: the engine comes whole.
+fn install(data_dir: &Path, version: &str, hot_restart: &str, binary: impl FnOnce(&Path)) {
+    let root = data_dir.join("engines/envoy");
+    let partial = root.join(".partial");
+    std::fs::create_dir_all(&partial).unwrap();
+    binary(&partial.join("envoy"));
     let manifest = json!({ "version": version, "sourceSha256": "0", "sha256": "0", "reported": version,
-        "hotRestart": "11.104", "added": "2026-11-21T00:00:00Z" });
-    std::fs::write(dir.join("next"), manifest.to_string()).unwrap();
-    std::fs::rename(dir.join("next"), dir.join("manifest.json")).unwrap();
+        "hotRestart": hot_restart, "added": "2026-11-21T00:00:00Z" });
+    std::fs::write(partial.join("manifest.json"), manifest.to_string()).unwrap();
+    std::fs::rename(partial, root.join(version)).unwrap();
 }
 
 /// Runs `foregate engine ...` on a data directory.
@@ -148,6 +146,13 @@ pub async fn until(client: &Client, fits: impl Fn(&EngineStatus) -> bool) -> Eng
         found = found => found,
         () = tokio::time::sleep(super::PATIENCE.mul_f32(0.9)) => panic!("the last was {:?}", last.lock().unwrap()),
     }
+}
+
+/// The processes that the only instance has written down.
+pub fn processes(data_dir: &Path) -> Vec<serde_json::Value> {
+    let instances = std::fs::read_dir(data_dir.join("run")).into_iter().flatten().flatten();
+    let texts = instances.filter_map(|instance| std::fs::read(instance.path().join("processes.json")).ok());
+    texts.flat_map(|text| serde_json::from_slice::<Vec<serde_json::Value>>(&text).unwrap()).collect()
 }
 
 /// Whether a process is there.
