@@ -72,9 +72,13 @@ pub struct RouteRule {
     /// In order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<RouteFilter>,
-    /// Where to; empty without a redirect answers 500.
+    /// Where to; empty without a redirect answers `unresolvedStatus`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backends: Vec<RouteBackend>,
+    /// What the share of a backend that can't be resolved answers: 500 (none), or 503, which gRPC clients read as
+    /// UNAVAILABLE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unresolved_status: Option<u16>,
     /// The whole request, in milliseconds; 0: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_timeout_millis: Option<u64>,
@@ -248,7 +252,7 @@ pub struct Mirror {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteBackend {
-    /// Name of the GatewayBackend; none: the reference can't be resolved, and its share answers 500.
+    /// Name of the GatewayBackend; none: the reference can't be resolved, and its share answers `unresolvedStatus`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<String>,
     /// Its share, 0 to 1,000,000.

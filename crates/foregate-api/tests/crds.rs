@@ -155,7 +155,7 @@ fn nothing_that_the_types_say_is_dropped() {
                     { "mirror": { "backend": "b", "numerator": 1, "denominator": 2 } },
                 ],
                 "backends": [{ "backend": "b", "weight": 1, "filters": [{ "rewrite": { "hostname": "h" } }] }],
-                "requestTimeoutMillis": 1, "backendTimeoutMillis": 1,
+                "requestTimeoutMillis": 1, "backendTimeoutMillis": 1, "unresolvedStatus": 503,
                 "retry": { "attempts": 1, "codes": [500], "backoffMillis": 1 },
             }],
         },

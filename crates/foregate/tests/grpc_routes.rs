@@ -109,6 +109,11 @@ async fn calls_go_by_service_and_method_and_streams_flow() {
     reporter.set_service_status("shop", tonic_health::ServingStatus::NotServing).await;
     assert_eq!(stream.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
 
+    // A backend that isn't there.
+    apply(&client, &grpc_route("missing", "missing.test", "[{backendRefs: [{name: nobody, port: 80}]}]")).await;
+    let missing = HealthClient::new(channel(address, "missing.test").await);
+    until_code(&missing, "shop", Code::Unavailable).await;
+
     // No route for this host: an error that a gRPC client understands.
     let stranger = HealthClient::new(channel(address, "elsewhere.test").await);
     until_code(&stranger, "shop", Code::Unimplemented).await;

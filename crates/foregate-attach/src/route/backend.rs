@@ -58,6 +58,7 @@ impl Attach {
             name: rule.name.clone(),
             matches: rule.matches.clone(),
             backends: backends.collect(),
+            unresolved_status: id.kind.unresolved_status(),
             filters,
             request_timeout_millis: rule.request_timeout_millis,
             backend_timeout_millis: rule.backend_timeout_millis,

@@ -30,6 +30,14 @@ impl RouteKind {
         }
     }
 
+    /// What requests whose backend can't be resolved are answered; none: 500. For gRPC the standard wants UNAVAILABLE.
+    pub const fn unresolved_status(self) -> Option<u16> {
+        match self {
+            Self::Grpc => Some(503),
+            Self::Http => None,
+        }
+    }
+
     pub const fn status_kind(self) -> StatusKind {
         match self {
             Self::Grpc => StatusKind::GrpcRoute,

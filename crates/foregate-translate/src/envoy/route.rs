@@ -97,7 +97,7 @@ fn forward(to: &Forward, matched: &Match, field: &str) -> Result<pb::RouteAction
         host_rewrite_specifier: to.hostname.clone().map(pb::route_action::HostRewriteSpecifier::HostRewriteLiteral),
         ..Default::default()
     };
-    weights::apply(&mut action, &to.destinations);
+    weights::apply(&mut action, &to.destinations, to.unresolved_status);
     if let Some(edit) = &to.path {
         rewrite::apply(&mut action, edit, &matched.path, field)?;
     }

@@ -1,4 +1,4 @@
-//! Shares: which clusters an action sends to.
+//! Shares: which clusters an action sends to, and what is answered for those that don't exist.
 
 use foregate_envoy::pb::envoy::config::route::v3::route_action::{ClusterNotFoundResponseCode, ClusterSpecifier};
 use foregate_envoy::pb::envoy::config::route::v3::weighted_cluster::{ClusterWeight, cluster_weight};
@@ -10,9 +10,14 @@ use crate::UNRESOLVED_CLUSTER;
 use crate::ir::Destination;
 
 /// One cluster by name; several, or one with changes of its own, by weight. An unresolved share goes to a cluster that
-/// never exists, and a cluster that doesn't exist answers 500.
-pub(super) fn apply(action: &mut RouteAction, destinations: &[Destination]) {
-    action.cluster_not_found_response_code = ClusterNotFoundResponseCode::InternalServerError as i32;
+/// never exists.
+pub(super) fn apply(action: &mut RouteAction, destinations: &[Destination], unresolved_status: u16) {
+    let code = match unresolved_status {
+        503 => ClusterNotFoundResponseCode::ServiceUnavailable,
+        // Resolution lets nothing else through.
+        _ => ClusterNotFoundResponseCode::InternalServerError,
+    };
+    action.cluster_not_found_response_code = code as i32;
     action.cluster_specifier = Some(match destinations {
         [alone] if is_plain(alone) => ClusterSpecifier::Cluster(name(alone)),
         several => ClusterSpecifier::WeightedClusters(WeightedCluster {

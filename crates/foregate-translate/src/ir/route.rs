@@ -101,6 +101,8 @@ pub enum Action {
 pub struct Forward {
     /// Never empty; every weight is positive.
     pub destinations: Vec<Destination>,
+    /// What a share without a cluster answers: 500 or 503.
+    pub unresolved_status: u16,
     /// The new `Host`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
@@ -120,7 +122,7 @@ pub struct Forward {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Destination {
-    /// The cluster; none: this share answers 500.
+    /// The cluster; none: this share answers [`Forward::unresolved_status`].
     pub cluster: Option<Arc<str>>,
     /// Its share of the sum of all weights.
     pub weight: u32,

@@ -54,10 +54,11 @@ fn act(
     if let Some(redirect) = filters.redirect.take() {
         return Ok((filters.request, filters.response, Action::Redirect(redirect)));
     }
+    let unresolved_status = unresolved_status(rule, field)?;
     let mut destinations = destinations(rule, &mut filters, field, context)?;
     let headers = (std::mem::take(&mut filters.request), std::mem::take(&mut filters.response));
     if destinations.iter().all(|destination| destination.cluster.is_none()) {
-        return Ok((headers.0, headers.1, Action::Respond(500)));
+        return Ok((headers.0, headers.1, Action::Respond(unresolved_status)));
     }
     destinations.shrink_to_fit();
     let attempt = rule.backend_timeout_millis.filter(|millis| *millis > 0);
@@ -71,6 +72,7 @@ fn act(
     };
     let forward = Forward {
         destinations,
+        unresolved_status,
         hostname: filters.hostname,
         path: filters.path,
         mirrors: filters.mirrors,
@@ -78,6 +80,13 @@ fn act(
         retries,
     };
     Ok((headers.0, headers.1, Action::Forward(forward)))
+}
+
+fn unresolved_status(rule: &RouteRule, field: &str) -> Result<u16, Problem> {
+    match rule.unresolved_status.unwrap_or(500) {
+        status @ (500 | 503) => Ok(status),
+        other => Err(Problem::invalid(format!("{field}.unresolvedStatus"), format!("{other} is neither 500 nor 503"))),
+    }
 }
 
 fn retries(retry: &Retry, attempt_timeout_millis: Option<u64>) -> Option<ir::Retries> {
