@@ -15,6 +15,7 @@ use tokio::task::LocalSet;
 use crate::access_log::{AccessLog, Writer};
 use crate::bind::Addresses;
 use crate::control::{self, Request, Shared, Workers};
+use crate::limit::ConnectionLimit;
 use crate::metrics::{Registry, render};
 use crate::worker::Worker;
 
@@ -27,11 +28,14 @@ pub struct EngineOptions {
     pub drain: Duration,
     /// Where the access log goes.
     pub access_log: AccessLog,
+    /// Connections of clients, of all instances together; who comes when there are so many is closed at once. 0: as many
+    /// as the open files that the process may have allow.
+    pub max_connections: usize,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { workers: 0, drain: Duration::from_secs(30), access_log: AccessLog::Off }
+        Self { workers: 0, drain: Duration::from_secs(30), access_log: AccessLog::Off, max_connections: 0 }
     }
 }
 
@@ -95,7 +99,8 @@ impl Engine {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
-        let registry = Arc::new(Registry::default());
+        let limit = ConnectionLimit::new(options.max_connections);
+        let registry = Arc::new(Registry::limited(limit));
         let writer = Writer::start(&options.access_log)
             .map_err(|source| EngineError::Log { log: options.access_log.clone(), source })?;
         let mut threads = Vec::with_capacity(count + 1);

@@ -18,6 +18,7 @@ mod config;
 mod control;
 mod engine;
 mod hashing;
+mod limit;
 mod metrics;
 mod persistent;
 mod resolve;

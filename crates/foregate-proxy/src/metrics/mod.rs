@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::limit::ConnectionLimit;
 use counter::{Counter, Histogram};
 pub(crate) use text::render;
 
@@ -124,6 +125,8 @@ pub(crate) struct Registry {
     instances: Mutex<Shards<ControlStats>>,
     /// Access log lines that found no room.
     pub(crate) log_dropped: Counter,
+    /// How many connections there may be.
+    pub(crate) limit: ConnectionLimit,
 }
 
 /// Entries that nobody else holds are gone; their numbers go with them.
@@ -143,6 +146,11 @@ fn register<S: Default>(shards: &Mutex<Shards<S>>, instance: &Arc<str>, name: &A
 }
 
 impl Registry {
+    /// An engine's numbers, with a bound on its connections.
+    pub(crate) fn limited(limit: ConnectionLimit) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
     /// Lets go of what is gone, before the numbers are read.
     fn clean(&self) {
         clean(&mut self.listeners.lock());

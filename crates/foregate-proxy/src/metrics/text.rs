@@ -17,6 +17,8 @@ pub(crate) fn render(registry: &Registry) -> String {
     clusters(&mut out, &registry.clusters.lock().entries);
     routes(&mut out, &registry.routes.lock().entries);
     instances(&mut out, &registry.instances.lock().entries);
+    head(&mut out, "connections_shed_total", "counter", "Connections closed at once, as there were too many.");
+    let _ = writeln!(out, "foregate_proxy_connections_shed_total {}", registry.limit.shed.get());
     head(&mut out, "access_log_dropped_total", "counter", "Access log lines that found no room.");
     let _ = writeln!(out, "foregate_proxy_access_log_dropped_total {}", registry.log_dropped.get());
     out

@@ -122,6 +122,29 @@ async fn clients_that_give_up_are_noted_and_cost_nothing() {
 }
 
 #[tokio::test]
+async fn connections_have_a_bound() {
+    let options = crate::EngineOptions { workers: 2, max_connections: 3, ..crate::EngineOptions::default() };
+    let mut rig = Rig::with(options).await;
+    rig.serve("- { match: { prefix: / }, direct_response: { status: 204 } }").await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = rig.client().await;
+        assert_eq!(client.get("a", "/").await.status, 204);
+        clients.push(client);
+    }
+    for _ in 0..2 {
+        assert!(rig.client().await.is_closed().await, "one too many");
+    }
+    assert_eq!(rig.metric("foregate_proxy_connections_shed_total"), 2.0);
+    for client in &mut clients {
+        assert_eq!(client.get("a", "/").await.status, 204, "the others are served");
+    }
+    clients.pop();
+    super::rig::until("there is room again", || rig.metric("foregate_proxy_connections_active") == 2.0).await;
+    assert_eq!(rig.client().await.get("a", "/").await.status, 204);
+}
+
+#[tokio::test]
 async fn a_client_cannot_speak_for_proxies() {
     let (rig, backend) = rig("use_remote_address: true").await;
     let mut client = rig.client().await;
@@ -130,7 +153,8 @@ async fn a_client_cannot_speak_for_proxies() {
         ("x-forwarded-proto", "https"),
         ("x-request-id", "mine"),
         ("x-envoy-retry-on", "5xx"),
-        ("connection", "x-forwarded-for, x-hop"),
+        ("connection", "x-hop"),
+        ("x-forwarded-client-cert", "Hash=mine"),
         ("x-hop", "1"),
         ("te", "gzip"),
     ];
@@ -139,9 +163,11 @@ async fn a_client_cannot_speak_for_proxies() {
     assert_eq!(got["x-forwarded-for"], "1.2.3.4,127.0.0.1");
     assert_eq!(got["x-forwarded-proto"], "http");
     assert_ne!(got["x-request-id"], "mine");
-    for name in ["x-envoy-retry-on", "x-hop", "te"] {
+    for name in ["x-envoy-retry-on", "x-hop", "te", "x-forwarded-client-cert"] {
         assert!(!got.contains_key(name), "{name}");
     }
+    let headers = [("connection", "x-forwarded-for")];
+    assert_eq!(client.ask("GET", "a", "/", &headers, "").await.status, 400, "nor have what proxies say removed");
 }
 
 #[tokio::test]

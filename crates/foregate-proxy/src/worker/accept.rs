@@ -18,6 +18,7 @@ use super::io::{ClientStream, Watched};
 use super::service::{self, Session};
 use super::{Worker, http1, http2};
 use crate::config::hcm::Codec;
+use crate::limit::Permit;
 use crate::slots::Slot;
 use crate::snapshot::{FilterChain, Listener};
 
@@ -90,8 +91,10 @@ async fn accept_all(worker: Rc<Worker>, owner: SocketOwner, socket: TcpListener,
 fn accepted_one(worker: &Rc<Worker>, owner: &SocketOwner, stream: TcpStream, remote: SocketAddr) {
     let listener = Rc::clone(&owner.borrow());
     listener.stats.connections.inc();
+    let Some(permit) = Permit::take(&worker.registry) else { return };
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
+        let _permit = permit;
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr() else { return };
         let Some(config) = current(&listener) else { return };

@@ -54,6 +54,7 @@ fn start_engine(config: &Config) -> Result<Engine, UpError> {
         "stdout" => AccessLog::Stdout(LogFormat::Json),
         file => AccessLog::File(file.into(), LogFormat::Json),
     };
-    let options = EngineOptions { workers: config.worker_count(), drain: config.drain(), access_log };
+    let options =
+        EngineOptions { workers: config.worker_count(), drain: config.drain(), access_log, ..EngineOptions::default() };
     Engine::start(options).map_err(|source| UpError::Engine { source: Box::new(source) })
 }
