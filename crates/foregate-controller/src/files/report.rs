@@ -1,30 +1,38 @@
-//! Says what is wrong with files, once, and when it isn't any more: in the log, and as Events.
+//! Says what is wrong with files, once, and when it isn't any more: in the log, and as Events, one for each mistake that
+//! there is now.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Client, ResourceExt as _};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::MANAGER;
 use super::mistake::Mistake;
 
-/// An Event's note may have 1 kB.
-const MOST_NOTE: usize = 1000;
-/// So many Events of one pass; the log has them all.
+/// An Event's message may have 1 kB.
+const MOST_MESSAGE: usize = 1000;
+/// So many Events at once; the log has them all.
 const MOST_EVENTS: usize = 50;
+/// Label of our Events.
+const MISTAKE: &str = "foregate.dev/file-mistake";
+/// Reason of our Events.
+const REASON: &str = "FileRefused";
 
 /// What was said.
 pub(crate) struct Said {
     mistakes: BTreeMap<PathBuf, BTreeSet<Mistake>>,
-    recorder: Recorder,
+    client: Client,
+    /// Events that there are, by namespace and name; none: it isn't known which are left of the last time.
+    events: Option<BTreeSet<(String, String)>>,
 }
 
 impl Said {
     pub(crate) fn new(client: Client) -> Self {
-        let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
-        Self { mistakes: BTreeMap::new(), recorder: Recorder::new(client, reporter) }
+        Self { mistakes: BTreeMap::new(), client, events: None }
     }
 
     /// Takes all mistakes that there are now, and says what is new of them.
@@ -36,8 +44,8 @@ impl Said {
         for mistake in &new {
             tracing::error!("{mistake}");
         }
-        for mistake in new.iter().take(MOST_EVENTS) {
-            self.record(mistake).await;
+        if let Err(error) = self.settle_events().await {
+            tracing::debug!(%error, "Events can't be written");
         }
     }
 
@@ -54,22 +62,75 @@ impl Said {
         (new, right.filter(|file| Path::exists(file)).cloned().collect())
     }
 
-    /// As an Event of the object, if it is known which; else of the namespace `default`.
-    async fn record(&self, mistake: &Mistake) {
-        let mut note = mistake.to_string();
-        let end = (0..=MOST_NOTE.min(note.len())).rev().find(|at| note.is_char_boundary(*at)).unwrap_or(0);
-        note.truncate(end);
-        let event = Event {
-            type_: EventType::Warning,
-            reason: "FileRefused".to_owned(),
-            note: Some(note),
-            action: "Apply".to_owned(),
-            secondary: None,
+    /// Writes the Events that are missing, and deletes those whose mistake is over.
+    async fn settle_events(&mut self) -> kube::Result<()> {
+        let present = match self.events.take() {
+            Some(present) => present,
+            None => self.left_over().await?,
         };
-        if let Err(error) = self.recorder.publish(&event, &reference(&mistake.object)).await {
-            tracing::debug!(%error, "an Event can't be written");
+        let wanted = self.mistakes.values().flatten().take(MOST_EVENTS).map(event);
+        let wanted: BTreeMap<(String, String), Event> = wanted.map(|it| (key(&it), it)).collect();
+        let mut there = present.clone();
+        for (at, event) in wanted.iter().filter(|(at, _)| !present.contains(*at)) {
+            let api: Api<Event> = Api::namespaced(self.client.clone(), &at.0);
+            let parameters = PatchParams::apply(MANAGER).force();
+            match api.patch(&at.1, &parameters, &Patch::Apply(event)).await {
+                Ok(_) => drop(there.insert(at.clone())),
+                // Its namespace isn't there; the log has it.
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => tracing::debug!(%error, "an Event can't be written"),
+            }
         }
+        for at in present.iter().filter(|at| !wanted.contains_key(*at)) {
+            let api: Api<Event> = Api::namespaced(self.client.clone(), &at.0);
+            match api.delete(&at.1, &DeleteParams::default()).await {
+                Ok(_) => drop(there.remove(at)),
+                Err(kube::Error::Api(status)) if status.code == 404 => drop(there.remove(at)),
+                Err(error) => tracing::debug!(%error, "an Event can't be deleted"),
+            }
+        }
+        self.events = Some(there);
+        Ok(())
     }
+
+    async fn left_over(&self) -> kube::Result<BTreeSet<(String, String)>> {
+        let api: Api<Event> = Api::all(self.client.clone());
+        let ours = ListParams::default().labels(MISTAKE);
+        Ok(api.list(&ours).await?.items.iter().map(key).collect())
+    }
+}
+
+fn key(event: &Event) -> (String, String) {
+    (event.namespace().unwrap_or_default(), event.name_any())
+}
+
+/// An Event of the object, if it is known which; else of the namespace `default`.
+fn event(mistake: &Mistake) -> Event {
+    let full = mistake.to_string();
+    let end = (0..=MOST_MESSAGE.min(full.len())).rev().find(|at| full.is_char_boundary(*at)).unwrap_or(0);
+    let regarding = reference(&mistake.object);
+    let now = Time(whole_seconds(jiff::Timestamp::now()));
+    let mut event = Event {
+        reason: Some(REASON.to_owned()),
+        type_: Some("Warning".to_owned()),
+        message: full.get(..end).map(str::to_owned),
+        count: Some(1),
+        first_timestamp: Some(now.clone()),
+        last_timestamp: Some(now),
+        source: Some(EventSource { component: Some(MANAGER.to_owned()), host: None }),
+        reporting_component: Some(MANAGER.to_owned()),
+        ..Event::default()
+    };
+    event.metadata.namespace = regarding.namespace.clone().or_else(|| Some("default".to_owned()));
+    event.metadata.name = Some(format!("{MANAGER}.{:016x}", xxh3_64(full.as_bytes())));
+    event.labels_mut().insert(MISTAKE.to_owned(), "true".to_owned());
+    event.involved_object = regarding;
+    event
+}
+
+/// `metav1.Time` has whole seconds.
+fn whole_seconds(now: jiff::Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 /// `HTTPRoute default/web`, or nothing.
@@ -89,5 +150,36 @@ fn reference(object: &str) -> ObjectReference {
             namespace: text("default"),
             ..ObjectReference::default()
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+    use super::*;
+
+    fn mistake(object: &str, message: &str) -> Mistake {
+        Mistake { line: 3, object: object.into(), ..Mistake::of_file("/d/a.yaml", message) }
+    }
+
+    #[test]
+    fn an_event_names_the_object_and_fits() {
+        let event = event(&mistake("HTTPRoute apps/web", &"ä".repeat(2_000)));
+        assert_eq!(key(&event).0, "apps");
+        assert_eq!(event.involved_object.name.as_deref(), Some("web"));
+        let message = event.message.unwrap();
+        assert!(
+            message.len() <= MOST_MESSAGE && message.starts_with("/d/a.yaml:3: HTTPRoute apps/web: ä"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_mistake_without_an_object_is_one_of_the_default_namespace() {
+        let event = event(&Mistake::of_file("/d/a.yaml", "isn't YAML"));
+        assert_eq!(key(&event).0, "default");
+        assert_eq!(event.involved_object.kind.as_deref(), Some("Namespace"));
+        let cluster_scoped = super::event(&mistake("GatewayClass x", "no"));
+        assert_eq!(key(&cluster_scoped).0, "default");
     }
 }

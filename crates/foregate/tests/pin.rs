@@ -1,0 +1,114 @@
+//! Gateways that are held at a revision, with traffic.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod harness;
+
+use std::net::SocketAddr;
+
+use foregate_api::gateway::Gateway;
+use foregate_api::{ConfigRevision, DEFAULT_TENANT_NAMESPACE, GatewayProxy};
+use harness::load::Load;
+use harness::{Foregate, apply, condition, eventually, gateway, gateway_address, http, route, service};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+fn tenant<K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>>(client: &Client) -> Api<K> {
+    Api::namespaced(client.clone(), DEFAULT_TENANT_NAMESPACE)
+}
+
+async fn proxy(client: &Client) -> GatewayProxy {
+    tenant::<GatewayProxy>(client).list(&ListParams::default()).await.unwrap().items.remove(0)
+}
+
+async fn pin(client: &Client, revision: Value) {
+    let name = proxy(client).await.name_any();
+    let patch = json!({ "spec": { "pinnedRevision": revision } });
+    tenant::<GatewayProxy>(client).patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+}
+
+/// The newest revision, once it has a change of that host.
+async fn revision_with(client: &Client, host: &str, after: u64) -> ConfigRevision {
+    eventually(&format!("a revision after {after} with {host}"), || async {
+        let mut all = tenant::<ConfigRevision>(client).list(&ListParams::default()).await.ok()?.items;
+        all.sort_by_key(|revision| revision.spec.number);
+        let newest = all.pop()?;
+        let fits = newest.spec.number > after && newest.spec.changes.iter().any(|it| it.name.ends_with(host));
+        fits.then_some(newest)
+    })
+    .await
+}
+
+async fn body(address: SocketAddr, path: &str) -> Option<String> {
+    let response = http::get(address, "a.example", path).await.ok()?;
+    Some(format!("{} {}", response.status().as_u16(), String::from_utf8_lossy(response.body())))
+}
+
+async fn answers(address: SocketAddr, path: &str, expected: &str) {
+    let fits = || async { body(address, path).await.filter(|it| it.starts_with(expected)) };
+    eventually(&format!("{path} is answered by {expected}"), fits).await;
+}
+
+async fn pinned(client: &Client, reason: &str) -> String {
+    eventually(&format!("the Gateway is pinned: {reason}"), || async {
+        let api: Api<Gateway> = Api::default_namespaced(client.clone());
+        let gateway = serde_json::to_value(api.get("web").await.ok()?).ok()?;
+        let (_, found, message) = condition(&gateway, "/status/conditions", "foregate.dev/Pinned")?;
+        (found == reason).then_some(message)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_serves_what_was_and_loses_no_request() {
+    let (blue, green) = (harness::backend::start("blue").await, harness::backend::start("green").await);
+    let dir = tempfile::tempdir().unwrap();
+    let mut foregate = Foregate::start(dir.path(), "127.162.0.0/24", &[]);
+    let mut client = foregate.client().await;
+    let services = format!("{}---\n{}", service("blue", &[blue]), service("green", &[green]));
+    apply(&client, &format!("{}---\n{services}", gateway("web"))).await;
+    // Both backends are used by a route that stays, so that their endpoints are known at any revision.
+    apply(
+        &client,
+        &format!("{}---\n{}", route("keep", "web", "/keep", "blue"), route("also", "web", "/also", "green")),
+    )
+    .await;
+    apply(&client, &route("r", "web", "/", "blue")).await;
+    let address = SocketAddr::new(gateway_address(&client, "web").await, 8080);
+    answers(address, "/", "200 blue").await;
+    let then = revision_with(&client, "*", 0).await;
+    apply(&client, &route("r", "web", "/", "green")).await;
+    apply(&client, &route("new", "web", "/new", "green")).await;
+    answers(address, "/", "200 green").await;
+    revision_with(&client, "*", then.spec.number).await;
+
+    let load = Load::start(4, address, "a.example", "/");
+    pin(&client, json!(then.name_any())).await;
+    answers(address, "/", "200 blue").await;
+    assert!(pinned(&client, "Pinned").await.contains(&then.name_any()));
+    // Routes wait; endpoints don't.
+    apply(&client, &route("r", "web", "/", "gone")).await;
+    let other = harness::backend::start("bluer").await;
+    apply(&client, &service("blue", &[other])).await;
+    answers(address, "/", "200 bluer").await;
+    let (sent, failures) = load.finish().await;
+    assert!(sent > 100 && failures.is_empty(), "{sent} requests: {failures:#?}");
+
+    // It is held across a restart.
+    assert!(foregate.stop(Signal::TERM).success());
+    foregate = Foregate::start(dir.path(), "127.162.0.0/24", &[]);
+    client = foregate.client().await;
+    assert_eq!(body(address, "/").await.as_deref(), Some("200 bluer"), "when it says that it is ready");
+    assert_eq!(body(address, "/new").await.as_deref(), Some("200 bluer"), "its route came later");
+
+    pin(&client, json!("web-999")).await;
+    assert!(pinned(&client, "RevisionNotFound").await.contains("isn't kept"));
+    assert_eq!(body(address, "/").await.as_deref(), Some("200 bluer"), "it stays as it is");
+
+    pin(&client, Value::Null).await;
+    answers(address, "/new", "200 green").await;
+    answers(address, "/", "500").await;
+    drop(foregate);
+}
