@@ -2,12 +2,14 @@
 //!
 //! A start first makes what is missing (a crash may have lost what was derived), and publishes; then the instances have
 //! to apply it. What can't be served holds nothing up: a gateway without an address or with refused listeners has
-//! nothing more to apply, and an object whose creation has failed is tried again later.
+//! nothing more to apply, an object whose creation has failed is tried again later, and an engine that doesn't run is
+//! the node agent's concern.
 
 use foregate_api::address::ProxyRef;
 
 use crate::bind::instance_name;
 use crate::pipeline::Pipeline;
+use crate::status::instance::trouble;
 use crate::store::Key;
 
 /// How far a start has come.
@@ -39,10 +41,12 @@ impl Pipeline {
             self.readiness = Readiness::Applying(self.awaited_instances());
         }
         let Readiness::Applying(awaited) = &mut self.readiness else { return false };
-        let (gateways, presences) = (&self.gateways, &self.presences);
+        let (gateways, presences, instances) = (&self.gateways, &self.presences, &self.stores.instances);
         awaited.retain(|Awaited { proxy, node, sequence }| {
-            let exists = gateways.get(proxy).is_some_and(|it| it.instances.contains(&instance_name(proxy, node)));
-            exists && !presences.has_applied(proxy, node, *sequence)
+            let name = instance_name(proxy, node);
+            let exists = gateways.get(proxy).is_some_and(|it| it.instances.contains(&name));
+            let runs = || instances.get(&Key::cluster(name)).is_none_or(|instance| trouble(instance).is_none());
+            exists && !presences.has_applied(proxy, node, *sequence) && runs()
         });
         if !awaited.is_empty() {
             return false;

@@ -21,10 +21,14 @@ pub(crate) fn instance_status(instance: &GatewayInstance, known: Option<Known>) 
     Some(GatewayInstanceStatus { connected, ready, last_nack: last_nack.or(previous), engine })
 }
 
-/// Why an instance's engine doesn't run, in words that say what to do; none: it does, as far as anybody said.
+/// Why no engine of an instance runs, in words that say what to do; none: one does, as far as anybody said. While the
+/// one that is wanted can't run, the one before it may serve on.
 pub(crate) fn trouble(instance: &GatewayInstance) -> Option<String> {
     let engine = instance.status.as_ref()?.engine.as_ref()?;
     let (name, node) = (&engine.name, &instance.spec.node);
+    if engine.pid.is_some() || *name != instance.spec.engine {
+        return None;
+    }
     let remedy = match engine.state {
         EngineState::Starting | EngineState::Running => return None,
         EngineState::Missing => format!("{name} isn't there: add it with `foregate engine add {name}`"),
@@ -79,5 +83,15 @@ mod tests {
             let patch = crate::status::patch("u", &status, OPTIONAL).unwrap();
             assert!(patch["status"].get("engine").is_none(), "it is the node agent's: {patch}");
         }
+    }
+
+    #[test]
+    fn an_engine_that_serves_on_is_no_trouble() {
+        let mut another = instance(EngineState::Missing, "it isn't there");
+        another.spec.engine = "envoy@9".into();
+        assert_eq!(trouble(&another), None);
+        let mut same = instance(EngineState::Backoff, "its successor fails");
+        same.status.as_mut().unwrap().engine.as_mut().unwrap().pid = Some(7);
+        assert_eq!(trouble(&same), None);
     }
 }

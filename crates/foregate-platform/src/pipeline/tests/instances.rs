@@ -10,11 +10,11 @@ use crate::testing;
 
 impl World {
     /// The node agent says how an instance's engine fares.
-    fn engine(&mut self, instance: &str, state: &str, message: &str) {
+    pub(super) fn engine(&mut self, instance: &str, state: &str, message: &str) {
         self.version += 1;
         let object = self.objects.get_mut(&(Kind::Instance, instance.to_owned())).unwrap();
         object["status"]["engine"] = json!({
-            "state": state, "name": "envoy@1.40.0", "message": message, "since": "2026-01-01T00:00:00Z",
+            "state": state, "name": object["spec"]["engine"], "message": message, "since": "2026-01-01T00:00:00Z",
         });
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let instance: GatewayInstance = serde_json::from_value(object.clone()).unwrap();

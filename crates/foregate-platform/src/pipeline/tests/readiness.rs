@@ -53,3 +53,14 @@ fn a_gateway_that_goes_is_not_waited_for() {
     after.unclaim("hungry");
     assert_eq!(after.serving, 1);
 }
+
+#[test]
+fn an_engine_that_does_not_run_is_not_waited_for() {
+    let before = running();
+    let mut after = restarted(&before);
+    after.connect("web");
+    after.connect("other");
+    assert_eq!(after.serving, 0);
+    after.engine("tenant-default.hungry.local", "Backoff", "it dies again and again");
+    assert_eq!(after.serving, 1);
+}
