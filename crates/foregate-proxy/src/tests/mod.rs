@@ -15,6 +15,7 @@ mod bad_frames;
 mod balance;
 mod basics;
 mod changes;
+mod chaos;
 mod client_certs;
 mod dns;
 mod http2;

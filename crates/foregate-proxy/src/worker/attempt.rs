@@ -162,7 +162,8 @@ async fn exchange_with(
             None => Box::pin(pool::wait(upstream, host, speak)).await?,
         };
         let mut lease = Lease::new(carrier, host, upstream);
-        let again = reused && is_idempotent(&prepared.method);
+        // An endpoint may close a connection while a request is on its way there; with HTTP/2 it says which it has seen.
+        let again = reused && !lease.is_shared() && is_idempotent(&prepared.method);
         let request = match unsent.take() {
             Some(request) => request,
             None => prepared.request(payload.body(), keep || again || lease.is_shared()),

@@ -28,8 +28,10 @@ pub(super) struct Host {
     idle: RefCell<Vec<Connection>>,
     /// HTTP/2 connections.
     shared: RefCell<Vec<Rc<Multiplexed>>>,
-    /// An HTTP/2 connection, or one that may become one, that is being made.
-    pub(super) connecting: RefCell<Option<Connecting>>,
+    /// An HTTP/2 connection, or one that may become one, that is being made, and how many requests wait for it.
+    pub(super) connecting: RefCell<Option<(Connecting, u32)>>,
+    /// Requests that a connection takes at a time, as far as is known.
+    pub(super) room: Cell<u32>,
     /// What the last TLS handshake agreed on.
     pub(super) agreed: Cell<Option<Speak>>,
     /// Requests under way.
@@ -52,6 +54,7 @@ impl Host {
             idle: RefCell::new(Vec::new()),
             shared: RefCell::new(Vec::new()),
             connecting: RefCell::new(None),
+            room: Cell::new(u32::MAX),
             agreed: Cell::new(None),
             active: Cell::new(0),
             open: Rc::new(Cell::new(0)),

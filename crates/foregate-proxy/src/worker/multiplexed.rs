@@ -106,6 +106,16 @@ impl Multiplexed {
         !self.is_spent() && self.streams.get() < self.max_streams.get()
     }
 
+    /// How many requests it takes at a time.
+    pub(super) fn room(&self) -> u32 {
+        self.max_streams.get()
+    }
+
+    /// Whether it takes no request, not because of others, but by itself.
+    pub(super) fn is_useless(&self) -> bool {
+        self.streams.get() == 0 && !self.has_room()
+    }
+
     /// Whether it will never be used again.
     pub(super) fn is_spent(&self) -> bool {
         self.sender.borrow().is_closed() || self.left.get() == Some(0)

@@ -146,21 +146,24 @@ impl Drop for Open {
     }
 }
 
+/// Connections in a row that can take no request although they are new: such an endpoint is given up.
+const MOST_USELESS: u32 = 8;
+
 /// A connection to a host, when none is free: a new one, or one that somebody gives back.
 pub(super) async fn wait(upstream: &Rc<Upstream>, host: &Rc<Host>, speak: Speak) -> Result<Carrier, Failure> {
-    // An endpoint that closes each connection at once, or allows no stream, mustn't keep anybody here for ever.
-    for _ in 0..8 {
+    let mut useless = 0;
+    while useless < MOST_USELESS {
         let limit = upstream.cluster().config.limits.connections;
         // A host without any connection gets one in any case: nobody would ever come to its requests otherwise.
         if upstream.open.get() >= limit && host.open.get() > 0 {
             queue(upstream, host).await?;
-        } else if speak == Speak::Http1 {
+        } else if speak == Speak::Http1 || host.agreed.get() == Some(Speak::Http1) {
             return make(Rc::clone(upstream), Rc::clone(host), speak).await.map(first).map_err(Failure::Connect)?;
         } else {
             let made = connecting(upstream, host, speak).await.unwrap_or(Err(DialError::Timeout));
             match made.map_err(Failure::Connect)? {
                 Made::Shared(connection) if connection.has_room() => return Ok(Carrier::Shared(connection)),
-                Made::Shared(_) => {}
+                Made::Shared(connection) => useless += u32::from(connection.is_useless()),
                 Made::Own(connection) => {
                     if let Some(connection) = connection.take() {
                         return Ok(Carrier::Own(connection));
@@ -199,21 +202,28 @@ async fn queue(upstream: &Upstream, host: &Host) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The connection that is being made to a host, if one is, else a new one.
+/// The connection that is being made to a host, if one is and has room for another request, else a new one.
 fn connecting(upstream: &Rc<Upstream>, host: &Rc<Host>, speak: Speak) -> Connecting {
-    let mut slot = host.connecting.borrow_mut();
-    if let Some(connecting) = &*slot {
+    if let Some((connecting, waiting)) = &mut *host.connecting.borrow_mut()
+        && *waiting < host.room.get()
+    {
+        *waiting += 1;
         return connecting.clone();
     }
     let (sender, receiver) = oneshot::channel();
     let connecting = receiver.shared();
-    *slot = Some(connecting.clone());
+    host.connecting.replace(Some((connecting.clone(), 1)));
+    let made = connecting.clone();
     let (upstream, host) = (Rc::clone(upstream), Rc::clone(host));
     // On its own, so that it goes on when the one who asked for it doesn't wait any longer.
     tokio::task::spawn_local(async move {
-        let made = make(upstream, Rc::clone(&host), speak).await;
-        host.connecting.take();
-        let _ = sender.send(made);
+        let result = make(upstream, Rc::clone(&host), speak).await;
+        // Unless a newer one is being made by now.
+        let mut slot = host.connecting.borrow_mut();
+        if slot.as_ref().is_some_and(|(newest, _)| newest.ptr_eq(&made)) {
+            *slot = None;
+        }
+        let _ = sender.send(result);
     });
     connecting
 }
@@ -249,6 +259,7 @@ async fn establish(upstream: &Rc<Upstream>, host: &Rc<Host>, speak: Speak) -> Re
     }
     let max_requests = config.http.max_requests_per_connection;
     let connection = Multiplexed::begin(link, open, &config.http.http2, max_requests, tick).await?;
+    host.room.set(connection.room().max(1));
     host.share(&connection);
     Ok(Made::Shared(connection))
 }
