@@ -12,6 +12,11 @@ async fn a_route_changes_its_backend() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_changes_its_kind_of_backend() {
+    Scene::set("127.111.1.0/24").await.route_changes_its_kind_of_backend().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endpoints_are_replaced() {
     Scene::set("127.112.0.0/24").await.endpoints_are_replaced().await;
 }

@@ -88,6 +88,28 @@ impl Scene {
         .await;
     }
 
+    /// From a Service to a Backend of Envoy Gateway's group by address, to one by name, and back.
+    pub async fn route_changes_its_kind_of_backend(&self) {
+        let (ip, name) = (backend::start("ip").await, backend::start("name").await);
+        let direct = |of: &str, endpoint: String| {
+            format!(
+                "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: Backend\nmetadata: {{name: {of}}}\n\
+                 spec: {{endpoints: [{endpoint}]}}\n"
+            )
+        };
+        apply(&self.client, &direct("ip", format!("{{ip: {{address: {}, port: {}}}}}", ip.ip(), ip.port()))).await;
+        let fqdn = format!("{{fqdn: {{hostname: localhost, port: {}}}}}", name.port());
+        apply(&self.client, &direct("name", fqdn)).await;
+        self.no_request_fails("a route's kind of backend", async |index| {
+            let to = ["ip", "name", "one"][index % 3];
+            let yaml = route("web", "web", "/", to);
+            let reference = format!("{{group: gateway.envoyproxy.io, kind: Backend, name: {to}}}");
+            let yaml = if to == "one" { yaml } else { yaml.replace(&format!("{{name: {to}, port: 80}}"), &reference) };
+            apply(&self.client, &yaml).await;
+        })
+        .await;
+    }
+
     pub async fn endpoints_are_replaced(&self) {
         let others = [backend::start("one").await, backend::start("one").await];
         self.no_request_fails("endpoints", async |index| {
