@@ -223,10 +223,9 @@ impl Asked {
             1 => elements(path).starts_with(&elements(&self.path)),
             _ => path.starts_with(self.path.trim_end_matches(".*")),
         };
-        let header = request.headers.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(",");
         path_fits
             && self.method.is_none_or(|method| method == request.method)
-            && self.header.is_none_or(|value| !request.headers.is_empty() && value == header)
+            && self.header.is_none_or(|value| request.headers.iter().any(|(_, line)| line == value))
             && self.query.is_none_or(|value| query.split('&').next() == Some(&format!("q={value}")))
     }
 

@@ -135,31 +135,34 @@ pub(crate) struct HeaderMatcher {
 
 impl HeaderMatcher {
     /// Whether a request matches. A missing header matches nothing, inverted or not, unless it is presence that counts.
+    /// Lines of one name are looked at one by one, as Envoy does since 1.38: one that fits is enough.
     pub(crate) fn matches(&self, request: &RequestView<'_>) -> bool {
-        let value = match &self.source {
-            HeaderSource::Header(name) => request.header(name),
-            HeaderSource::Method => Some(Cow::Borrowed(request.method.as_str())),
-            HeaderSource::Authority => Some(Cow::Borrowed(request.authority)),
-            HeaderSource::Scheme => Some(Cow::Borrowed(request.scheme)),
-            HeaderSource::Path => Some(match request.query {
-                Some(query) => Cow::Owned(format!("{}?{query}", request.path)),
-                None => Cow::Borrowed(request.path),
-            }),
-        };
-        if let HeaderCheck::Present(wanted) = &self.check {
-            let present = value.is_some() || self.missing_is_empty;
-            return (present == *wanted) != self.invert;
+        match &self.source {
+            HeaderSource::Header(name) => self.among(request.lines(name)),
+            HeaderSource::Method => self.among(std::iter::once(request.method.as_str())),
+            HeaderSource::Authority => self.among(std::iter::once(request.authority)),
+            HeaderSource::Scheme => self.among(std::iter::once(request.scheme)),
+            HeaderSource::Path => match request.query {
+                Some(query) => self.among(std::iter::once(&*format!("{}?{query}", request.path))),
+                None => self.among(std::iter::once(request.path)),
+            },
         }
-        let value = match value {
-            Some(value) => value,
-            None if self.missing_is_empty => Cow::Borrowed(""),
-            None => return false,
-        };
-        let hit = match &self.check {
+    }
+
+    fn among<'v>(&self, values: impl Iterator<Item = &'v str>) -> bool {
+        let mut values = values.peekable();
+        let missing = values.peek().is_none();
+        if let HeaderCheck::Present(wanted) = &self.check {
+            return ((!missing || self.missing_is_empty) == *wanted) != self.invert;
+        }
+        if missing && !self.missing_is_empty {
+            return false;
+        }
+        let hit = values.chain(missing.then_some("")).any(|value| match &self.check {
             HeaderCheck::Present(_) => true,
             HeaderCheck::Range(start, end) => value.parse::<i64>().is_ok_and(|n| (*start..*end).contains(&n)),
-            HeaderCheck::Text(text) => text.matches(&value),
-        };
+            HeaderCheck::Text(text) => text.matches(value),
+        });
         hit != self.invert
     }
 }
@@ -178,7 +181,7 @@ impl QueryMatcher {
     pub(crate) fn matches(&self, request: &RequestView<'_>) -> bool {
         let value = request.query_parameter(&self.name);
         match &self.check {
-            Ok(text) => value.is_some_and(|value| text.matches(&value)),
+            Ok(text) => value.is_some_and(|value| text.matches(value)),
             Err(present) => value.is_some() == *present,
         }
     }

@@ -2,7 +2,6 @@
 
 use http::header::HeaderMap;
 use http::{HeaderName, Method};
-use std::borrow::Cow;
 
 /// A request as matchers see it.
 pub(crate) struct RequestView<'a> {
@@ -21,57 +20,23 @@ pub(crate) struct RequestView<'a> {
 }
 
 impl<'a> RequestView<'a> {
-    /// A header's value: several lines of one name count as one, joined by commas; bytes beyond UTF-8 don't match text.
-    pub(crate) fn header(&self, name: &HeaderName) -> Option<Cow<'a, str>> {
-        let mut values = self.headers.get_all(name).iter();
-        let first = values.next()?;
-        let first = std::str::from_utf8(first.as_bytes()).unwrap_or("\u{fffd}");
-        let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };
-        let mut joined = first.to_owned();
-        for value in std::iter::once(second).chain(values) {
-            joined.push(',');
-            joined.push_str(std::str::from_utf8(value.as_bytes()).unwrap_or("\u{fffd}"));
-        }
-        Some(Cow::Owned(joined))
+    /// The lines of one name; bytes beyond UTF-8 don't match text.
+    pub(crate) fn lines(&self, name: &HeaderName) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.headers.get_all(name).iter().map(|value| std::str::from_utf8(value.as_bytes()).unwrap_or("\u{fffd}"))
     }
 
-    /// The first value of a query parameter, percent-decoded.
-    pub(crate) fn query_parameter(&self, name: &str) -> Option<Cow<'a, str>> {
+    /// The first value of a query parameter, as it is written: Envoy decodes nothing here either.
+    pub(crate) fn query_parameter(&self, name: &str) -> Option<&'a str> {
         first_parameter(self.query?, name)
     }
 }
 
-/// The first value of a parameter of a query, percent-decoded.
-pub(crate) fn first_parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+/// The first value of a parameter of a query, as it is written.
+pub(crate) fn first_parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (percent_decoded(key) == name).then(|| percent_decoded(value))
+        (key == name).then_some(value)
     })
-}
-
-/// Decodes `%XX`; what isn't valid stays as it is.
-pub(crate) fn percent_decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
-    }
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let decoded = (bytes[at] == b'%')
-            .then(|| text.get(at + 1..at + 3))
-            .flatten()
-            .filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        if let Some(byte) = decoded {
-            out.push(byte);
-            at += 3;
-        } else {
-            out.push(bytes[at]);
-            at += 1;
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
 }
 
 #[cfg(test)]
@@ -79,11 +44,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percent_decoding() {
-        for (text, want) in
-            [("a", "a"), ("a%20b", "a b"), ("%", "%"), ("%2", "%2"), ("%zz", "%zz"), ("%41%42", "AB"), ("%+1", "%+1")]
-        {
-            assert_eq!(percent_decoded(text), want, "{text}");
-        }
+    fn parameters_of_a_query() {
+        let first = |query, name| first_parameter(query, name);
+        assert_eq!(first("a=1&b=2&a=3", "a"), Some("1"));
+        assert_eq!(first("a&b=", "a"), Some(""));
+        assert_eq!(first("a%20b=c%20d", "a%20b"), Some("c%20d"));
+        assert_eq!(first("%61=1", "a"), None);
     }
 }

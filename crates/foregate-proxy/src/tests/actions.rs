@@ -65,7 +65,7 @@ async fn matches_look_at_headers_query_and_method() {
   route: { cluster: a }
 - match: { prefix: /h, headers: [{ name: x-env, string_match: { safe_regex: { regex: "st.*" } } }] }
   route: { cluster: b }
-- match: { prefix: /q, query_parameters: [{ name: v, string_match: { exact: "2 3" } }] }
+- match: { prefix: /q, query_parameters: [{ name: v, string_match: { exact: "2%203" } }] }
   route: { cluster: a }
 - match: { prefix: /q, query_parameters: [{ name: w, present_match: true }] }
   route: { cluster: b }

@@ -1,7 +1,8 @@
-//! Requests with both `content-length` and `transfer-encoding`: the sign of somebody who wants two proxies to disagree.
+//! What is to be refused in a head, and can't be seen any more when it has been parsed.
 //!
-//! hyper drops the length and goes on, so what is passed on is unambiguous in any case; but such a request is to be
-//! refused, and after parsing nothing shows that there was a length. So heads are looked over as they are read.
+//! A request with both `content-length` and `transfer-encoding`, or with two of one of them, is the sign of somebody
+//! who wants two proxies to disagree; hyper drops one and goes on, so what is passed on is unambiguous in any case. A
+//! fragment is dropped as well. So heads are looked over as they are read.
 
 use memchr::memchr;
 
@@ -10,11 +11,17 @@ const LOOK: usize = 18;
 /// No line is open: the rest of this one isn't of interest.
 const NONE: u8 = u8::MAX;
 
-/// How a head says where its body ends, as far as it has been read.
+/// What a head has in it, as far as it has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Framing {
-    length: bool,
-    encoding: bool,
+    /// Lines that say where the body ends.
+    ends: u8,
+    /// A fragment, or bytes beyond ASCII, in the first line.
+    odd: bool,
+    /// The first line is over.
+    second: bool,
+    /// Bytes so far.
+    size: u32,
     begun: bool,
     over: bool,
     /// The beginning of a line of which more is to come.
@@ -24,7 +31,7 @@ pub(super) struct Framing {
 
 impl Default for Framing {
     fn default() -> Self {
-        Self { length: false, encoding: false, begun: false, over: false, line: [0; LOOK], open: NONE }
+        Self { ends: 0, odd: false, second: false, size: 0, begun: false, over: false, line: [0; LOOK], open: NONE }
     }
 }
 
@@ -42,7 +49,14 @@ impl Framing {
             bytes = rest;
         }
         self.begun |= !bytes.is_empty();
+        let all = bytes.len();
+        if !self.second {
+            let end = memchr(b'\n', bytes);
+            self.odd |= bytes[..end.unwrap_or(all)].iter().any(|byte| *byte == b'#' || !byte.is_ascii());
+            self.second = end.is_some();
+        }
         if self.open != NONE && !self.go_on(bytes) {
+            self.size = self.size.saturating_add(all as u32);
             return self;
         }
         while !self.over
@@ -56,6 +70,9 @@ impl Framing {
             }
             self.judge(bytes);
         }
+        // Of a head's last bytes only those up to its end; what follows is the body, or the next head.
+        let read = if self.over { all - bytes.len() } else { all };
+        self.size = self.size.saturating_add(read as u32);
         self
     }
 
@@ -78,16 +95,27 @@ impl Framing {
 
     fn judge(&mut self, line: &[u8]) {
         match line.first() {
-            Some(b'c' | b'C') => self.length |= begins(line, b"content-length"),
-            Some(b't' | b'T') => self.encoding |= begins(line, b"transfer-encoding"),
+            Some(b'c' | b'C') if begins(line, b"content-length") => self.ends = self.ends.saturating_add(1),
+            Some(b't' | b'T') if begins(line, b"transfer-encoding") => self.ends = self.ends.saturating_add(1),
             // An empty line: the head is over.
             Some(b'\r' | b'\n') => self.over = true,
             _ => {}
         }
     }
 
+    /// More than one line says where the body ends.
     pub(super) fn is_ambiguous(self) -> bool {
-        self.length && self.encoding
+        self.ends > 1
+    }
+
+    /// The target has a fragment, which is nobody's business but the client's, or isn't ASCII.
+    pub(super) fn has_odd_target(self) -> bool {
+        self.odd
+    }
+
+    /// Bytes of the head, about.
+    pub(super) fn size(self) -> usize {
+        self.size as usize
     }
 }
 
@@ -102,7 +130,9 @@ mod tests {
 
     use super::*;
 
-    const HEADS: [(&str, bool); 7] = [
+    const HEADS: [(&str, bool); 9] = [
+        ("POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\n", true),
+        ("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n", true),
         ("POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", true),
         ("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nhost: a\r\nCONTENT-LENGTH: 1\r\n\r\n", true),
         ("\r\n\r\nPOST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", true),
@@ -119,6 +149,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn targets_and_sizes() {
+        for (text, odd, size) in [
+            ("GET /#x HTTP/1.1\r\nhost: a\r\n\r\nbody", true, 27),
+            ("GET /\u{e4} HTTP/1.1\r\n\r\n", true, 18),
+            ("\r\nGET / HTTP/1.1\r\nx: #\r\n\r\n", false, 22),
+        ] {
+            let framing = Framing::default().read(text.as_bytes());
+            assert_eq!((framing.has_odd_target(), framing.size()), (odd, size), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn however_the_bytes_come(cuts in prop::collection::vec(0_usize..100, 0..12)) {
@@ -129,6 +171,9 @@ mod tests {
                 let framing =
                     cuts.windows(2).fold(Framing::default(), |framing, cut| framing.read(&text.as_bytes()[cut[0]..cut[1]]));
                 prop_assert_eq!(framing.is_ambiguous(), want, "{} cut at {:?}", text, cuts);
+                let whole = Framing::default().read(text.as_bytes());
+                // The empty line at the end may have been counted in part.
+                prop_assert!(framing.size().abs_diff(whole.size()) <= 2, "{} cut at {:?}", text, cuts);
             }
         }
     }

@@ -24,6 +24,7 @@ pub(super) static X_ENVOY_UPSTREAM_SERVICE_TIME: HeaderName = HeaderName::from_s
 pub(super) static X_ENVOY_OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
 pub(super) static X_ENVOY_ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
 static X_ENVOY_EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
+static X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -39,6 +40,7 @@ struct Found {
     envoy: bool,
     underscore: bool,
     forwarded_for: bool,
+    client_cert: bool,
     request_id: bool,
 }
 
@@ -50,6 +52,7 @@ fn look(headers: &HeaderMap) -> Found {
             "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade" => found.hop_by_hop = true,
             "expect" => found.expect = true,
             "x-forwarded-for" => found.forwarded_for = true,
+            "x-forwarded-client-cert" => found.client_cert = true,
             "x-request-id" => found.request_id = true,
             other => {
                 found.envoy |= other.starts_with("x-envoy-");
@@ -101,15 +104,24 @@ pub(super) fn take_in(
         underscores(headers, options.underscores)?;
     }
     let mut upgrade = None;
-    if found.connection && connection_tokens(headers) {
-        upgrade = Asked::by_headers(headers);
+    if found.connection {
+        let tokens = connection_tokens(headers);
+        if tokens.telling {
+            // Who names what proxies tell each other wants it gone behind their back.
+            return Err(LocalReply::bad_request("connection names a header that isn't for the connection"));
+        }
+        upgrade = tokens.upgrade.then(|| Asked::by_headers(headers)).flatten();
     }
     if found.hop_by_hop {
         remove_hop_by_hop(headers);
     }
-    if found.expect {
-        // Answered here, when the body is first asked for.
+    if found.expect && headers[header::EXPECT].as_bytes().eq_ignore_ascii_case(b"100-continue") {
+        // Answered here, when the body is first asked for. Other expectations are the endpoint's.
         headers.remove(header::EXPECT);
+    }
+    if found.client_cert {
+        // Nobody may speak for a certificate that they don't have: Envoy's default, SANITIZE.
+        headers.remove(&X_FORWARDED_CLIENT_CERT);
     }
     let edge = options.use_remote_address && options.trusted_hops == 0;
     if found.envoy && options.use_remote_address {
@@ -144,31 +156,42 @@ fn underscores(headers: &mut HeaderMap, action: Underscores) -> Result<(), Local
     }
 }
 
-/// Removes `connection` and what it names but `upgrade`; returns whether it names that.
-fn connection_tokens(headers: &mut HeaderMap) -> bool {
+/// What `connection` names, beyond what has been removed with it.
+#[derive(Clone, Copy, Default)]
+struct Tokens {
+    upgrade: bool,
+    /// Something of [`TELLING`].
+    telling: bool,
+}
+
+/// Removes `connection` and what it names but `upgrade`, and what isn't for the connection.
+fn connection_tokens(headers: &mut HeaderMap) -> Tokens {
     let values: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
     headers.remove(header::CONNECTION);
-    let mut upgrade = false;
+    let mut tokens = Tokens::default();
     for token in values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
         let token = token.trim();
         if token.eq_ignore_ascii_case("upgrade") {
-            upgrade = true;
+            tokens.upgrade = true;
+        } else if TELLING.iter().any(|name| token.eq_ignore_ascii_case(name)) {
+            tokens.telling = true;
         } else if !is_end_to_end(token)
             && let Ok(name) = HeaderName::try_from(token)
         {
             headers.remove(name);
         }
     }
-    upgrade
+    tokens
 }
+
+/// What a request is about, and where it comes from.
+const TELLING: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
 
 /// What a client must not be able to have removed by naming it in `connection`.
 fn is_end_to_end(token: &str) -> bool {
     [
-        "host",
-        "x-forwarded-for",
-        "x-forwarded-proto",
-        "x-forwarded-host",
+        // Brought into its own form.
+        "te",
         "x-request-id",
         "content-length",
         "cookie",
@@ -222,7 +245,7 @@ fn append_forwarded_for(headers: &mut HeaderMap, own: &HeaderValue, known: bool)
         return;
     }
     let mut joined = Vec::with_capacity(64);
-    for value in headers.get_all(&X_FORWARDED_FOR) {
+    for value in headers.get_all(&X_FORWARDED_FOR).iter().filter(|value| !value.is_empty()) {
         joined.extend_from_slice(value.as_bytes());
         joined.push(b',');
     }
@@ -267,20 +290,19 @@ pub(super) fn host_of(authority: &str, connection: &ConnectionState, options: &H
     Some(out)
 }
 
-/// The client's address: the peer's, or what the trusted proxies before it say.
-#[allow(dead_code, reason = "used by rules on client addresses, which come with policies")]
-pub(super) fn client_address(headers: &HeaderMap, peer: IpAddr, trusted_hops: u32) -> IpAddr {
-    if trusted_hops == 0 {
-        return peer;
-    }
-    let all: Vec<&str> = headers
-        .get_all(&X_FORWARDED_FOR)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .collect();
-    all.len().checked_sub(trusted_hops as usize).and_then(|at| all.get(at)?.parse().ok()).unwrap_or(peer)
+/// The client's address as the trusted proxies before this one tell it; `None`: they don't, the peer is the client. The
+/// headers are as [`take_in`] left them.
+pub(super) fn client_address(headers: &HeaderMap, options: &HttpOptions) -> Option<IpAddr> {
+    let own = usize::from(options.use_remote_address && !options.skip_xff_append);
+    let trusted = match (options.use_remote_address, options.trusted_hops as usize) {
+        (true, 0) => return None,
+        (true, hops) => hops,
+        // Whoever wrote the last line is trusted.
+        (false, hops) => hops + 1,
+    };
+    let mut values = headers.get_all(&X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+    let all: Vec<&str> = values.by_ref().flat_map(|value| value.split(',')).map(str::trim).collect();
+    all.len().checked_sub(own + trusted).and_then(|at| all.get(at)?.parse().ok())
 }
 
 /// Brings an endpoint's response head into the form for the client.
@@ -326,6 +348,26 @@ mod tests {
     }
 
     #[test]
+    fn client_addresses() {
+        let mut options = HttpOptions::for_test();
+        for (remote, hops, skip, told, want) in [
+            (true, 0, false, "1.1.1.1,9.9.9.9", None),
+            (true, 1, false, "1.1.1.1,2.2.2.2,9.9.9.9", Some("2.2.2.2")),
+            (true, 2, false, "1.1.1.1, 2.2.2.2,9.9.9.9", Some("1.1.1.1")),
+            (true, 3, false, "1.1.1.1,2.2.2.2,9.9.9.9", None),
+            (true, 1, true, "1.1.1.1,2.2.2.2", Some("2.2.2.2")),
+            (false, 0, false, "1.1.1.1,2.2.2.2", Some("2.2.2.2")),
+            (false, 1, false, "1.1.1.1,2.2.2.2", Some("1.1.1.1")),
+            (false, 0, false, "unknown", None),
+        ] {
+            (options.use_remote_address, options.trusted_hops, options.skip_xff_append) = (remote, hops, skip);
+            let mut headers = HeaderMap::new();
+            headers.insert(X_FORWARDED_FOR.clone(), HeaderValue::from_static(told));
+            assert_eq!(client_address(&headers, &options), want.map(|ip| ip.parse().unwrap()), "{told}");
+        }
+    }
+
+    #[test]
     fn hop_by_hop_headers_stay_here() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
@@ -338,7 +380,7 @@ mod tests {
         ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        assert!(connection_tokens(&mut headers));
+        assert!(connection_tokens(&mut headers).upgrade);
         assert_eq!(headers["upgrade"], "websocket");
         remove_hop_by_hop(&mut headers);
         assert_eq!(headers.len(), 1);

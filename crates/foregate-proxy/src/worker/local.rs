@@ -32,8 +32,9 @@ impl LocalReply {
         Self { close: true, ..self }
     }
 
+    /// Who sends what nobody should has to begin anew: what follows on the connection may be no better.
     pub(super) fn bad_request(text: &'static str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, text, Flag::Dpe)
+        Self::new(StatusCode::BAD_REQUEST, text, Flag::Dpe).and_close()
     }
 
     /// What an endpoint says makes no sense.

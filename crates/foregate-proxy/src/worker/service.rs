@@ -23,6 +23,7 @@ use super::logging::Line;
 use super::normalize::{Normalized, normalize};
 use super::redirect;
 use super::stream::{Late, StreamState};
+use super::strict;
 use super::sweep::ticks;
 use super::upgrade::{Asked, Pending};
 use crate::config::action::Action;
@@ -132,7 +133,7 @@ pub(super) async fn handle(
     let chain = session.chain(&snapshot);
     let options = &*chain.http;
     let line = begin_line(connection, &request);
-    let exchange = Exchange::new(&stream, line);
+    let exchange = Exchange::new(&stream, request.version(), line);
     let (begun, id) = begin(&session, &stream, &snapshot, options, request, exchange);
     let mut response = match begun {
         Begun::Done(response) => response,
@@ -214,10 +215,7 @@ fn admit(
     options: &HttpOptions,
     request: &mut Request<Incoming>,
 ) -> Result<Taken, LocalReply> {
-    if stream.framing.take().is_ambiguous() {
-        session.connection.listener.stats.bad_requests.inc();
-        return Err(LocalReply::bad_request("both content-length and transfer-encoding").and_close());
-    }
+    strict::check_head(session, options, stream.framing.take(), request)?;
     // Of HTTP/1.1 the parser has counted them.
     if stream.http2 && request.headers().len() > options.max_headers {
         session.connection.listener.stats.bad_requests.inc();
@@ -226,13 +224,14 @@ fn admit(
     if request.version() == Version::HTTP_10 && !options.http_10 {
         return Err(LocalReply::new(StatusCode::UPGRADE_REQUIRED, "Upgrade Required", Flag::Dpe).and_close());
     }
+    strict::check_target(session.connection.tls, request)?;
     let asked = if request.method() == Method::CONNECT { Some(by_connect(request)?) } else { None };
     absolute_form(request)?;
     check_host(options, request)?;
     if stream.http2 {
         head::join_cookies(request.headers_mut());
-        say_empty(request);
     }
+    say_empty(request);
     // What is for this connection only is of no use to routes, and not to be passed on.
     let mut taken = head::take_in(request.headers_mut(), &session.connection, options)?;
     let authority = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -282,7 +281,7 @@ fn say_empty(request: &mut Request<Incoming>) {
 
 fn check_host(options: &HttpOptions, request: &mut Request<Incoming>) -> Result<(), LocalReply> {
     let mut hosts = request.headers().get_all(HOST).iter();
-    let first = hosts.next().map(|host| host.to_str().is_ok_and(|host| !host.contains(['/', '@', '?', '#', ' '])));
+    let first = hosts.next().map(|host| strict::is_host(host.as_bytes()));
     let more = hosts.next().is_some();
     match (first, &options.default_host) {
         (Some(_), _) if more => Err(LocalReply::bad_request("more than one host")),
@@ -301,7 +300,7 @@ fn normal_path(options: &HttpOptions, request: &mut Request<Incoming>) -> Result
     let uri = request.uri();
     let path = uri.path();
     // Most paths are in their normal form: nothing in them that could need one.
-    if !path.contains("/.") && !path.contains("//") && !path.contains(['%', '\\']) {
+    if !path.contains("/.") && !path.contains("//") && !path.contains(['%', '\\', '^', '{', '|', '}']) {
         return Ok(());
     }
     match normalize(path, options.normalization) {
@@ -358,6 +357,10 @@ fn route<'a>(
         let connection = &session.connection;
         exchange.route = Some(connection.listener.instance.route_stats(slot, &connection.worker.registry));
     }
+    let place = edits::Place { options, table, host, route, weighted: None };
+    if !matches!(route.action, Action::Forward(_)) {
+        place.remember(&mut exchange, (request.method(), request.uri()), request.headers());
+    }
     let mut response = match &route.action {
         Action::Direct(status, text) => LocalReply::direct(*status, text.clone()).into_response(exchange),
         Action::Redirect(to) => {
@@ -372,12 +375,12 @@ fn route<'a>(
             }
         }
     };
-    edits::edit_response(response.headers_mut(), table, host, route, None);
+    edits::edit_response(&mut response, place);
     Begun::Done(response)
 }
 
 fn virtual_host<'a>(table: &'a RouteTable, authority: &str) -> Option<&'a Arc<crate::config::vhost::VirtualHost>> {
-    let host = if table.options.ignore_port { redirect::split_port(authority).0 } else { authority };
+    let host = if table.options.ignore_port { strict::without_port(authority) } else { authority };
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return table.domains.find(&host.to_ascii_lowercase());
     }

@@ -104,17 +104,18 @@ impl Wanted<'_> {
 
     fn header(&self, asked: &route::HeaderMatcher) -> Option<Reason> {
         let name = asked.name.as_str();
-        let value = match name {
-            ":method" => Some(self.request.method.clone()),
-            ":path" => Some(self.seen.target()),
-            ":scheme" => Some(self.seen.scheme.to_owned()),
-            ":authority" => Some(self.seen.authority.clone()),
-            other if other.eq_ignore_ascii_case("host") => Some(self.seen.authority.clone()),
-            other => self.request.header(other),
+        let values = match name {
+            ":method" => vec![self.request.method.clone()],
+            ":path" => vec![self.seen.target()],
+            ":scheme" => vec![self.seen.scheme.to_owned()],
+            ":authority" => vec![self.seen.authority.clone()],
+            other if other.eq_ignore_ascii_case("host") => vec![self.seen.authority.clone()],
+            other => self.request.lines(other).map(str::to_owned).collect(),
         };
-        if self.header_fits(asked, value.as_deref()) {
+        if self.header_fits(asked, &values) {
             return None;
         }
+        let value = (!values.is_empty()).then(|| values.join(","));
         let part = if name == ":method" { Part::Method } else { Part::Header };
         let wants = describe::header(asked);
         Some(Reason::new(
@@ -127,15 +128,19 @@ impl Wanted<'_> {
         ))
     }
 
+    /// Lines of one name are looked at one by one, as Envoy does since 1.38: one that fits is enough.
     #[allow(deprecated, reason = "exact_match and its like are still written by patches")]
-    fn header_fits(&self, asked: &route::HeaderMatcher, value: Option<&str>) -> bool {
+    fn header_fits(&self, asked: &route::HeaderMatcher, values: &[String]) -> bool {
         let missing_is_empty = asked.treat_missing_header_as_empty;
         if let None | Some(Header::PresentMatch(_)) = &asked.header_match_specifier {
             let wanted = !matches!(asked.header_match_specifier, Some(Header::PresentMatch(false)));
-            return ((value.is_some() || missing_is_empty) == wanted) != asked.invert_match;
+            return ((!values.is_empty() || missing_is_empty) == wanted) != asked.invert_match;
         }
-        let Some(value) = value.or(missing_is_empty.then_some("")) else { return false };
-        let fits = match &asked.header_match_specifier {
+        if values.is_empty() && !missing_is_empty {
+            return false;
+        }
+        let empty = values.is_empty().then_some("");
+        let fits = values.iter().map(String::as_str).chain(empty).any(|value| match &asked.header_match_specifier {
             Some(Header::StringMatch(text)) => self.text(text, value),
             Some(Header::RangeMatch(range)) => {
                 value.parse::<i64>().is_ok_and(|number| (range.start..range.end).contains(&number))
@@ -146,7 +151,7 @@ impl Wanted<'_> {
             Some(Header::ContainsMatch(part)) => value.contains(part),
             Some(Header::SafeRegexMatch(regex)) => self.gateway.full_match(&regex.regex, value),
             Some(Header::PresentMatch(_)) | None => true,
-        };
+        });
         fits != asked.invert_match
     }
 

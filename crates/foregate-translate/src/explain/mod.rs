@@ -91,10 +91,14 @@ impl Scheme {
 }
 
 impl Request {
-    /// A value as matchers see it: lines of one name are joined by commas. None: there is no such header.
+    /// The values of a header, line by line.
+    pub(super) fn lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> + 'a {
+        self.headers.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
+    /// The same as one, joined by commas. None: there is no such header.
     pub(super) fn header(&self, name: &str) -> Option<String> {
-        let values = self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
-        let values: Vec<&str> = values.map(|(_, value)| value.trim()).collect();
+        let values: Vec<&str> = self.lines(name).collect();
         (!values.is_empty()).then(|| values.join(","))
     }
 }

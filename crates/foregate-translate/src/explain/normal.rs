@@ -40,7 +40,10 @@ pub(super) fn form(request: &Request, listener: &Listener, chain: &Chain) -> Res
     if request.host.is_empty() {
         return Err(refuse("the request names no host"));
     }
-    if !request.path.starts_with('/') && request.path != "*" {
+    if !request.host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(&byte)) {
+        return Err(refuse("the host has characters that no host has"));
+    }
+    if !request.path.starts_with('/') && (request.path != "*" || request.method != "OPTIONS") {
         return Err(refuse("the path doesn't begin with a slash"));
     }
     if request.path.contains('#') {
@@ -146,13 +149,14 @@ fn canonical(path: &str) -> Option<String> {
     let mut segments: Vec<&str> = Vec::new();
     let mut parts = plain.strip_prefix('/')?.split('/').peekable();
     while let Some(part) = parts.next() {
-        match part {
+        // Servers that cut parameters off would see dots.
+        match part.split_once(';').map_or(part, |(dots, _)| dots) {
             "." => {}
             ".." => {
                 segments.pop();
             }
-            other => {
-                segments.push(other);
+            _ => {
+                segments.push(part);
                 continue;
             }
         }
@@ -220,6 +224,7 @@ mod tests {
             ("/../a", "/a"),
             ("/a/..", "/"),
             ("/a/.", "/a/"),
+            ("/a/..;x/b;y", "/b;y"),
             ("/a//b", "/a/b"),
             ("/a//../b", "/a/b"),
             ("/%61/%2e%2E/b", "/b"),
