@@ -22,6 +22,8 @@ pub struct Difference {
     pub what: String,
     pub envoy: String,
     pub engine: String,
+    /// Neither asked a backend: the answers are the proxies' own.
+    pub own: bool,
 }
 
 /// Sends a case to one side.
@@ -55,9 +57,10 @@ pub async fn observe(side: &Side, case: &Case) -> Observed {
 /// Everything in which two observations differ.
 pub fn differences(case: &Case, envoy: &Observed, engine: &Observed) -> Vec<Difference> {
     let mut all = Vec::new();
+    let own = envoy.upstream.is_empty() && engine.upstream.is_empty();
     let mut differ = |what: String, envoy: String, engine: String| {
         if envoy != engine {
-            all.push(Difference { case: case.name.clone(), what, envoy, engine });
+            all.push(Difference { case: case.name.clone(), what, envoy, engine, own });
         }
     };
     differ("answers".into(), envoy.replies.len().to_string(), engine.replies.len().to_string());

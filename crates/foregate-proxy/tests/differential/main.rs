@@ -1,5 +1,7 @@
 //! The same configuration to a real Envoy and to the engine; the same requests to both; the same backends. What is
 //! different must be in `docs/engine-differences.md`, and what is there must be different.
+//!
+//! And `explain` must say of every request what the engine does with it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod backend;
@@ -8,6 +10,8 @@ mod compare;
 #[path = "../../../foregate-envoy/tests/support/envoys.rs"]
 mod envoys;
 mod explained;
+mod generated;
+mod listed;
 mod objects;
 mod side;
 #[path = "../../../foregate-translate/tests/support/mod.rs"]
@@ -15,36 +19,98 @@ mod support;
 mod tables;
 mod wire;
 
-use compare::{differences, observe};
+use std::time::Duration;
+
+use case::Case;
+use compare::{Difference, differences, observe};
+use serde_json::Value;
 use side::{Side, addresses};
+
+/// Both sides, and what has been seen of them.
+struct Suite {
+    envoy: Side,
+    engine: Side,
+    requests: usize,
+    /// Requests that `explain` was asked about.
+    explained: usize,
+    differences: Vec<Difference>,
+    /// Where `explain` is wrong.
+    unexplained: Vec<String>,
+}
+
+impl Suite {
+    async fn start(objects: Vec<Value>) -> Self {
+        let [envoy_address, engine_address] = addresses();
+        let binary = envoys::envoys().pop().unwrap();
+        let (envoy, engine) =
+            tokio::join!(Side::envoy(&binary, envoy_address, objects.clone()), Side::engine(engine_address, objects));
+        Self { envoy, engine, requests: 0, explained: 0, differences: Vec::new(), unexplained: Vec::new() }
+    }
+
+    async fn run(&mut self, cases: &[Case]) {
+        let gateway = self.engine.gateway();
+        for case in cases {
+            let (envoy, engine) = tokio::join!(observe(&self.envoy, case), observe(&self.engine, case));
+            self.differences.extend(differences(case, &envoy, &engine));
+            self.explained += usize::from(explained::question(case).is_some());
+            self.unexplained.extend(explained::check(&gateway, self.engine.address.port(), case, &engine));
+        }
+        self.requests += cases.len();
+    }
+
+    /// Other routes, on both sides; returns when both serve by them.
+    async fn apply(&mut self, objects: Vec<Value>, says: &str) {
+        tokio::join!(self.envoy.apply(objects.clone()), self.engine.apply(objects));
+        let ready = case::get("ready.test", "/");
+        for side in [&self.envoy, &self.engine] {
+            let serving = async {
+                while !observe(side, &ready).await.replies[0].header("location").is_some_and(|it| it.ends_with(says)) {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            };
+            let done = tokio::time::timeout(Duration::from_secs(10), serving).await;
+            assert!(done.is_ok(), "{} never serves {says}", side.name);
+        }
+    }
+
+    fn finish(&self, list: &[listed::Listed], at_least: usize) {
+        let (requests, explained) = (self.requests, self.explained);
+        println!(
+            "{requests} requests, {explained} explained, {} differences, all listed or said below",
+            self.differences.len()
+        );
+        let unexpected = listed::unexpected(&self.differences, list);
+        assert!(unexpected.is_empty(), "{} unexpected:\n{}", unexpected.len(), unexpected.join("\n"));
+        assert!(self.unexplained.is_empty(), "explain is wrong:\n{}", self.unexplained.join("\n"));
+        assert!(
+            requests >= at_least && explained >= at_least * 4 / 5,
+            "only {requests} requests, {explained} explained"
+        );
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hand_written_requests() {
-    let [envoy_address, engine_address] = addresses();
-    let binary = envoys::envoys().pop().unwrap();
-    let (envoy, engine) = tokio::join!(
-        Side::envoy(&binary, envoy_address, tables::routes()),
-        Side::engine(engine_address, tables::routes())
-    );
-    let gateway = engine.gateway();
-    let cases = tables::cases();
-    let (mut all, mut wrong) = (Vec::new(), Vec::new());
-    for case in &cases {
-        let (one, other) = tokio::join!(observe(&envoy, case), observe(&engine, case));
-        all.extend(differences(case, &one, &other));
-        wrong.extend(explained::check(&gateway, engine_address.port(), case, &other));
+    let mut suite = Suite::start(tables::routes()).await;
+    suite.run(&tables::cases()).await;
+    suite.finish(listed::LIST, 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn generated_requests() {
+    let mut tables = generated::all().into_iter();
+    let first = tables.next().unwrap();
+    let mut suite = Suite::start(first.routes).await;
+    suite.run(&first.cases).await;
+    for (at, table) in tables.enumerate() {
+        suite.apply(table.routes, &format!("/{}", at + 1)).await;
+        suite.run(&table.cases).await;
     }
-    println!("{} requests, {} differences, {} wrong explanations", cases.len(), all.len(), wrong.len());
-    for one in &all {
-        println!(
-            "DIFF {} | {} | Envoy: {} | engine: {}",
-            one.case.escape_debug(),
-            one.what,
-            one.envoy.escape_debug(),
-            one.engine.escape_debug()
-        );
-    }
-    for one in &wrong {
-        println!("EXPLAIN {}", one.escape_debug());
-    }
+    suite.finish(listed::GENERATED, 1_000);
+}
+
+#[test]
+fn the_list_is_documented() {
+    let wrong = listed::undocumented(&[listed::LIST, listed::GENERATED]);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -12,9 +12,10 @@ fn metadata(name: &str) -> Value {
 /// The gateway: the stock template, whose routes also say in `x-route` who they are.
 pub fn proxy(address: SocketAddr) -> Value {
     let mut template = serde_json::to_value(default_template().spec).unwrap();
-    template["envoy"]["routePatch"] = json!(
-        "response_headers_to_add: [{ header: { key: x-route, value: {{ toJson .route.name }} }, append_action: OVERWRITE_IF_EXISTS_OR_ADD }]"
-    );
+    template["envoy"]["routePatch"] = json!(format!(
+        "response_headers_to_add: [{{ header: {{ key: x-route, value: {{{{ toJson .route.name }}}} }}, append_action: OVERWRITE_IF_EXISTS_OR_ADD }}]\n{}",
+        super::tables::patch()
+    ));
     json!({ "kind": "GatewayProxy", "apiVersion": "foregate.dev/v1alpha1", "metadata": metadata("web"),
             "spec": { "templateName": "default", "template": template },
             "status": { "addresses": [address.ip()], "claims": ["claim"], "listeners": [

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::backend::fields;
 
@@ -35,7 +35,7 @@ impl Reply {
 
 /// Sends bytes on a new connection, and reads so many responses.
 pub async fn exchange(to: SocketAddr, bytes: &[u8], replies: usize, head: bool) -> Vec<Reply> {
-    let mut client = Client { stream: TcpStream::connect(to).await.unwrap(), buffer: Vec::new() };
+    let mut client = Client { stream: connect(to).await, buffer: Vec::new() };
     // A server may answer and close before it has read all.
     let _ = client.stream.write_all(bytes).await;
     let mut all = Vec::new();
@@ -49,6 +49,18 @@ pub async fn exchange(to: SocketAddr, bytes: &[u8], replies: usize, head: bool) 
         }
     }
     all
+}
+
+/// Connects from an address that isn't 127.0.0.1: for that one Envoy says its own in `x-forwarded-for`.
+async fn connect(to: SocketAddr) -> TcpStream {
+    let mut from = to;
+    if let std::net::IpAddr::V4(ip) = to.ip() {
+        let [a, b, c, _] = ip.octets();
+        from = SocketAddr::from(([a, b, c, 9], 0));
+    }
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(from).unwrap();
+    socket.connect(to).await.unwrap()
 }
 
 struct Client {

@@ -65,7 +65,6 @@ pub fn cases() -> Vec<Case> {
         "close",
         "none;status=204",
         "none;status=304",
-        "none",
         "size=0",
         "size=100000",
         "chunked;size=100000",

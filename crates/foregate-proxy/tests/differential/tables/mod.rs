@@ -9,6 +9,7 @@ mod matches;
 mod methods;
 mod odd_bytes;
 mod odd_paths;
+mod patched;
 mod redirects;
 mod rewrites;
 
@@ -16,16 +17,25 @@ use serde_json::Value;
 
 use super::case::Case;
 
+pub use patched::patch;
+
 /// The routes of all tables.
 pub fn routes() -> Vec<Value> {
-    let tables: [fn() -> Vec<Value>; 6] =
-        [matches::routes, hosts::routes, redirects::routes, rewrites::routes, edits::routes, errors::routes];
+    let tables: [fn() -> Vec<Value>; 7] = [
+        matches::routes,
+        hosts::routes,
+        redirects::routes,
+        rewrites::routes,
+        edits::routes,
+        errors::routes,
+        patched::routes,
+    ];
     tables.into_iter().flat_map(|table| table()).collect()
 }
 
 /// The requests of all tables.
 pub fn cases() -> Vec<Case> {
-    let tables: [fn() -> Vec<Case>; 11] = [
+    let tables: [fn() -> Vec<Case>; 12] = [
         matches::cases,
         hosts::cases,
         redirects::cases,
@@ -37,6 +47,7 @@ pub fn cases() -> Vec<Case> {
         methods::cases,
         odd_paths::cases,
         odd_bytes::cases,
+        patched::cases,
     ];
     tables.into_iter().flat_map(|table| table()).collect()
 }
