@@ -16,7 +16,7 @@ pub struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// CPU per request of the built-in engine beside Debian's haproxy and nginx.
+    /// CPU per request of the built-in engine beside haproxy, nginx and Envoy.
     Engine(engine::EngineArgs),
     /// A new route live, its status true, CPU per change and memory, at several numbers of routes.
     Routes(routes::RoutesArgs),
