@@ -315,3 +315,24 @@ async fn connections_have_a_last_request() {
     assert_eq!(backend.made(), 3);
     until("only the last is open", || rig.metric("foregate_proxy_upstream_connections_active") <= 1.0).await;
 }
+
+#[tokio::test]
+async fn connections_that_nobody_uses_close() {
+    let two = Backend2::with(Builder::new(), echo).await;
+    let one = Backend::with(|_| answer(200, &[], "one")).await;
+    for common in ["idle_timeout: 0.2s", "max_connection_duration: 0.2s"] {
+        let common = format!("common_http_protocol_options: {{ {common} }}");
+        let all = [
+            (two.port(), options(&format!("{common}, explicit_http_config: {{ http2_protocol_options: {{}} }}"))),
+            (one.port(), options(&format!("{common}, explicit_http_config: {{ http_protocol_options: {{}} }}"))),
+        ];
+        let rigs = all.iter().map(|(port, cluster)| async move {
+            let rig = rig(*port, cluster, TO_A).await;
+            assert_eq!(rig.client().await.get("a", "/").await.status, 200);
+            assert_eq!(rig.metric("foregate_proxy_upstream_connections_active"), 1.0);
+            until("it is closed", || rig.metric("foregate_proxy_upstream_connections_active") == 0.0).await;
+            assert_eq!(rig.client().await.get("a", "/").await.status, 200);
+        });
+        futures::future::join_all(rigs).await;
+    }
+}
