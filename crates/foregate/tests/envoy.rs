@@ -99,8 +99,10 @@ async fn an_engine_that_isnt_there_is_waited_for_and_one_that_fails_backs_off() 
     }
     serves(&scene).await;
     assert_eq!(running_pid(&scene).await, Some(first));
-    let again = envoy::switch(&scene.client, OLD).await;
-    assert_eq!(again.message, "");
+    let again = envoy::switch(&scene.client, NEW).await;
+    assert_eq!((again.message.as_str(), again.pid), ("", Some(first)), "what was tried is over");
+    let other = envoy::switch(&scene.client, OLD).await;
+    assert_ne!(other.pid, Some(first));
     serves(&scene).await;
 }
 

@@ -208,7 +208,12 @@ impl Actor {
             self.change(&wanted).await;
             return;
         }
-        let retry = self.retry_at.filter(|_| !self.is_settled(&wanted));
+        let settled = self.is_settled(&wanted);
+        if settled {
+            // Whatever was to take its place before is over.
+            self.say(if self.serves() { EngineState::Running } else { EngineState::Starting }, "");
+        }
+        let retry = self.retry_at.filter(|_| !settled);
         tokio::select! {
             biased;
             _ = self.stop.changed() => {}
@@ -239,12 +244,20 @@ impl Actor {
         }
     }
 
+    fn serves(&self) -> bool {
+        match &self.current {
+            Current::Nothing => false,
+            Current::Builtin => true,
+            Current::Envoy(process) => process.ready,
+        }
+    }
+
     /// Brings about what is wanted.
     async fn change(&mut self, wanted: &EngineName) {
         match wanted {
-            EngineName::Builtin => self.to_builtin().await,
+            EngineName::Builtin => self.run_builtin().await,
             EngineName::Envoy(version) => match self.shared.options.engines.get(version) {
-                Ok(Some(engine)) => self.to_envoy(self.launch(&engine)).await,
+                Ok(Some(engine)) => self.run_envoy(self.launch(&engine)).await,
                 Ok(None) => self.lacks(&format!("this node has no {wanted}; `foregate engine add` adds it")),
                 Err(error) => self.lacks(&error.to_string()),
             },
@@ -277,10 +290,8 @@ impl Actor {
     /// Something has happened to the engine that runs.
     async fn happened(&mut self, event: Event) {
         match event {
-            Event::Ready => {
-                self.announce();
-                self.say(EngineState::Running, "");
-            }
+            // The next turn says so.
+            Event::Ready => self.announce(),
             Event::Ended(how) => self.lost(&how).await,
             Event::Hung(how) => self.lost(&how).await,
         }

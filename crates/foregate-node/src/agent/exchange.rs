@@ -36,7 +36,7 @@ enum Outcome {
 
 impl Actor {
     /// The built-in engine takes over.
-    pub(super) async fn to_builtin(&mut self) {
+    pub(super) async fn run_builtin(&mut self) {
         let beside = matches!(self.current, Current::Envoy(_));
         if let Some(ending) = self.builtin_ending.take() {
             let _ = ending.await;
@@ -74,7 +74,7 @@ impl Actor {
     }
 
     /// An Envoy takes over.
-    pub(super) async fn to_envoy(&mut self, launch: Launch) {
+    pub(super) async fn run_envoy(&mut self, launch: Launch) {
         let started = Instant::now();
         let hot = self.hot_parent(&launch);
         let start = async {
