@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use super::client::Client;
 use super::resources::{resource, shell};
-use super::rig::Rig;
+use super::rig::{Rig, until};
 use super::tls::{Certificate, certificate, chain, connect_as, listener, routes, secret};
 
 /// Who signs certificates.
@@ -78,7 +78,7 @@ async fn only_whom_the_ca_has_signed_is_let_in() {
     assert!(!is_served(address, None).await, "without a certificate");
     assert!(!is_served(address, Some(&other.sign("client"))).await, "of another CA");
     assert!(!is_served(address, Some(&certificate(&["client"]))).await, "of nobody");
-    assert_eq!(rig.metric("foregate_proxy_tls_handshake_failures_total"), 3.0);
+    until("they are counted", || rig.metric("foregate_proxy_tls_handshake_failures_total") == 3.0).await;
     // A replaced CA counts from the next handshake on.
     rig.set(ResourceKind::Secret, vec![trust("ca", &other)]).await;
     assert!(!is_served(address, Some(&ca.sign("client"))).await, "the CA has been replaced");

@@ -3,13 +3,15 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
+use std::time::Duration;
 
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use super::coalesce::Coalesced;
 use super::connection::Order;
 use super::http1::note_error;
 use super::io::Watched;
@@ -22,6 +24,9 @@ const SEND_BUFFER: usize = 128 * 1024;
 /// Streams that a client may have reset before they were looked at, and that it may have made break the protocol.
 const MAX_RESETS: usize = 64;
 
+/// For the last bytes of a connection that has ended.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Speaks HTTP/2 with a client until one of them has enough.
 pub(super) async fn serve(session: Rc<Session>, io: Watched, http: &HttpOptions) {
     let state = Rc::clone(&session.connection);
@@ -33,7 +38,8 @@ pub(super) async fn serve(session: Rc<Session>, io: Watched, http: &HttpOptions)
         // In a box: hyper moves it several times before it runs.
         Box::pin(service::handle_stream(Rc::clone(&handler), stream, request))
     });
-    let mut connection = builder(streams, http).serve_connection(TokioIo::new(io), service);
+    let io = Coalesced::new(io, &state.worker);
+    let mut connection = builder(streams, http).serve_connection(TokioIo::new(io.clone()), service);
     let mut killed = false;
     let ended = std::future::poll_fn(|cx| {
         match state.take_order(cx) {
@@ -44,14 +50,25 @@ pub(super) async fn serve(session: Rc<Session>, io: Watched, http: &HttpOptions)
             }
             None => {}
         }
-        Future::poll(Pin::new(&mut connection), cx)
+        let ended = Future::poll(Pin::new(&mut connection), cx);
+        // What all streams have said by now goes out together.
+        match io.poll_drain(cx) {
+            Poll::Ready(Err(_)) if ended.is_pending() => {
+                killed = true;
+                Poll::Ready(Ok(()))
+            }
+            _ => ended,
+        }
     })
     .await;
-    if let Err(error) = &ended
-        && !killed
-    {
+    if killed {
+        return;
+    }
+    if let Err(error) = &ended {
         note_error(&state, error);
     }
+    // A last word, say why it ends, may still be on its way.
+    let _ = tokio::time::timeout(FAREWELL, std::future::poll_fn(|cx| io.poll_drain(cx))).await;
 }
 
 fn builder(streams: Streams, http: &HttpOptions) -> http2::Builder<Streams> {
@@ -89,25 +106,18 @@ where
 {
     fn execute(&self, future: F) {
         match self.starting.take() {
-            Some(stream) => drop(tokio::task::spawn_local(Task { future: Box::pin(future), stream })),
+            Some(stream) => drop(tokio::task::spawn_local(run(future, stream))),
             None => drop(tokio::task::spawn_local(future)),
         }
     }
 }
 
 /// A stream's task. Dropping what it runs resets the stream.
-struct Task<F> {
-    future: Pin<Box<F>>,
-    stream: Rc<StreamState>,
-}
-
-impl<F: Future<Output = ()>> Future for Task<F> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.stream.poll_late(cx) == Some(Late::Cut) {
-            return Poll::Ready(());
-        }
-        self.future.as_mut().poll(cx)
-    }
+async fn run(future: impl Future<Output = ()>, stream: Rc<StreamState>) {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| match stream.poll_late(cx) {
+        Some(Late::Cut) => Poll::Ready(()),
+        _ => future.as_mut().poll(cx),
+    })
+    .await;
 }

@@ -7,6 +7,7 @@ mod affinity;
 mod attempt;
 mod balance;
 mod body;
+mod coalesce;
 mod connection;
 mod counts;
 mod detect;
@@ -131,6 +132,8 @@ pub(crate) struct Worker {
     instances: RefCell<HashMap<u64, Rc<Instance>>>,
     /// Buffers of heads, to be used again.
     heads: RefCell<Vec<Vec<u8>>>,
+    /// Buffers of what is to be sent, to be used again.
+    outs: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Worker {
@@ -143,6 +146,7 @@ impl Worker {
             connections: RefCell::new(Vec::new()),
             instances: RefCell::new(HashMap::new()),
             heads: RefCell::new(Vec::new()),
+            outs: RefCell::new(Vec::new()),
         })
     }
 
@@ -221,6 +225,20 @@ impl Worker {
         let mut heads = self.heads.borrow_mut();
         if heads.len() < 64 && buffer.capacity() <= 16 * 1024 {
             heads.push(buffer);
+        }
+    }
+
+    /// An empty buffer for what is to be sent.
+    fn out_buffer(&self, capacity: usize) -> Vec<u8> {
+        self.outs.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(capacity))
+    }
+
+    /// Takes a buffer back.
+    fn keep_out_buffer(&self, mut buffer: Vec<u8>) {
+        let mut outs = self.outs.borrow_mut();
+        if outs.len() < 16 {
+            buffer.clear();
+            outs.push(buffer);
         }
     }
 
