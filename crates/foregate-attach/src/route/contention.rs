@@ -5,7 +5,6 @@
 //! an older one takes no host from a younger one.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
 use std::sync::Arc;
 
 use super::kind::{RouteId, RouteKind};
@@ -28,12 +27,22 @@ pub(crate) struct Seniority {
 pub(crate) struct Want {
     pub place: Place,
     /// Sorted, each once.
-    pub hosts: Vec<Arc<str>>,
+    pub hosts: Vec<Host>,
     pub has: bool,
 }
 
-/// Routes by the hosts that they want, labels reversed (`com.example.*`), with whether they have them.
-type Hosts = BTreeMap<String, BTreeMap<Seniority, bool>>;
+/// A host name with its labels reversed, so that names under one are next to each other: `com.example.*`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Host(Arc<str>);
+
+impl Host {
+    pub fn new(name: &str) -> Self {
+        Self(name.rsplit('.').collect::<Vec<_>>().join(".").into())
+    }
+}
+
+/// Who wants which host, with whether they have it.
+type Hosts = BTreeMap<(Host, Seniority), bool>;
 
 /// What all routes want.
 #[derive(Debug, Default)]
@@ -44,22 +53,14 @@ pub(crate) struct Contention {
 impl Contention {
     pub fn add(&mut self, who: &Seniority, want: &Want) {
         let hosts = self.places.entry(want.place.clone()).or_default().entry(who.id.kind).or_default();
-        for host in &want.hosts {
-            hosts.entry(reversed(host)).or_default().insert(who.clone(), want.has);
-        }
+        hosts.extend(want.hosts.iter().map(|host| ((host.clone(), who.clone()), want.has)));
     }
 
     pub fn remove(&mut self, who: &Seniority, want: &Want) {
         let Some(kinds) = self.places.get_mut(&want.place) else { return };
         let Some(hosts) = kinds.get_mut(&who.id.kind) else { return };
         for host in &want.hosts {
-            let host = reversed(host);
-            if let Some(routes) = hosts.get_mut(&host) {
-                routes.remove(who);
-                if routes.is_empty() {
-                    hosts.remove(&host);
-                }
-            }
+            hosts.remove(&(host.clone(), who.clone()));
         }
         if hosts.is_empty() {
             kinds.remove(&who.id.kind);
@@ -70,11 +71,12 @@ impl Contention {
     }
 
     /// The oldest route of another kind that is older and has one of the hosts.
-    pub fn winner(&self, who: &Seniority, place: &Place, hosts: &[Arc<str>]) -> Option<&RouteId> {
+    pub fn winner(&self, who: &Seniority, place: &Place, hosts: &[Host]) -> Option<&RouteId> {
         let mut found: Option<&Seniority> = None;
-        self.others(who, place, hosts, |routes| {
-            let first = routes.range(..who).find(|(_, has)| **has).map(|(first, _)| first);
-            found = found.into_iter().chain(first).min();
+        self.others(who, place, hosts, |other, has| {
+            if has && other < who {
+                found = Some(found.map_or(other, |found| found.min(other)));
+            }
         });
         found.map(|found| &found.id)
     }
@@ -82,57 +84,61 @@ impl Contention {
     /// The younger routes of other kinds that want one of the hosts.
     pub fn younger(&self, who: &Seniority, want: &Want) -> Vec<RouteId> {
         let mut found = Vec::new();
-        self.others(who, &want.place, &want.hosts, |routes| {
-            let after = (Bound::Excluded(who), Bound::Unbounded);
-            found.extend(routes.range::<Seniority, _>(after).map(|(younger, _)| younger.id.clone()));
+        self.others(who, &want.place, &want.hosts, |other, _| {
+            if other > who {
+                found.push(other.id.clone());
+            }
         });
         found
     }
 
-    /// Visits the routes of other kinds by each of their host names that has a host in common with one of these.
+    /// Visits the routes of other kinds that want a host name which has a host in common with one of these.
     fn others<'a>(
         &'a self,
         who: &Seniority,
         place: &Place,
-        hosts: &[Arc<str>],
-        mut visit: impl FnMut(&'a BTreeMap<Seniority, bool>),
+        hosts: &[Host],
+        mut visit: impl FnMut(&'a Seniority, bool),
     ) {
         let kinds = self.places.get(place).into_iter().flatten();
         for (_, theirs) in kinds.filter(|(kind, _)| **kind != who.id.kind) {
             for host in hosts {
-                overlapping(theirs, &reversed(host), &mut visit);
+                overlapping(theirs, host, &mut visit);
             }
         }
     }
 }
 
-/// Visits what a host name, labels reversed, has hosts in common with.
-fn overlapping<'a>(hosts: &'a Hosts, host: &str, visit: &mut impl FnMut(&'a BTreeMap<Seniority, bool>)) {
-    if let Some(under) = host.strip_suffix(ANY) {
+/// Visits what a host name has hosts in common with.
+fn overlapping<'a>(hosts: &'a Hosts, host: &Host, visit: &mut impl FnMut(&'a Seniority, bool)) {
+    if let Some(under) = host.0.strip_suffix(ANY) {
         // All names below, itself among them.
-        let below = hosts.range::<str, _>((Bound::Included(under), Bound::Unbounded));
-        below.take_while(|(name, _)| name.starts_with(under)).for_each(|(_, routes)| visit(routes));
-    } else if let Some(routes) = hosts.get(host) {
-        visit(routes);
+        let below = from(hosts, under).take_while(|((name, _), _)| name.0.starts_with(under));
+        below.for_each(|((_, who), has)| visit(who, *has));
+    } else {
+        of(hosts, &host.0, visit);
     }
-    // Wildcards above: of each longer list of labels that it begins with.
-    let own = host.trim_end_matches(ANY).trim_end_matches('.');
+    // Wildcards above: of each shorter list of labels that it begins with.
+    let own = host.0.trim_end_matches(ANY).trim_end_matches('.');
     if own.is_empty() {
         return;
     }
-    if let Some(routes) = hosts.get(ANY) {
-        visit(routes);
-    }
+    of(hosts, ANY, visit);
     for (dot, _) in own.match_indices('.') {
-        if let Some(routes) = hosts.get(&format!("{}.{ANY}", &own[..dot])) {
-            visit(routes);
-        }
+        of(hosts, &format!("{}.{ANY}", &own[..dot]), visit);
     }
 }
 
-/// `*.example.com` → `com.example.*`.
-fn reversed(host: &str) -> String {
-    host.rsplit('.').collect::<Vec<_>>().join(".")
+/// Visits those who want just this name.
+fn of<'a>(hosts: &'a Hosts, name: &str, visit: &mut impl FnMut(&'a Seniority, bool)) {
+    let all = from(hosts, name).take_while(|((host, _), _)| *host.0 == *name);
+    all.for_each(|((_, who), has)| visit(who, *has));
+}
+
+/// From a name on.
+fn from<'a>(hosts: &'a Hosts, name: &str) -> impl Iterator<Item = (&'a (Host, Seniority), &'a bool)> {
+    let first = Seniority { created: i64::MIN, id: RouteId::first_of(&"".into()) };
+    hosts.range((Host(name.into()), first)..)
 }
 
 #[cfg(test)]
@@ -152,7 +158,7 @@ mod tests {
     }
 
     fn want(hosts: &[&str], has: bool) -> Want {
-        Want { place: place(), hosts: hosts.iter().map(|&h| h.into()).collect(), has }
+        Want { place: place(), hosts: hosts.iter().map(|&h| Host::new(h)).collect(), has }
     }
 
     #[test]
@@ -160,7 +166,7 @@ mod tests {
         let mut contention = Contention::default();
         let old = route("old", RouteKind::Http, 1);
         contention.add(&old, &want(&["a.test"], true));
-        let hosts: Vec<Arc<str>> = vec!["a.test".into()];
+        let hosts = vec![Host::new("a.test")];
         let winner = |contention: &Contention, who: &Seniority| contention.winner(who, &place(), &hosts).cloned();
         assert_eq!(winner(&contention, &route("young", RouteKind::Grpc, 2)), Some(old.id.clone()));
         assert_eq!(winner(&contention, &route("older", RouteKind::Grpc, 0)), None);
@@ -182,7 +188,7 @@ mod tests {
             let mut contention = Contention::default();
             contention.add(&route("old", RouteKind::Http, 1), &want(&[&a], true));
             let young = route("young", RouteKind::Grpc, 2);
-            let meets = contention.winner(&young, &place(), &[b.as_str().into()]).is_some();
+            let meets = contention.winner(&young, &place(), &[Host::new(&b)]).is_some();
             prop_assert_eq!(meets, !intersect(Some(&a), std::slice::from_ref(&b)).is_empty());
             contention.add(&young, &want(&[&b], false));
             let told = contention.younger(&route("old", RouteKind::Http, 1), &want(&[&a], true));
