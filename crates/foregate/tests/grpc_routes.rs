@@ -1,4 +1,5 @@
-//! GRPCRoutes, Backends and BackendTLSPolicies, with real gRPC on both sides of the gateway.
+//! GRPCRoutes, Backends and BackendTLSPolicies, with real gRPC on both sides of the gateway: the same on the built-in
+//! engine and on a real Envoy.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -8,6 +9,7 @@ use std::net::SocketAddr;
 
 use foregate_api::envoy_gateway::Backend;
 use foregate_api::gateway::{BackendTLSPolicy, GRPCRoute, HTTPRoute};
+use harness::envoy::{self, DataDir};
 use harness::{Foregate, apply, backend, condition, eventually, gateway, gateway_address, http, route, service};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
@@ -28,6 +30,23 @@ async fn health() -> (SocketAddr, HealthReporter) {
     let incoming = tonic::transport::server::TcpIncoming::from(listener);
     tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
     (address, reporter)
+}
+
+/// A Foregate whose gateways run on `engine`.
+struct Place {
+    // Dropped in this order: what is left of Envoys ends with the directory.
+    foregate: Foregate,
+    dir: DataDir,
+    client: Client,
+}
+
+async fn place(pool: &str, engine: &str) -> Place {
+    let dir = DataDir::new();
+    envoy::install_all(dir.path());
+    let foregate = Foregate::start(dir.path(), pool, &[]);
+    let client = foregate.client().await;
+    envoy::set_template(&client, engine).await;
+    Place { foregate, dir, client }
 }
 
 fn grpc_route(name: &str, host: &str, rules: &str) -> String {
@@ -72,11 +91,8 @@ where
     .await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_go_by_service_and_method_and_streams_flow() {
-    let dir = tempfile::tempdir().unwrap();
-    let foregate = Foregate::start(dir.path(), "127.121.0.0/24", &[]);
-    let client = foregate.client().await;
+async fn calls_go_by_service_and_method_and_streams_flow(pool: &str, engine: &str) {
+    let Place { dir: _dir, foregate: _foregate, client } = place(pool, engine).await;
     let (server, reporter) = health().await;
     let edit = "{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x-rule, value: checks}]}}";
     let rules = format!(
@@ -119,11 +135,8 @@ async fn calls_go_by_service_and_method_and_streams_flow() {
     until_code(&stranger, "shop", Code::Unimplemented).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_has_routes_of_one_kind() {
-    let dir = tempfile::tempdir().unwrap();
-    let foregate = Foregate::start(dir.path(), "127.121.1.0/24", &[]);
-    let client = foregate.client().await;
+async fn a_host_has_routes_of_one_kind(pool: &str, engine: &str) {
+    let Place { dir: _dir, foregate: _foregate, client } = place(pool, engine).await;
     let http = backend::start("http").await;
     for yaml in [service("web", &[http]), gateway("web"), route("a-first", "web", "/", "web")] {
         apply(&client, &yaml).await;
@@ -153,11 +166,8 @@ fn to_direct(name: &str, prefix: &str, backend: &str) -> String {
     )
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn backends_by_address_name_and_socket() {
-    let dir = tempfile::tempdir().unwrap();
-    let foregate = Foregate::start(dir.path(), "127.121.2.0/24", &[]);
-    let client = foregate.client().await;
+async fn backends_by_address_name_and_socket(pool: &str, engine: &str) {
+    let Place { dir, foregate: _foregate, client } = place(pool, engine).await;
     let (ip, name) = (backend::start("ip").await, backend::start("name").await);
     let socket = dir.path().join("backend.sock");
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -203,11 +213,8 @@ async fn backends_by_address_name_and_socket() {
     assert!(message.contains("DynamicResolver"), "{message}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tls_to_a_backend_is_verified_by_policy() {
-    let dir = tempfile::tempdir().unwrap();
-    let foregate = Foregate::start(dir.path(), "127.121.3.0/24", &[]);
-    let client = foregate.client().await;
+async fn tls_to_a_backend_is_verified_by_policy(pool: &str, engine: &str) {
+    let Place { dir: _dir, foregate: _foregate, client } = place(pool, engine).await;
     let made = rcgen::generate_simple_self_signed(vec!["health.test".to_owned()]).unwrap();
     let identity = Identity::from_pem(made.cert.pem(), made.signing_key.serialize_pem());
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -260,4 +267,28 @@ async fn tls_to_a_backend_is_verified_by_policy() {
     until_condition::<BackendTLSPolicy>(&client, "health", list, want).await;
     apply(&client, &ca(&made.cert.pem())).await;
     until_code(&health, "shop", Code::Ok).await;
+}
+
+macro_rules! on_every_engine {
+    ($($test:ident: $subnet:literal),* $(,)?) => {
+        mod on_builtin {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(concat!("127.121.", $subnet, ".0/25"), "builtin").await;
+            })*
+        }
+        mod on_envoy {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(concat!("127.121.", $subnet, ".128/25"), super::harness::envoy::NEW).await;
+            })*
+        }
+    };
+}
+
+on_every_engine! {
+    calls_go_by_service_and_method_and_streams_flow: "0",
+    a_host_has_routes_of_one_kind: "1",
+    backends_by_address_name_and_socket: "2",
+    tls_to_a_backend_is_verified_by_policy: "3",
 }

@@ -7,6 +7,7 @@ mod harness;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use harness::envoy::{self, DataDir, NEW};
 use harness::{Foregate, apply, backend, eventually, gateway_address, route, service};
 use http_body_util::Empty;
 use hyper::body::Bytes;
@@ -37,9 +38,20 @@ async fn status(sender: &Sender, host: &str) -> StatusCode {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_for_another_listeners_host_is_misdirected() {
-    let dir = tempfile::tempdir().unwrap();
-    let foregate = Foregate::start(dir.path(), "127.122.0.0/24", &[]);
+    misdirected("127.122.0.0/25", "builtin").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_it_is_on_envoy() {
+    misdirected("127.122.0.128/25", NEW).await;
+}
+
+async fn misdirected(pool: &str, engine: &str) {
+    let dir = DataDir::new();
+    envoy::install_all(dir.path());
+    let foregate = Foregate::start(dir.path(), pool, &[]);
     let client = foregate.client().await;
+    envoy::set_template(&client, engine).await;
     // One certificate is good for all names: a client may use a connection for any of them.
     let names = ["one.test", "*.wild.test", "two.wild.test", "three.wild.test", "other.test"];
     let made = rcgen::generate_simple_self_signed(names.map(str::to_owned)).unwrap();
