@@ -1,6 +1,6 @@
 //! What is to be done about one unit now: send it, remove it, let it wait, or nothing.
 //!
-//! Needs come in two sorts. A client takes clusters unasked, so what names a cluster *waits before* it is sent until
+//! Needs come in two sorts. An engine takes clusters unasked, so what names a cluster *waits before* it is sent until
 //! the cluster is ready. Endpoints, secrets, route configurations and extensions it asks for only after it has got
 //! what names them, so these can only be *waited for after*: the cluster is ready when they are acknowledged.
 
@@ -208,6 +208,11 @@ impl Stream {
 
     /// The first thing that isn't ready of what a resource newly names.
     fn first_unmet(&self, id: &ResourceId, entry: &Entry) -> Option<ResourceId> {
+        // Who takes neither all clusters nor all listeners asks for a cluster only after it has got what names it, and
+        // puts them in order by itself: gRPC's clients.
+        if ![ResourceKind::Cluster, ResourceKind::Listener].iter().any(|kind| self.channel(*kind).wildcard) {
+            return None;
+        }
         let acked = self.item(id).and_then(|item| item.acked.as_ref());
         entry
             .needs()

@@ -4,8 +4,8 @@ use foregate_envoy::ResourceKind::{Cluster, ClusterLoadAssignment, Listener, Rou
 use foregate_envoy::pb::envoy::config::endpoint::v3::ClusterLoadAssignment as Endpoints;
 use prost::Message;
 
-use crate::resources::{cluster, endpoints, listener, secret, shell};
-use crate::talk::Talk;
+use crate::resources::{api_listener, cluster, endpoints, host, listener, secret, shell};
+use crate::talk::{Talk, show};
 
 #[test]
 fn a_wildcard_is_answered_at_once_even_if_there_is_nothing() {
@@ -175,4 +175,21 @@ fn a_large_answer_comes_in_parts() {
         talk.ack(&response);
     }
     talk.nothing();
+}
+
+#[test]
+fn a_client_that_names_what_it_wants_gets_each_at_once() {
+    let mut talk = Talk::sotw();
+    let all = [api_listener("l", "r"), shell("r"), host("r", "x", "a"), cluster("a", "1"), endpoints("a")];
+    talk.apply(all.into_iter().chain([listener("other", "r"), cluster("other", "1")]), &[]);
+    for (kind, name) in [(Listener, "l"), (RouteConfiguration, "r"), (Cluster, "a"), (ClusterLoadAssignment, "a")] {
+        talk.subscribe(kind, &[name]);
+        let response = talk.one();
+        assert_eq!(show(&response), format!("{kind:?} +{name}"));
+        assert!(kind != RouteConfiguration || response.resources[0].body.len() > shell("r").body.len(), "with hosts");
+        talk.answer(&response, &[name], None);
+    }
+    talk.apply([cluster("a", "2"), cluster("b", "1"), host("r", "x", "b")], &[]);
+    let both: Vec<_> = talk.stream_responses().iter().map(show).collect();
+    assert_eq!(both, ["Cluster +a", "RouteConfiguration +r"], "b isn't asked for, and nothing waits for it");
 }
