@@ -30,6 +30,9 @@ mod tls;
 mod upstream_tls;
 mod worker;
 
+#[cfg(feature = "fuzzing")]
+pub use worker::fuzz as fuzzing;
+
 #[cfg(test)]
 mod tests;
 

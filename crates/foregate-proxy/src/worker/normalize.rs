@@ -100,10 +100,12 @@ fn dot_segments(path: &str) -> Option<String> {
     Some(out)
 }
 
-/// `%41` of what needs no escape is unescaped, what needs one is escaped.
+/// `%41` of what needs no escape is unescaped, what needs one is escaped. A percent sign that begins no escape must not
+/// begin one afterwards: `%%32e` would be `%2e`, and a dot to whoever reads it next, so it becomes `%252e`.
 fn unescape_unreserved(path: &str) -> String {
     let bytes = path.as_bytes();
     let mut out = String::with_capacity(path.len());
+    let mut bare = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
         let hex = (bytes[at] == b'%').then(|| path.get(at + 1..at + 3)).flatten();
@@ -122,9 +124,17 @@ fn unescape_unreserved(path: &str) -> String {
                 at += 1;
             }
             _ => {
+                if bytes[at] == b'%' && byte.is_none() {
+                    bare.push(out.len());
+                }
                 out.push(char::from(bytes[at]));
                 at += 1;
             }
+        }
+    }
+    for at in bare.into_iter().rev() {
+        if out.get(at + 1..at + 3).is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit())) {
+            out.insert_str(at + 1, "25");
         }
     }
     out
@@ -152,6 +162,9 @@ mod tests {
             (dots, "/a//b", "/a//b"),
             (dots, "/%61/%2e%2E/b", "/b"),
             (dots, "/a%2Fb", "/a%2Fb"),
+            (dots, "/a/%%32e%%32e/b", "/a/%252e%252e/b"),
+            (dots, "/a/%2%65/b", "/a/%252e/b"),
+            (dots, "/%%65%2%35", "/%e%2525"),
             (dots, "/a\\..\\b", "/b"),
             (dots, "/a{b}|^", "/a%7Bb%7D%7C%5E"),
             (ALL, "/a%2F%5cb", "/a/b"),
@@ -170,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_normal_form_stays(path in "/[a-c./%\\\\0-9F]{0,20}") {
+        fn a_normal_form_stays(path in "/([a-c./%\\\\0-9F]|%2|%2[eEfF]|%32|%65){0,20}") {
             let dots = Normalization { path: true, merge_slashes: true, escaped_slashes: EscapedSlashes::Keep };
             let Normalized::Path(once) = normalize(&path, dots) else {
                 prop_assert!(path.contains("%00"));
@@ -178,6 +191,8 @@ mod tests {
             };
             prop_assert!(!once.split('/').any(|segment| segment == "." || segment == ".."));
             prop_assert!(once.starts_with('/'));
+            let again = normalize(&once, dots);
+            prop_assert_eq!(&again, &Normalized::Path(once.clone()), "{}", path);
         }
     }
 }
