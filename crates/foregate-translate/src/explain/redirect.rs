@@ -26,7 +26,13 @@ pub(super) fn location(gateway: &Gateway, to: &route::RedirectAction, route: &ro
         _ => seen.scheme,
     };
     let host = if to.host_redirect.is_empty() { kept_host(to, scheme, seen) } else { &to.host_redirect };
-    let port = if to.port_redirect == 0 { String::new() } else { format!(":{}", to.port_redirect) };
+    // The port that a scheme implies is left out (RFC 3986 §6.2.3), as the Gateway API asks for. Envoy writes it.
+    let well_known = if scheme == "https" { 443 } else { 80 };
+    let port = match to.port_redirect {
+        0 => String::new(),
+        port if port == well_known => String::new(),
+        port => format!(":{port}"),
+    };
     format!("{scheme}://{host}{port}{}", path(gateway, to, route, seen))
 }
 

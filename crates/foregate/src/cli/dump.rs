@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use foregate_api::GatewayInstance;
 use foregate_api::instance::EngineState;
+use foregate_api::{GatewayBackend, GatewayInstance};
 use kube::ResourceExt as _;
 use serde::Serialize;
 
 use super::api::{ApiArgs, block_on};
+use super::backends::Backends;
 use super::config_api::{self, PublishedResource};
 use super::error::{CliError, Ended};
 use super::gateway::{self, GatewayName};
@@ -127,7 +128,8 @@ pub fn run(args: &DumpArgs) -> Ended {
             });
         }
         let dump = Dump { name, instances: ours, resources };
-        args.output.output.print(&dump, || render(&dump))?;
+        let backends = Backends::of(&api.list::<GatewayBackend>().await?);
+        args.output.output.print(&dump, || render(&dump, &backends))?;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -147,7 +149,7 @@ fn only(
     Ok(found)
 }
 
-fn render(dump: &Dump) -> String {
+fn render(dump: &Dump, backends: &Backends) -> String {
     let mut text = format!("{}  {}\n\n", styled(STRONG, dump.name.display()), styled(DIM, dump.name.proxy_name()));
     let mut table = Table::new(["instance", "node", "engine", "state"]);
     for instance in &dump.instances {
@@ -159,7 +161,7 @@ fn render(dump: &Dump) -> String {
         text.push_str(&format!("{} {}\n", styled(BAD, format!("{}:", instance.name)), instance.message));
     }
     text.push('\n');
-    let mut table = Table::new(["kind", "name", "version", ""]);
+    let mut table = Table::new(["kind", "name", "of", "version", ""]);
     for resource in &dump.resources {
         let id = (resource.kind().to_owned(), resource.name.clone());
         let refused = dump.instances.iter().find(|instance| instance.refused.contains(&id));
@@ -167,6 +169,7 @@ fn render(dump: &Dump) -> String {
         table.row([
             Cell::from(resource.kind()),
             resource.name.as_str().into(),
+            backends.owner(resource.kind(), &resource.name).unwrap_or_default().into(),
             Cell::new(resource.version.as_str(), DIM),
             said.unwrap_or_default(),
         ]);

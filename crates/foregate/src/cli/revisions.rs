@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use foregate_api::revision::ConfigRevision;
-use foregate_api::{GatewayProxy, Origin};
+use foregate_api::{GatewayBackend, GatewayProxy, Origin};
 use foregate_platform::revisions::{self, Named, RevisionError, Summary};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::api::{ApiArgs, ApiServer, block_on};
+use super::backends::Backends;
 use super::config_api::{self, Published};
 use super::error::{CliError, Ended};
 use super::gateway::{self, GatewayName};
@@ -70,6 +71,7 @@ struct Chain {
     name: GatewayName,
     object: GatewayProxy,
     revisions: Vec<ConfigRevision>,
+    backends: Backends,
 }
 
 impl Chain {
@@ -81,7 +83,8 @@ impl Chain {
         let kept: Api<ConfigRevision> = Api::namespaced(api.client.clone(), &name.proxy.namespace);
         let list = kept.list(&kube::api::ListParams::default()).await;
         let revisions = list.map_err(|error| api.explain(error, "listing revisions"))?.items;
-        Ok(Self { api, name, object, revisions })
+        let backends = Backends::of(&api.list::<GatewayBackend>().await?);
+        Ok(Self { api, name, object, revisions, backends })
     }
 
     fn list(&self) -> Vec<Summary> {
@@ -99,7 +102,7 @@ impl Chain {
         let found = list.iter().find(|it| it.name == asked || Some(it.number) == number);
         found.map(|it| it.name.clone()).ok_or_else(|| {
             let kept = match (list.first(), list.last()) {
-                (Some(first), Some(last)) => format!("kept are {} to {}", first.name, last.name),
+                (Some(first), Some(last)) => format!("kept are {} to {}", first.number, last.number),
                 _ => "none is kept yet".to_owned(),
             };
             let next = format!("{kept}; `foregate history {}` lists them", self.name.display());
@@ -145,7 +148,7 @@ pub fn history(args: &HistoryArgs) -> Ended {
             number: it.number,
             time: it.time,
             causes: it.causes.iter().map(Origin::display).collect(),
-            changes: it.changes.iter().map(Named::to_string).collect(),
+            changes: it.changes.iter().map(|id| chain.backends.resource(id.kind(), &id.name)).collect(),
             refusals: it.refusals.iter().map(|(origin, message)| (origin.display(), message.clone())).collect(),
             cut: it.cut,
         };
@@ -158,14 +161,14 @@ pub fn history(args: &HistoryArgs) -> Ended {
 
 fn list(chain: &Chain, entries: &[Entry]) -> String {
     let mut text = format!("{}  {}\n\n", styled(STRONG, chain.name.display()), styled(DIM, chain.name.proxy_name()));
-    let mut table = Table::new(["revision", "age", "because of", "changed", ""]);
+    let mut table = Table::new(["rev", "age", "because of", "changed", ""]);
     for entry in entries {
         let refused = entry.refusals.iter().map(|(origin, message)| format!("refused {origin}: {message}"));
         let held = entry.pinned.then(|| "held here".to_owned());
         let cut = entry.cut.then(|| "what was before isn't known".to_owned());
         let notes: Vec<String> = held.into_iter().chain(refused).chain(cut).collect();
         table.row([
-            Cell::new(entry.revision.as_str(), if entry.pinned { STRONG } else { anstyle::Style::new() }),
+            Cell::new(entry.number.to_string(), if entry.pinned { STRONG } else { anstyle::Style::new() }),
             age(entry.time).into(),
             summary(&entry.causes, "object").into(),
             summary(&entry.changes, "resource").into(),
@@ -201,11 +204,19 @@ pub fn diff(args: &DiffArgs) -> Ended {
         let published = config_api::read(&chain.api, &chain.name.proxy).await?;
         let now = |id: &Named| present(&published, id);
         let found = revisions::diff(&chain.revisions, &chain.name.proxy.name, now, &from, to.as_deref());
-        let changes = changes::of(&found.map_err(|error| lost(error, &chain.name))?);
-        let to = to.as_deref().unwrap_or("now");
-        args.output.output.print(&changes, || changes::render(&changes, &from, to))?;
+        let changes = changes::of(&found.map_err(|error| lost(error, &chain.name))?, &chain.backends);
+        let (from, to) = (in_words(&from), to.as_deref().map_or_else(|| "now".to_owned(), in_words));
+        args.output.output.print(&changes, || changes::render(&changes, &from, &to))?;
         Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(crate::EXIT_FAILURE) })
     })
+}
+
+/// `revision 3`: the rest of its name is the gateway's.
+pub fn in_words(revision: &str) -> String {
+    match revision.rsplit_once('-') {
+        Some((_, number)) if number.parse::<u64>().is_ok() => format!("revision {number}"),
+        _ => format!("revision {revision}"),
+    }
 }
 
 /// Version and text of what is served now, as revisions have them.
@@ -277,7 +288,7 @@ async fn held_at(chain: &Chain, revision: &str) -> Ended {
     }
     chain.hold(Some(revision)).await?;
     let gateway = chain.name.display();
-    anstream::println!("{gateway} is held at {}", styled(STRONG, revision));
+    anstream::println!("{gateway} is held at {}", styled(STRONG, in_words(revision)));
     let dim = "Endpoints and certificates still follow; nothing else does.";
     anstream::println!("{}", styled(DIM, dim));
     anstream::println!(
@@ -298,7 +309,11 @@ pub fn unpin(args: &GatewayArgs) -> Ended {
             None => anstream::println!("{} isn't held; nothing changes", chain.name.display()),
             Some(revision) => {
                 chain.hold(None).await?;
-                anstream::println!("{} was held at {revision} and follows its objects again", chain.name.display());
+                anstream::println!(
+                    "{} was held at {} and follows its objects again",
+                    chain.name.display(),
+                    in_words(revision)
+                );
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -93,7 +93,7 @@ async fn print(api: &ApiServer, args: &TopArgs, names: &Names) -> Ended {
                 anstream::print!("{gap}{}", rows::table(&rows, None));
             }
             // One sample per line.
-            Form::Json => anstream::println!("{}", output::json(&rows)?.lines().map(str::trim).collect::<String>()),
+            Form::Json => anstream::println!("{}", serde_json::json!(rows)),
             Form::Yaml => anstream::print!("---\n{}", output::yaml(&rows)?),
         }
         before = now;

@@ -141,12 +141,24 @@ fn represented(world: &World) -> Result<Items, CliError> {
     Ok(items)
 }
 
+/// What is left out becomes text of a `DataSource`, so that the message is one still.
+fn as_source(value: &mut Value) {
+    for (name, value) in value.as_object_mut().into_iter().flatten() {
+        if *value == foregate_envoy::REDACTED && name == "private_key" {
+            *value = json!({ "inline_string": foregate_envoy::REDACTED });
+        } else {
+            as_source(value);
+        }
+    }
+}
+
 /// Each message as an Any: `foregate validate` reads them.
 fn configured(world: &World) -> Items {
     let mut items = Vec::new();
     for (name, proxy) in &world.gateways {
         for resource in world.translator.resources(proxy) {
-            let body = foregate_envoy::to_json(resource.id.kind, &resource.body).unwrap_or_default();
+            let mut body = foregate_envoy::to_json(resource.id.kind, &resource.body).unwrap_or_default();
+            as_source(&mut body);
             let mut any = serde_json::Map::new();
             any.insert("@type".to_owned(), resource.id.kind.type_url().into());
             any.extend(body.as_object().cloned().unwrap_or_default());

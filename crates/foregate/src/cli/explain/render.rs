@@ -155,7 +155,15 @@ fn misses(page: &mut Page, explanation: &Explanation, near: usize) {
     }
     let _ = writeln!(page.out, "\n{}", styled(HEADING, "Why not another"));
     for miss in &shown {
-        let _ = writeln!(page.out, "  {}  {}", name(&miss.route), styled(DIM, &miss.route.matches));
+        let (name, matches) = (name(&miss.route), &miss.route.matches);
+        if 4 + name.chars().count() + matches.chars().count() <= page.room {
+            let _ = writeln!(page.out, "  {name}  {}", styled(DIM, matches));
+        } else {
+            let _ = writeln!(page.out, "  {name}");
+            for part in wrap(matches, page.room.saturating_sub(4)) {
+                let _ = writeln!(page.out, "    {}", styled(DIM, part));
+            }
+        }
         for reason in &miss.reasons {
             for (at, part) in wrap(&reason.text, page.room.saturating_sub(6)).iter().enumerate() {
                 let _ = writeln!(page.out, "    {} {part}", if at == 0 { "-" } else { " " });

@@ -4,6 +4,7 @@ use foregate_platform::revisions::{ResourceDiff, Side};
 use serde::Serialize;
 use similar::{ChangeTag, TextDiff};
 
+use crate::cli::backends::Backends;
 use crate::cli::output;
 use crate::cli::table::{BAD, DIM, GOOD, STRONG, styled};
 
@@ -16,6 +17,9 @@ const CONTEXT: usize = 3;
 pub struct Change {
     /// Kind and name.
     resource: String,
+    /// Whose it is, where it is a cluster's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<String>,
     /// Its version before.
     #[serde(skip_serializing_if = "Option::is_none")]
     old_version: Option<String>,
@@ -28,12 +32,13 @@ pub struct Change {
 }
 
 /// Differences in lines.
-pub fn of(resources: &[ResourceDiff]) -> Vec<Change> {
+pub fn of(resources: &[ResourceDiff], backends: &Backends) -> Vec<Change> {
     let version = |side: &Option<Side>| side.as_ref().map(|side| side.version.clone());
     let change = |it: &ResourceDiff| {
         let texts = text(it.old.as_ref()).zip(text(it.new.as_ref()));
         Change {
             resource: it.id.to_string(),
+            backend: backends.owner(it.id.kind(), &it.id.name).map(str::to_owned),
             old_version: version(&it.old),
             new_version: version(&it.new),
             diff: texts.map(|(old, new)| unified(&old, &new)),
@@ -83,7 +88,8 @@ pub fn render(changes: &[Change], from: &str, to: &str) -> String {
             (_, false) => "gone",
             _ => "changed",
         };
-        text.push_str(&format!("{}  {}\n", styled(STRONG, &change.resource), styled(DIM, what)));
+        let of = change.backend.as_ref().map(|backend| format!(", {backend}")).unwrap_or_default();
+        text.push_str(&format!("{}  {}\n", styled(STRONG, &change.resource), styled(DIM, format!("{what}{of}"))));
         text.push_str(&format!("{}\n{}\n", styled(BAD, format!("--- {from}")), styled(GOOD, format!("+++ {to}"))));
         for line in change.diff.as_deref().unwrap_or("@@ the texts aren't kept any more\n").lines() {
             let line = match line.chars().next() {

@@ -11,6 +11,7 @@ use super::read::{UserRoute, World};
 use super::tree::{Node, State};
 use crate::cli::backends;
 use crate::cli::output::count;
+use crate::cli::revisions::in_words;
 
 /// Every gateway that is asked for, then routes that no gateway has.
 pub fn all(world: &World, only: Option<&str>) -> Vec<Node> {
@@ -68,7 +69,7 @@ fn of_gateway(world: &World, name: &str, gateway: &Gateway, claim: Option<&Gatew
         let routes = routes_of(world, claim, &listener.name);
         let says = format!("{:?} on port {}{host}, {}", listener.protocol, listener.port, count(routes.len(), "route"));
         let says = says.replace("Http ", "HTTP ").replace("Https ", "HTTPS ").trim_matches('"').to_owned();
-        let mut part = match trouble(conditions, &["Accepted", "Programmed", "ResolvedRefs"]) {
+        let mut part = match trouble(conditions, &["ResolvedRefs", "Accepted", "Programmed"]) {
             Some(message) => Node::new(what, message).state(State::Broken),
             None => Node::new(what, says.replace('"', "")),
         };
@@ -86,7 +87,7 @@ fn of_platform(world: &World, claim: &GatewayClaim) -> Vec<Node> {
     let mut parts = Vec::new();
     let held = world.proxies.iter().find(|it| it.namespace().as_deref() == Some(&namespace) && it.name_any() == proxy);
     if let Some(revision) = held.and_then(|it| it.spec.pinned_revision.as_ref()).filter(|it| !it.is_empty()) {
-        let says = format!("at {revision}: changes since then don't serve");
+        let says = format!("at {}: changes since then don't serve", in_words(revision));
         let origin = &claim.spec.origin;
         let next = format!("`foregate unpin {}/{}` serves the present configuration", origin.namespace, origin.name);
         parts.push(Node::new("held", says).state(State::Attention).next(next));

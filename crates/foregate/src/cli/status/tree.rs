@@ -78,7 +78,9 @@ pub fn render(nodes: &[Node]) -> String {
 }
 
 fn count(node: &Node) -> usize {
-    usize::from(node.state == State::Broken) + node.parts.iter().map(count).sum::<usize>()
+    let parts = node.parts.iter().map(count).sum::<usize>();
+    // What is broken because a part of it is counts once.
+    if parts > 0 { parts } else { usize::from(node.state == State::Broken) }
 }
 
 /// `own` stands before the node's first line, `below` before all others.

@@ -77,9 +77,13 @@ fn row(gateway: String, route: &str, before: &Counters, now: &Counters, time: Du
         .iter()
         .map(|(class, count)| (class.as_str(), since(*count, before.classes.get(class).copied().unwrap_or(0.0))));
     let classes: Vec<(&str, f64)> = classes.collect();
-    let requests: f64 = classes.iter().map(|(_, count)| count).sum();
+    let requests: f64 = classes.iter().map(|(_, count)| count).fold(0.0, |sum, count| sum + count);
     let share = |wanted: &[&str]| {
-        let some: f64 = classes.iter().filter(|(class, _)| wanted.contains(class)).map(|(_, count)| count).sum();
+        let some: f64 = classes
+            .iter()
+            .filter(|(class, _)| wanted.contains(class))
+            .map(|(_, count)| count)
+            .fold(0.0, |sum, count| sum + count);
         if requests > 0.0 { some * 100.0 / requests } else { 0.0 }
     };
     let was = |bound: f64| before.buckets.iter().find(|(other, _)| *other == bound).map_or(0.0, |(_, count)| *count);
@@ -138,7 +142,8 @@ pub fn table(rows: &[Row], room: Option<usize>) -> String {
         let percent = |value: f64, style| Cell::new(number(value), if value > 0.0 { style } else { DIM });
         table.row([
             Cell::new(row.gateway.as_str(), DIM),
-            row.route.as_str().into(),
+            // Nearly all are: the name alone tells as much.
+            row.route.strip_prefix("HTTPRoute ").unwrap_or(&row.route).into(),
             row.rule.as_str().into(),
             number(row.rps).into(),
             percent(row.errors, BAD),
