@@ -3,11 +3,10 @@
 use std::rc::Rc;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
-use super::body::RequestBody;
+use super::body::{Arriving, RequestBody};
 use super::dial::{DialError, Speak};
 use super::exchange::{Exchange, Flag};
 use super::forward::within;
@@ -15,6 +14,7 @@ use super::host::Host;
 use super::local::LocalReply;
 use super::multiplexed::to_http1;
 use super::payload::{Payload, is_idempotent};
+use super::plain::Broken;
 use super::pool::{self, Lease};
 use super::prepared::Prepared;
 use super::upstream::Upstream;
@@ -105,7 +105,7 @@ pub(super) async fn attempt(
     payload: &mut Payload,
     terms: Try<'_>,
     exchange: &mut Exchange,
-) -> Result<(Response<Incoming>, Lease), Failure> {
+) -> Result<(Response<Arriving>, Lease), Failure> {
     let cluster = upstream.cluster();
     let mut host = upstream.choose(terms.hash, terms.avoid);
     if host.is_none() && cluster.warming {
@@ -149,7 +149,10 @@ async fn exchange_with(
     prepared: &mut Prepared,
     payload: &mut Payload,
     Try { speak, keep, .. }: Try<'_>,
-) -> Result<(Response<Incoming>, Lease), Failure> {
+) -> Result<(Response<Arriving>, Lease), Failure> {
+    if speak == Speak::Plain {
+        return plain_exchange(upstream, host, prepared).await;
+    }
     let mut unsent = None;
     let mut refusals = 0;
     // Every connection that was there may be stale; a fresh one never is.
@@ -169,7 +172,7 @@ async fn exchange_with(
             None => prepared.request(payload.body(), keep || again || lease.is_shared()),
         };
         let mut error = match lease.send(request).await {
-            Ok(response) => return Ok((response, lease)),
+            Ok(response) => return Ok((response.map(Arriving::Hyper), lease)),
             Err(error) => error,
         };
         unsent = error.take_message();
@@ -193,6 +196,36 @@ async fn exchange_with(
             Fate::Reset => Failure::Reset,
             Fate::Disconnected | Fate::Other => Failure::Closed,
         });
+    }
+}
+
+/// The same for a request without a body, which may always be sent twice.
+async fn plain_exchange(
+    upstream: &Rc<Upstream>,
+    host: &Rc<Host>,
+    prepared: &mut Prepared,
+) -> Result<(Response<Arriving>, Lease), Failure> {
+    let bodiless = prepared.method == Method::HEAD;
+    loop {
+        let ready = host.checkout(Speak::Plain);
+        let reused = ready.is_some();
+        let carrier = match ready {
+            Some(carrier) => carrier,
+            None => Box::pin(pool::wait(upstream, host, Speak::Plain)).await?,
+        };
+        let mut lease = Lease::new(carrier, host, upstream);
+        let Some(connection) = lease.plain() else { return Err(Failure::Closed) };
+        prepared.write(connection.begin());
+        match std::future::poll_fn(|cx| connection.poll_exchange(bodiless, cx)).await {
+            Ok((response, body)) => return Ok((response.map(|()| Arriving::Plain(body)), lease)),
+            Err(Broken::NoHttp) => return Err(Failure::Protocol),
+            Err(Broken::Connection(error)) => {
+                tracing::trace!(host = %host.address, %error, reused, "a request got no response");
+                if !reused {
+                    return Err(Failure::Closed);
+                }
+            }
+        }
     }
 }
 

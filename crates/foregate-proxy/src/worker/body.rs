@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, Sleep};
 
+use super::decode::Decoder;
 use super::exchange::{Exchange, Flag};
 use super::pool::Lease;
 use super::replay::{Position, Replay};
@@ -21,6 +22,8 @@ use super::stream::StreamState;
 pub(super) enum BodyError {
     #[error(transparent)]
     Http(#[from] hyper::Error),
+    #[error(transparent)]
+    Connection(#[from] std::io::Error),
     #[error("the upstream took too long")]
     Timeout,
     #[error("what was kept of the request is gone")]
@@ -121,9 +124,38 @@ pub(super) struct ResponseBody {
     exchange: Option<Box<Exchange>>,
 }
 
+/// A response's body on its way from an endpoint.
+pub(super) enum Arriving {
+    /// By hyper.
+    Hyper(Incoming),
+    /// By the connection that the lease holds.
+    Plain(Decoder),
+}
+
+impl Arriving {
+    fn poll(
+        &mut self,
+        lease: &mut Option<Lease>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Hyper(incoming) => {
+                Pin::new(incoming).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BodyError::from)))
+            }
+            Self::Plain(body) => match lease.as_mut().and_then(Lease::plain) {
+                Some(connection) => {
+                    let polled = connection.poll_body(body, cx);
+                    polled.map(|frame| frame.map(|frame| frame.map_err(BodyError::from)))
+                }
+                None => Poll::Ready(None),
+            },
+        }
+    }
+}
+
 enum Kind {
     Full(Bytes),
-    Upstream { incoming: Incoming, lease: Option<Lease>, deadline: Option<Instant>, timer: Option<Pin<Box<Sleep>>> },
+    Upstream { incoming: Arriving, lease: Option<Lease>, deadline: Option<Instant>, timer: Option<Pin<Box<Sleep>>> },
 }
 
 impl ResponseBody {
@@ -144,7 +176,7 @@ impl ResponseBody {
 
     /// What an endpoint sends.
     pub(super) fn upstream(
-        incoming: Incoming,
+        incoming: Arriving,
         lease: Option<Lease>,
         deadline: Option<Instant>,
         exchange: Box<Exchange>,
@@ -183,7 +215,7 @@ impl Body for ResponseBody {
                 let text = std::mem::take(text);
                 (!text.is_empty()).then(|| Ok(Frame::data(text)))
             }
-            Kind::Upstream { incoming, deadline, timer, .. } => match Pin::new(incoming).poll_frame(cx) {
+            Kind::Upstream { incoming, lease, deadline, timer } => match incoming.poll(lease, cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
                     // Most responses are there at once: only those that aren't get a timer.
@@ -207,20 +239,24 @@ impl Body for ResponseBody {
             Some(Err(_)) => this.failed(Flag::Uc),
             None => this.finish(),
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Full(text) => text.is_empty(),
-            Kind::Upstream { incoming, .. } => incoming.is_end_stream(),
+            Kind::Upstream { incoming: Arriving::Hyper(incoming), .. } => incoming.is_end_stream(),
+            Kind::Upstream { incoming: Arriving::Plain(body), .. } => body.is_done(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Full(text) => SizeHint::with_exact(text.len() as u64),
-            Kind::Upstream { incoming, .. } => incoming.size_hint(),
+            Kind::Upstream { incoming: Arriving::Hyper(incoming), .. } => incoming.size_hint(),
+            Kind::Upstream { incoming: Arriving::Plain(body), .. } => {
+                body.left().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
         }
     }
 }

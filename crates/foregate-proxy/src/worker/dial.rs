@@ -19,6 +19,8 @@ use crate::upstream_tls::{Offer, UpstreamTls};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Speak {
     Http1,
+    /// HTTP/1.1, for a request without a body.
+    Plain,
     Http2,
     /// What the TLS handshake says.
     Either,
@@ -70,7 +72,7 @@ pub(super) async fn dial(config: &ClusterConfig, host: &Host, speak: Speak) -> R
 
 async fn secure(tls: &UpstreamTls, host: &Host, link: Link, speak: Speak) -> Result<(Link, Speak), DialError> {
     let offer = match speak {
-        Speak::Http1 => Offer::Http1,
+        Speak::Http1 | Speak::Plain => Offer::Http1,
         Speak::Http2 => Offer::Http2,
         Speak::Either => Offer::Both,
     };

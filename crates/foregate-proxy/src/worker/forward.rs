@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::header::SET_COOKIE;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::affinity::{self, Affinity};
-use super::body::ResponseBody;
+use super::body::{Arriving, ResponseBody};
 use super::dial::Speak;
 use super::exchange::{Exchange, Flag};
 use super::head::{self, Taken};
@@ -133,6 +133,11 @@ pub(super) fn begin<'a>(
     let prepared = Prepared::new(parts.method, uri, headers, &job.session.connection.worker);
     let speak = upstream.speak(parts.version, job.stream.upgrading.get());
     let payload = payload(job, &prepared, incoming, speak == Speak::Http1, exchange);
+    let short = speak == Speak::Http1
+        && !job.stream.upgrading.get()
+        && matches!(payload, Payload::Empty)
+        && matches!(prepared.method, Method::GET | Method::HEAD);
+    let speak = if short { Speak::Plain } else { speak };
     Ok(Outgoing { prepared, payload, upstream, speak, affinity, weighted })
 }
 
@@ -192,7 +197,7 @@ pub(super) async fn within<F: Future>(deadline: Option<Instant>, mut future: Pin
 
 fn respond(
     job: &Job<'_>,
-    response: Response<Incoming>,
+    response: Response<Arriving>,
     lease: Lease,
     deadline: Option<Instant>,
     mut exchange: Box<Exchange>,

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use super::dial::{DialError, Speak};
 use super::multiplexed::Multiplexed;
+use super::plain::PlainConnection;
 use super::pool::{Carrier, Made};
 use super::single::Connection;
 use crate::snapshot::Endpoint;
@@ -26,6 +27,8 @@ pub(super) struct Host {
     pub(super) text: Box<str>,
     /// The newest last: it is the one most likely to be alive, and in caches.
     idle: RefCell<Vec<Connection>>,
+    /// Those for requests without a body.
+    plain: RefCell<Vec<Box<PlainConnection>>>,
     /// HTTP/2 connections.
     shared: RefCell<Vec<Rc<Multiplexed>>>,
     /// An HTTP/2 connection, or one that may become one, that is being made, and how many requests wait for it.
@@ -52,6 +55,7 @@ impl Host {
             name: std::sync::Arc::clone(&endpoint.name),
             text: endpoint.address.to_string().into(),
             idle: RefCell::new(Vec::new()),
+            plain: RefCell::new(Vec::new()),
             shared: RefCell::new(Vec::new()),
             connecting: RefCell::new(None),
             room: Cell::new(u32::MAX),
@@ -68,6 +72,7 @@ impl Host {
     #[inline]
     pub(super) fn checkout(&self, speak: Speak) -> Option<Carrier> {
         match (speak, self.agreed.get()) {
+            (Speak::Plain, _) => self.take_plain().map(Carrier::Plain),
             (Speak::Http1, _) | (Speak::Either, Some(Speak::Http1)) => self.take_idle().map(Carrier::Own),
             _ => self.with_room().map(Carrier::Shared),
         }
@@ -87,6 +92,17 @@ impl Host {
             }
         }
         None
+    }
+
+    #[inline]
+    fn take_plain(&self) -> Option<Box<PlainConnection>> {
+        let mut plain = self.plain.borrow_mut();
+        loop {
+            let mut connection = plain.pop()?;
+            if !connection.is_stale() {
+                return Some(connection);
+            }
+        }
     }
 
     fn with_room(&self) -> Option<Rc<Multiplexed>> {
@@ -115,6 +131,28 @@ impl Host {
         self.freed.notify_one();
     }
 
+    /// Takes back one for requests without a body.
+    #[inline]
+    pub(super) fn give_back_plain(&self, connection: Box<PlainConnection>) {
+        let mut plain = self.plain.borrow_mut();
+        if !self.gone.get() && plain.len() < MAX_IDLE {
+            plain.push(connection);
+        }
+        drop(plain);
+        self.freed.notify_one();
+    }
+
+    /// Closes an idle connection that is of no use for what is to be spoken, if there is one.
+    pub(super) fn make_room(&self, speak: Speak) {
+        match speak {
+            Speak::Plain => drop(self.idle.borrow_mut().pop()),
+            Speak::Http1 => drop(self.plain.borrow_mut().pop()),
+            Speak::Http2 | Speak::Either => {
+                drop((self.idle.borrow_mut().pop(), self.plain.borrow_mut().pop()));
+            }
+        }
+    }
+
     /// Lets others use a connection.
     pub(super) fn share(&self, connection: &Rc<Multiplexed>) {
         if !self.gone.get() {
@@ -126,6 +164,9 @@ impl Host {
     pub(super) fn prune(&self, idle_too_long: impl Fn(u32) -> bool, too_old: impl Fn(u32) -> bool) {
         self.idle.borrow_mut().retain(|connection| {
             !connection.sender.is_closed() && !idle_too_long(connection.since.get()) && !too_old(connection.opened)
+        });
+        self.plain.borrow_mut().retain_mut(|connection| {
+            !connection.is_stale() && !idle_too_long(connection.since) && !too_old(connection.opened)
         });
         self.shared.borrow_mut().retain(|connection| {
             !connection.is_spent()
@@ -148,6 +189,7 @@ impl Host {
     pub(super) fn retire(&self) {
         self.gone.set(true);
         self.idle.borrow_mut().clear();
+        self.plain.borrow_mut().clear();
         self.shared.borrow_mut().clear();
     }
 }

@@ -16,6 +16,7 @@ use super::body::RequestBody;
 use super::dial::{self, DialError, Speak};
 use super::host::{Connecting, Host};
 use super::multiplexed::{Multiplexed, to_http1, to_http2};
+use super::plain::PlainConnection;
 use super::single::Connection;
 pub(super) use super::single::Upgraded;
 use super::upstream::Upstream;
@@ -25,6 +26,8 @@ use crate::metrics::ClusterStats;
 pub(super) enum Carrier {
     /// The request has it for itself.
     Own(Connection),
+    /// The request has it for itself, and has no body.
+    Plain(Box<PlainConnection>),
     /// Others use it too.
     Shared(Rc<Multiplexed>),
 }
@@ -34,6 +37,8 @@ pub(super) enum Carrier {
 pub(super) enum Made {
     /// Only the first of them can have it.
     Own(Rc<RefCell<Option<Connection>>>),
+    /// The same, for requests without a body.
+    Plain(Rc<RefCell<Option<Box<PlainConnection>>>>),
     /// All can use it, as far as there is room.
     Shared(Rc<Multiplexed>),
 }
@@ -76,21 +81,40 @@ impl Lease {
                 // In a box, so that the usual kind needs no room for it.
                 Either::Right(connection.send(request).boxed_local())
             }
-            // Nobody sends on a connection that was given away; to wait for ever is harmless.
-            None => Either::Right(std::future::pending().boxed_local()),
+            // Nobody sends on a connection that was given away, nor a whole request on one for heads; to wait for ever is
+            // harmless.
+            Some(Carrier::Plain(_)) | None => Either::Right(std::future::pending().boxed_local()),
+        }
+    }
+
+    /// The connection, if it is one for requests without a body.
+    #[inline]
+    pub(super) fn plain(&mut self) -> Option<&mut PlainConnection> {
+        match &mut self.carrier {
+            Some(Carrier::Plain(connection)) => Some(connection),
+            _ => None,
         }
     }
 
     /// The response has been read to its end: somebody else may have the connection.
     #[inline]
     pub(super) fn release(mut self, tick: u32) {
-        if let Some(Carrier::Own(connection)) = self.carrier.take_if(|carrier| matches!(carrier, Carrier::Own(_))) {
-            let used = connection.used.get() + 1;
-            connection.used.set(used);
-            connection.since.set(tick);
-            if self.upstream.may_keep(used, connection.opened, tick) {
-                self.host.give_back(connection);
+        match self.carrier.take() {
+            Some(Carrier::Own(connection)) => {
+                let used = connection.used.get() + 1;
+                connection.used.set(used);
+                connection.since.set(tick);
+                if self.upstream.may_keep(used, connection.opened, tick) {
+                    self.host.give_back(connection);
+                }
             }
+            Some(Carrier::Plain(mut connection)) => {
+                connection.rest(tick);
+                if connection.may_follow() && self.upstream.may_keep(connection.used, connection.opened, tick) {
+                    self.host.give_back_plain(connection);
+                }
+            }
+            shared => self.carrier = shared,
         }
     }
 
@@ -156,17 +180,18 @@ pub(super) async fn wait(upstream: &Rc<Upstream>, host: &Rc<Host>, speak: Speak)
         let limit = upstream.cluster().config.limits.connections;
         // A host without any connection gets one in any case: nobody would ever come to its requests otherwise.
         if upstream.open.get() >= limit && host.open.get() > 0 {
+            host.make_room(speak);
             queue(upstream, host).await?;
-        } else if speak == Speak::Http1 || host.agreed.get() == Some(Speak::Http1) {
+        } else if matches!(speak, Speak::Http1 | Speak::Plain) || host.agreed.get() == Some(Speak::Http1) {
             return make(Rc::clone(upstream), Rc::clone(host), speak).await.map(first).map_err(Failure::Connect)?;
         } else {
             let made = connecting(upstream, host, speak).await.unwrap_or(Err(DialError::Timeout));
             match made.map_err(Failure::Connect)? {
                 Made::Shared(connection) if connection.has_room() => return Ok(Carrier::Shared(connection)),
                 Made::Shared(connection) => useless += u32::from(connection.is_useless()),
-                Made::Own(connection) => {
-                    if let Some(connection) = connection.take() {
-                        return Ok(Carrier::Own(connection));
+                made => {
+                    if let Ok(carrier) = first(made) {
+                        return Ok(carrier);
                     }
                 }
             }
@@ -182,6 +207,7 @@ fn first(made: Made) -> Result<Carrier, Failure> {
     match made {
         Made::Shared(connection) => Ok(Carrier::Shared(connection)),
         Made::Own(connection) => connection.take().map(Carrier::Own).ok_or(Failure::Overflow),
+        Made::Plain(connection) => connection.take().map(Carrier::Plain).ok_or(Failure::Overflow),
     }
 }
 
@@ -253,6 +279,10 @@ async fn establish(upstream: &Rc<Upstream>, host: &Rc<Host>, speak: Speak) -> Re
         host.agreed.set(Some(spoken));
     }
     let tick = upstream.tick();
+    if spoken == Speak::Plain {
+        let connection = Box::new(PlainConnection::new(link, open, tick));
+        return Ok(Made::Plain(Rc::new(RefCell::new(Some(connection)))));
+    }
     if spoken != Speak::Http2 {
         let connection = Connection::begin(link, open, tick).await?;
         return Ok(Made::Own(Rc::new(RefCell::new(Some(connection)))));

@@ -47,6 +47,22 @@ impl Prepared {
         request
     }
 
+    /// Writes the head as HTTP/1.1 has it. It stays here for other tries.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>) {
+        self.bring_back();
+        out.extend_from_slice(self.method.as_str().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(self.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        for (name, value) in &self.headers {
+            out.extend_from_slice(name.as_str().as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
     /// What was never sent comes back as it was.
     pub(super) fn unsent(&mut self, uri: Uri, headers: HeaderMap) {
         self.uri = uri;

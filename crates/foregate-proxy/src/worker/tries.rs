@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::Response;
-use hyper::body::Incoming;
 
 use super::attempt::{self, Failure, Try};
+use super::body::Arriving;
 use super::exchange::{Exchange, Flag};
 use super::forward::{Job, Outgoing};
 use super::head;
@@ -20,7 +20,7 @@ pub(super) async fn tries(
     job: &Job<'_>,
     outgoing: &mut Outgoing<'_>,
     exchange: &mut Exchange,
-) -> Result<(Response<Incoming>, Lease), LocalReply> {
+) -> Result<(Response<Arriving>, Lease), LocalReply> {
     let policy = job.retry_policy();
     let Outgoing { prepared, payload, upstream, speak, affinity, .. } = outgoing;
     let hash = affinity.hash;
@@ -79,7 +79,7 @@ impl Drop for Retrying<'_> {
     }
 }
 
-fn is_retriable(policy: &RetryPolicy, result: &Result<(Response<Incoming>, Lease), Failure>) -> bool {
+fn is_retriable(policy: &RetryPolicy, result: &Result<(Response<Arriving>, Lease), Failure>) -> bool {
     match result {
         Ok((response, _)) => policy.on_response(response.status(), response.headers()),
         Err(Failure::Connect(_)) => policy.on_connect_failure(),
