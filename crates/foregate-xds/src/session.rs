@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use foregate_envoy::ResourceKind;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -150,16 +149,15 @@ struct Session<'a, R> {
 
 impl<R: Send + 'static> Session<'_, R> {
     async fn request<P: Protocol<Response = R>>(&mut self, request: P::Request) -> Result<(), Status> {
-        let Some(kind) = ResourceKind::from_type_url(P::type_url(&request)) else {
+        let Some(request) = P::request(request) else {
             // Envoy asks for what its bootstrap names (runtime, scoped routes): no answer is a valid one.
-            tracing::debug!(type_url = P::type_url(&request), "a request for a type that isn't served");
+            tracing::debug!("a request for a type that isn't served");
             Counters::add(&self.cache.counters().unknown_types, 1);
             return Ok(());
         };
         if self.early.len() >= MAX_EARLY {
             return Err(Status::resource_exhausted("more requests than a client can have before the first response"));
         }
-        let request = P::request(kind, request);
         // Who takes only what it names, as gRPC's clients do, says nothing of what the gateway serves.
         if !self.joined && request.is_for_all() {
             self.joined = true;

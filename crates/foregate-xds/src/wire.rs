@@ -1,8 +1,5 @@
 //! Between the generated messages and the stream's own.
 
-use std::sync::Arc;
-
-use foregate_envoy::ResourceKind;
 use foregate_envoy::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource,
 };
@@ -11,7 +8,7 @@ use foregate_envoy::pb::google::protobuf::Any;
 use tonic::Status;
 
 use crate::session::{self, Talk};
-use crate::stream::{Names, Profile, Request, Response};
+use crate::stream::{Profile, Request, Response};
 use crate::{RELAY_FEATURE, VHDS_FEATURE, relay};
 
 /// A protocol: its messages, and how they map.
@@ -27,9 +24,8 @@ pub(crate) trait Protocol: Sized + Send + 'static {
     fn serve(talk: Talk<Self>, first: Self::Request) -> impl Future<Output = Result<(), Status>> + Send {
         session::serve(talk, first)
     }
-    /// The request's type URL.
-    fn type_url(request: &Self::Request) -> &str;
-    fn request(kind: ResourceKind, request: Self::Request) -> Request;
+    /// None if its type isn't served.
+    fn request(request: Self::Request) -> Option<Request>;
     fn response(response: Response, version: u64) -> Self::Response;
 }
 
@@ -41,10 +37,6 @@ pub(crate) struct StateOfTheWorld;
 
 fn has_feature(request: &DeltaDiscoveryRequest, wanted: &str) -> bool {
     request.node.iter().flat_map(|node| &node.client_features).any(|feature| feature == wanted)
-}
-
-fn names(names: Vec<String>) -> Vec<Arc<str>> {
-    names.into_iter().map(Into::into).collect()
 }
 
 impl Protocol for Delta {
@@ -66,22 +58,8 @@ impl Protocol for Delta {
         }
     }
 
-    fn type_url(request: &Self::Request) -> &str {
-        &request.type_url
-    }
-
-    fn request(kind: ResourceKind, request: Self::Request) -> Request {
-        let initial = request.initial_resource_versions.into_iter();
-        Request {
-            kind,
-            names: Names::Change {
-                subscribe: names(request.resource_names_subscribe),
-                unsubscribe: names(request.resource_names_unsubscribe),
-                initial: initial.map(|(name, version)| (name.into(), version.into())).collect(),
-            },
-            nonce: request.response_nonce,
-            error: request.error_detail.map(|status| status.message),
-        }
+    fn request(request: Self::Request) -> Option<Request> {
+        Request::from_delta(request)
     }
 
     fn response(response: Response, version: u64) -> Self::Response {
@@ -115,17 +93,8 @@ impl Protocol for StateOfTheWorld {
         Profile { delta: false, vhds: false }
     }
 
-    fn type_url(request: &Self::Request) -> &str {
-        &request.type_url
-    }
-
-    fn request(kind: ResourceKind, request: Self::Request) -> Request {
-        Request {
-            kind,
-            names: Names::All(names(request.resource_names)),
-            nonce: request.response_nonce,
-            error: request.error_detail.map(|status| status.message),
-        }
+    fn request(request: Self::Request) -> Option<Request> {
+        Request::from_state_of_the_world(request)
     }
 
     fn response(response: Response, version: u64) -> Self::Response {

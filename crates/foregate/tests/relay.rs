@@ -179,6 +179,32 @@ async fn traffic_outlives_the_platform_and_a_restart_of_the_node_without_it() {
     status_is_true(&client, "n1").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_whose_port_was_in_use_serves_once_it_is_free() {
+    let (platform, node_dir) = (Platform::new("127.137.0.0/24"), tempfile::tempdir().unwrap());
+    let credential = platform.credential("n1");
+    let _node = start_node(node_dir.path(), &credential);
+    let client = platform.client().await;
+    // The first address of the pool is the gateway's.
+    let address = SocketAddr::from(([127, 137, 0, 1], 8080));
+    let taken = TcpListener::bind(address).unwrap();
+    for yaml in [service("one", &[backend::start("one").await]), gateway("web"), route("web", "web", "/", "one")] {
+        apply(&client, &yaml).await;
+    }
+    let gateways: Api<foregate_api::gateway::Gateway> = Api::default_namespaced(client.clone());
+    let instances: Api<GatewayInstance> = Api::all(client.clone());
+    eventually("the refusal is told", || async {
+        let refused = instances.list(&ListParams::default()).await.ok()?.items.first()?.status.clone()?.last_nack?;
+        let web = serde_json::to_value(gateways.get("web").await.ok()?).ok()?;
+        let (programmed, _, message) = condition(&web, "/status/conditions", "Programmed")?;
+        (refused.message.contains("8080") && programmed == "False").then_some(message)
+    })
+    .await;
+    drop(taken);
+    serves(address, "one").await;
+    assert_eq!(gateway_address(&client, "web").await, address.ip(), "and that is told, too");
+}
+
 /// Whether the API says that this caller may not.
 fn forbidden<T>(result: kube::Result<T>) -> bool {
     matches!(result, Err(kube::Error::Api(status)) if status.code == 403)

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foregate_envoy::ResourceKind;
+use foregate_envoy::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 
 /// Kinds for which a first request without names means all of them, from before `*` existed.
 pub(super) const LEGACY_WILDCARD: [ResourceKind; 2] = [ResourceKind::Cluster, ResourceKind::Listener];
@@ -38,6 +39,31 @@ pub struct Request {
 }
 
 impl Request {
+    /// Out of the incremental protocol's message; none if its type isn't served.
+    pub fn from_delta(request: DeltaDiscoveryRequest) -> Option<Self> {
+        let initial = request.initial_resource_versions.into_iter();
+        Some(Self {
+            kind: ResourceKind::from_type_url(&request.type_url)?,
+            names: Names::Change {
+                subscribe: names(request.resource_names_subscribe),
+                unsubscribe: names(request.resource_names_unsubscribe),
+                initial: initial.map(|(name, version)| (name.into(), version.into())).collect(),
+            },
+            nonce: request.response_nonce,
+            error: request.error_detail.map(|status| status.message),
+        })
+    }
+
+    /// Out of the message of state of the world; none if its type isn't served.
+    pub fn from_state_of_the_world(request: DiscoveryRequest) -> Option<Self> {
+        Some(Self {
+            kind: ResourceKind::from_type_url(&request.type_url)?,
+            names: Names::All(names(request.resource_names)),
+            nonce: request.response_nonce,
+            error: request.error_detail.map(|status| status.message),
+        })
+    }
+
     /// Whether it asks for all listeners or clusters, as an engine does. A client within an application names what it
     /// wants.
     pub fn is_for_all(&self) -> bool {
@@ -50,4 +76,8 @@ impl Request {
         };
         names.iter().any(|name| &**name == "*") || self.nonce.is_empty() && names.is_empty() && rest.is_empty()
     }
+}
+
+fn names(names: Vec<String>) -> Vec<Arc<str>> {
+    names.into_iter().map(Into::into).collect()
 }
