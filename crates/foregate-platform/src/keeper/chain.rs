@@ -15,21 +15,19 @@ use kube::ResourceExt as _;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Step, TextOf};
+use crate::revisions::DIGEST;
 
-/// So many revisions are kept, and those that are pinned.
+/// So many steps are kept, and those that are pinned.
 const KEPT: usize = 10;
 /// Between two revisions of one gateway.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes of changes in one object; what is more goes into the next. An object may have 1.5 MiB.
 const MOST_BYTES: usize = 1 << 20;
-/// Sum over all resources, after the revision: whether anything has changed while the platform was away.
-const DIGEST: &str = "foregate.dev/config-digest";
-
 /// One gateway's revisions.
 #[derive(Debug, Default)]
 pub(super) struct Chain {
-    /// Names of those that are there, oldest first.
-    kept: VecDeque<String>,
+    /// Those that are there, oldest first.
+    kept: VecDeque<Written>,
     number: u64,
     /// What the last revision says that there is.
     recorded: Option<u64>,
@@ -44,6 +42,14 @@ pub(super) struct Chain {
     uid: Option<String>,
     last: Option<Instant>,
     failures: u32,
+}
+
+/// A revision that is there.
+#[derive(Debug)]
+struct Written {
+    name: String,
+    /// The last one of its step.
+    last: bool,
 }
 
 /// What a part belongs to.
@@ -93,7 +99,7 @@ impl Chain {
         }
         self.number = revision.spec.number;
         self.recorded = revision.annotations().get(DIGEST).and_then(|text| u64::from_str_radix(text, 16).ok());
-        self.kept.push_back(revision.name_any());
+        self.kept.push_back(Written { name: revision.name_any(), last: revision.annotations().contains_key(DIGEST) });
     }
 
     /// A step that was published.
@@ -131,7 +137,7 @@ impl Chain {
             self.pending.changes.iter().map(|(id, change)| change.written(id, text)).collect();
         let chunks = chunks(changes);
         let count = chunks.len();
-        let mut parent = self.kept.back().filter(|_| !self.pending.cut).cloned();
+        let mut parent = self.kept.back().filter(|_| !self.pending.cut).map(|kept| kept.name.clone());
         let mut drafts = Vec::with_capacity(count);
         for (index, changes) in chunks.into_iter().enumerate() {
             let number = self.number + 1 + index as u64;
@@ -200,7 +206,7 @@ impl Chain {
     /// A draft is in the API.
     pub(super) fn written(&mut self, draft: Draft, now: Instant) {
         self.number = draft.revision.spec.number;
-        self.kept.push_back(draft.revision.name_any());
+        self.kept.push_back(Written { name: draft.revision.name_any(), last: draft.last });
         // Drafts take changes from the front, in order.
         self.pending.changes.drain(..draft.revision.spec.changes.len());
         self.pending.cut = false;
@@ -225,21 +231,24 @@ impl Chain {
 
     /// All that are there.
     pub(super) fn names(self) -> Vec<String> {
-        self.kept.into_iter().chain(self.snapshots.into_iter().map(|(part, _)| part)).collect()
+        self.kept.into_iter().map(|kept| kept.name).chain(self.snapshots.into_iter().map(|(part, _)| part)).collect()
     }
 
     /// Takes what is beyond the number that is kept; the pinned one stays.
     pub(super) fn take_surplus(&mut self) -> Vec<String> {
-        let old = self.kept.len().saturating_sub(KEPT);
-        let (stay, go): (Vec<_>, Vec<_>) = self.kept.drain(..old).partition(|name| Some(name) == self.pinned.as_ref());
-        for name in stay.into_iter().rev() {
-            self.kept.push_front(name);
+        let last: Vec<usize> = (0..).zip(&self.kept).filter(|(_, kept)| kept.last).map(|(at, _)| at).collect();
+        // Up to the last of the youngest step that goes.
+        let old = last.len().checked_sub(KEPT + 1).and_then(|at| last.get(at)).map_or(0, |at| at + 1);
+        let is_pinned = |kept: &Written| Some(&kept.name) == self.pinned.as_ref();
+        let (stay, go): (Vec<_>, Vec<_>) = self.kept.drain(..old).partition(is_pinned);
+        for kept in stay.into_iter().rev() {
+            self.kept.push_front(kept);
         }
         let (stay, over): (Vec<_>, Vec<_>) = std::mem::take(&mut self.snapshots)
             .into_iter()
             .partition(|(_, of)| Some(&of.revision) == self.pinned.as_ref());
         self.snapshots = stay;
-        go.into_iter().chain(over.into_iter().map(|(part, _)| part)).collect()
+        go.into_iter().map(|kept| kept.name).chain(over.into_iter().map(|(part, _)| part)).collect()
     }
 }
 

@@ -53,7 +53,8 @@ pub(crate) enum Record {
 /// An encoded resource (type URL, message) as JSON; none if it can't be read.
 pub type TextOf = fn(type_url: &str, body: &[u8]) -> Option<String>;
 
-/// The inverse of a [`TextOf`]: JSON as an encoded message; none if it can't be read.
+/// The inverse of a [`TextOf`]: JSON as an encoded message; none if it can't be read, or if something secret was left
+/// out of it.
 pub type BodyOf = fn(type_url: &str, text: &str) -> Option<Vec<u8>>;
 
 /// How resources become texts, and texts resources again.

@@ -94,17 +94,17 @@ fn rebuild(kept: &[ConfigRevision], ask: &Ask, to_body: BodyOf) -> Result<Vec<(R
     state.into_iter().map(made).collect()
 }
 
-/// None: its text doesn't give the message that was served.
+/// None: its text doesn't give the message that was served. The bytes may be others where an operator's patch has the
+/// message in pieces, which say the same; the version is theirs.
 fn content(id: &Named, kept: Kept, to_body: BodyOf) -> Option<(ResourceId, Content)> {
     let kind = ResourceKind::from_type_url(&id.type_url)?;
     let resource_id = ResourceId::new(kind, id.name.as_str());
     let Some(text) = kept.text else { return Some((resource_id, Content::Same)) };
     let body = to_body(&id.type_url, &text)?;
     let needs: Option<Vec<ResourceId>> = kept.needs.iter().map(|need| id_of(need)).collect();
-    (format!("{:016x}", xxh3_64(&body)) == kept.version).then_some(())?;
     let old = Resource {
         id: resource_id.clone(),
-        version: kept.version.into(),
+        version: format!("{:016x}", xxh3_64(&body)).into(),
         body: body.into(),
         needs: needs?.into(),
         owners: [].into(),

@@ -3,9 +3,11 @@
 //! What the present gateway has of them comes by translation, as ever. The rest (a revision names a cluster that no
 //! route names any more) is looked up when a slice, a backend or a Secret of the tenant has changed.
 
+use std::collections::BTreeSet;
+
 use foregate_api::address::ProxyRef;
 use foregate_translate::Present;
-use foregate_xds::{Delta, Resource};
+use foregate_xds::{Delta, Resource, ResourceKind};
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::pin::{Pin, flows};
@@ -20,7 +22,9 @@ impl Pipeline {
                 delta.set.retain(|resource| flows(resource.id.kind) && held.needs.contains(&resource.id));
                 for resource in &delta.set {
                     held.extras.remove(&resource.id);
-                    held.missing.remove(&resource.id);
+                    if held.missing.remove(&resource.id) {
+                        self.restate.insert(proxy.clone());
+                    }
                 }
                 // What it still needs stays; what becomes of it is looked up.
                 let lost = delta.remove.drain(..).filter(|id| held.needs.contains(id));
@@ -54,7 +58,9 @@ impl Pipeline {
         let mut delta = Delta::default();
         let Some(gateway) = self.gateways.get_mut(proxy) else { return delta };
         let Some(Pin::Held(held)) = &mut gateway.pin else { return delta };
-        let ids: Vec<_> = held.extras.keys().chain(&held.missing).cloned().collect();
+        // A Secret that is gone may serve on without a change.
+        let secrets = held.needs.iter().filter(|id| id.kind == ResourceKind::Secret);
+        let ids: BTreeSet<_> = held.extras.keys().chain(&held.missing).chain(secrets).cloned().collect();
         let missing_before = held.missing.clone();
         for id in ids {
             let resource: Option<Resource> = match self.translator.present(proxy, &id) {
@@ -68,7 +74,7 @@ impl Pipeline {
                     resource
                 }
             };
-            if let Some(resource) = resource
+            if let Some(resource) = resource.filter(|_| self.translator.resource(proxy, &id).is_none())
                 && held.extras.insert(id, resource.version.clone()).as_ref() != Some(&resource.version)
             {
                 delta.set.push(resource);
@@ -84,6 +90,7 @@ impl Pipeline {
 impl crate::pipeline::pin::Held {
     /// Whether all that it needs comes by translation.
     fn is_settled(&self) -> bool {
-        self.extras.is_empty() && self.missing.is_empty()
+        let mut needs = self.needs.iter();
+        self.extras.is_empty() && self.missing.is_empty() && !needs.any(|id| id.kind == ResourceKind::Secret)
     }
 }

@@ -25,6 +25,10 @@ pub use diff::{ResourceDiff, Side, diff};
 pub use rebuild::{Kept, rebuild};
 pub(crate) use snapshot::parts;
 
+/// Sum over all resources that were served after a step. A step that is too large for one object is written as several:
+/// only the last of them has it.
+pub(crate) const DIGEST: &str = "foregate.dev/config-digest";
+
 /// Type URL and name of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Named {
@@ -66,6 +70,14 @@ pub enum RevisionError {
         /// Which there are, in words.
         kept: String,
     },
+    /// It is the beginning of a step that was too large for one object: it was never served by itself.
+    #[error("{name} is a part of a step that ends with {last}; take {last}, or the revision before {name}")]
+    Part {
+        /// Its name.
+        name: String,
+        /// The last of the step.
+        last: String,
+    },
     /// Something has changed that no revision tells.
     #[error("what was served at {name} can't be told: {reason}")]
     Broken {
@@ -103,6 +115,8 @@ pub struct Summary {
     pub refusals: Vec<(Origin, String)>,
     /// Whether what was before it isn't known: something had changed while the platform was away.
     pub cut: bool,
+    /// Whether it is the beginning of a step that goes on with the next, and was never served by itself.
+    pub partial: bool,
 }
 
 /// A gateway's kept revisions, oldest first.
@@ -117,6 +131,7 @@ pub fn list(revisions: &[ConfigRevision], proxy: &str) -> Vec<Summary> {
         changes: step.spec.changes.iter().map(|change| Named::new(&change.type_url, &change.name)).collect(),
         refusals: step.spec.refusals.iter().map(|it| (it.origin.clone(), it.message.clone())).collect(),
         cut: step.spec.parent.is_none() && Some(step.spec.number) != oldest,
+        partial: is_partial(step),
     };
     steps.iter().map(summary).collect()
 }
@@ -129,10 +144,19 @@ fn steps<'a>(revisions: &'a [ConfigRevision], proxy: &str) -> Vec<&'a ConfigRevi
     steps
 }
 
+fn is_partial(step: &ConfigRevision) -> bool {
+    !step.annotations().contains_key(DIGEST)
+}
+
 /// The place of a revision among the steps, if every step after it follows from the one before.
 fn place(steps: &[&ConfigRevision], name: &str) -> Result<usize, RevisionError> {
     let at = steps.iter().position(|step| step.name_any() == name);
     let at = at.ok_or_else(|| gone(steps, name))?;
+    let mut rest = steps.get(at..).unwrap_or_default().iter();
+    if rest.clone().next().is_some_and(|step| is_partial(step)) {
+        let last = rest.find(|step| !is_partial(step)).or(steps.last()).map(|step| step.name_any()).unwrap_or_default();
+        return Err(RevisionError::Part { name: name.to_owned(), last });
+    }
     for pair in steps.get(at..).unwrap_or_default().windows(2) {
         let [before, after] = pair else { continue };
         if after.spec.parent.as_deref() != Some(&*before.name_any()) {

@@ -44,7 +44,9 @@ fn revision(number: u64, parent: Option<String>, changes: Vec<ResourceChange>) -
         refusals: vec![],
         snapshot: None,
     };
-    ConfigRevision::new(&format!("web-{number}"), spec)
+    let mut revision = ConfigRevision::new(&format!("web-{number}"), spec);
+    revision.annotations_mut().insert(DIGEST.to_owned(), "0".to_owned());
+    revision
 }
 
 fn versions(state: &State) -> Versions {
@@ -160,6 +162,18 @@ fn what_is_gone_or_unknown_is_said() {
     let ahead = versions(&states[1]);
     let error = rebuild(&revisions, "web", &ahead, "web-2").unwrap_err().to_string();
     assert!(error.contains("Listener b isn't what web-3 made it"), "{error}");
+}
+
+#[test]
+fn a_part_of_a_step_was_never_served() {
+    let states = three();
+    let now = versions(&states[3]);
+    let mut revisions = history(&states);
+    revisions[1].annotations_mut().clear();
+    assert_eq!(list(&revisions, "web").iter().map(|it| it.partial).collect::<Vec<_>>(), [false, true, false]);
+    let error = rebuild(&revisions, "web", &now, "web-2").unwrap_err().to_string();
+    assert_eq!(error, "web-2 is a part of a step that ends with web-3; take web-3, or the revision before web-2");
+    check(&rebuild(&revisions, "web", &now, "web-1").unwrap(), &states[1], &states[3]);
 }
 
 #[test]

@@ -61,6 +61,13 @@ impl VirtualHostPatch<'_> {
     }
 }
 
+/// A message with a patch behind it, as one message in canonical form: what is read of it (a revision keeps its JSON)
+/// gives the same bytes again.
+pub(super) fn merged(type_name: &str, body: Vec<u8>) -> Vec<u8> {
+    // It was decoded to be checked.
+    foregate_envoy::decode(type_name, &body).map_or(body, |message| foregate_envoy::canonical::encode(&message))
+}
+
 fn encode(template: &Template, data: &Value, type_name: &str, field: &str) -> Result<Vec<u8>, Problem> {
     let text = template.render(data).map_err(|error| Problem::template(field, error.to_string()))?;
     if text.trim().is_empty() {

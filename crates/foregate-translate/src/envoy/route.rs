@@ -34,9 +34,12 @@ pub(crate) fn compile(entry: &Entry, patch: Option<&patch::RoutePatch<'_>>) -> R
             let field = format!("spec.rules[{at}]");
             let mut body = build(entry, rule, matched, index, &field)?.encode_to_vec();
             check(TYPE, &body, &field)?;
+            // The encoder writes a oneof where its first member would be; what is read of it again would be sorted.
+            foregate_envoy::canonical::sort(TYPE, &mut body);
             if let Some(patch) = patch {
                 body.extend_from_slice(&patch.render(entry, rule, matched, index)?);
                 check(TYPE, &body, patch::ROUTE_FIELD).map_err(Problem::into_template)?;
+                body = patch::merged(TYPE, body);
             }
             compiled.push(Compiled { rank: MatchRank::of(matched), position: (at, index), element: element(&body) });
         }

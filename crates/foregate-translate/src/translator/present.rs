@@ -36,17 +36,12 @@ impl Translator {
     /// The endpoints of a cluster, or a certificate, for a gateway of that tenant, by the resource's name. Anything
     /// else is gone.
     pub fn present(&self, proxy: &ProxyRef, id: &ResourceId) -> Present {
-        if let Some(resource) = self.resource(proxy, id) {
-            return Present::Here(resource.clone());
-        }
-        match id.kind {
-            ResourceKind::ClusterLoadAssignment => self.present_endpoints(proxy, id),
-            ResourceKind::Secret => {
-                let key = id.name.split_once('/').map(|(namespace, name)| Key::new(namespace, name));
-                let key = key.filter(|key| *key.namespace == *proxy.namespace);
-                key.and_then(|key| self.present_certificate(&key, id)).map_or(Present::Gone(None), Present::Here)
-            }
-            _ => Present::Gone(None),
+        let given = self.resource(proxy, id).cloned();
+        match (id.kind, given) {
+            (ResourceKind::Secret, given) => self.present_certificate(proxy, id, given),
+            (_, Some(given)) => Present::Here(given),
+            (ResourceKind::ClusterLoadAssignment, None) => self.present_endpoints(proxy, id),
+            (_, None) => Present::Gone(None),
         }
     }
 
@@ -68,12 +63,18 @@ impl Translator {
         }
     }
 
-    /// What no listener of the present names isn't made beforehand.
-    fn present_certificate(&self, key: &Key, id: &ResourceId) -> Option<Resource> {
-        let secret = self.index.secrets.get(key).filter(|secret| !secret.gone)?;
-        let current = &secret.tracked.current;
-        let body = Bytes::from(envoy::secret::build(&key.to_string(), current).ok()?.encode_to_vec());
-        check("envoy.extensions.transport_sockets.tls.v3.Secret", &body, "data").ok()?;
-        Some(Self::encoded(id.clone(), &body, [], [secret_owner(key, current)]))
+    /// What no listener of the present names isn't made beforehand. A Secret that is gone serves on where one does.
+    fn present_certificate(&self, proxy: &ProxyRef, id: &ResourceId, given: Option<Resource>) -> Present {
+        let key = id.name.split_once('/').map(|(namespace, name)| Key::new(namespace, name));
+        let key = key.filter(|key| *key.namespace == *proxy.namespace);
+        let secret = key.as_ref().and_then(|key| self.index.secrets.get(key)).filter(|secret| !secret.gone);
+        let Some((key, secret)) = key.as_ref().zip(secret) else { return Present::Gone(given) };
+        let made = || {
+            let current = &secret.tracked.current;
+            let body = Bytes::from(envoy::secret::build(&key.to_string(), current).ok()?.encode_to_vec());
+            check("envoy.extensions.transport_sockets.tls.v3.Secret", &body, "data").ok()?;
+            Some(Self::encoded(id.clone(), &body, [], [secret_owner(key, current)]))
+        };
+        given.or_else(made).map_or(Present::Gone(None), Present::Here)
     }
 }

@@ -104,8 +104,11 @@ fn revision_text(type_url: &str, body: &[u8]) -> Option<String> {
     foregate_envoy::to_json(kind, body).ok().map(|json| json.to_string())
 }
 
-/// The inverse of [`revision_text`].
+/// The inverse of [`revision_text`], if nothing was left out.
 fn revision_body(type_url: &str, text: &str) -> Option<Vec<u8>> {
+    if text.contains(foregate_envoy::REDACTED) {
+        return None;
+    }
     let json = serde_json::from_str(text).ok()?;
     foregate_envoy::from_json(type_url, &json).ok().map(|message| foregate_envoy::canonical::encode(&message))
 }

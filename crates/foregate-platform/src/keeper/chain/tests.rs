@@ -120,6 +120,24 @@ fn ten_and_the_pinned_one_stay() {
 }
 
 #[test]
+fn a_step_of_several_parts_counts_once_and_goes_as_a_whole() {
+    let (mut chain, start) = (Chain::default(), Instant::now());
+    let large = "x".repeat(700_000);
+    let change = |name, old: &str, new: &str| foregate_translate::ResourceChange {
+        old_version: Some(old.into()),
+        ..change(name, Some(&large), Some(new))
+    };
+    for number in 0..11u32 {
+        let (old, new) = (number.to_string(), (number + 1).to_string());
+        chain.absorb(step(vec![change("a", &old, &new), change("b", &old, &new)]), start);
+        assert_eq!(write(&mut chain, start).len(), 2);
+        let surplus = chain.take_surplus();
+        assert_eq!(surplus, if number == 10 { vec!["web-1", "web-2"] } else { vec![] });
+    }
+    assert_eq!(chain.names().len(), 20);
+}
+
+#[test]
 fn what_is_too_large_for_one_object_becomes_several() {
     let (mut chain, start) = (Chain::default(), Instant::now());
     let large = "x".repeat(400_000);

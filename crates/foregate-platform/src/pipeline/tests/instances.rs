@@ -118,7 +118,7 @@ fn a_broken_template_is_said_once_and_that_the_last_good_serves_on() {
     let (programmed, message) = world.programmed();
     assert_eq!(programmed, "False Invalid");
     assert!(message.ends_with("the last good configuration serves on"), "{message}");
-    assert_eq!(message.matches("rendering").count(), 1, "{message}");
+    assert_eq!(message.matches("template \"listener\"").count(), 1, "{message}");
     for listener in world.status("web").listeners {
         assert!(listener.conditions[0].message.contains("see the gateway's own condition"), "{listener:?}");
     }

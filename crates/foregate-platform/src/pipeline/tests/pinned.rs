@@ -3,7 +3,7 @@ use foregate_xds::ResourceKind;
 
 use super::engines::{route, serving};
 use super::*;
-use crate::keeper::Book;
+use crate::keeper::{Book, Rebuilt};
 use crate::testing::{self, TEXTS, listener};
 
 pub(super) fn pin(world: &mut World, revision: Option<&str>) {
@@ -279,4 +279,88 @@ fn content(name: &str, body: &[u8]) -> (foregate_xds::ResourceId, crate::keeper:
     let body = body.to_vec().into();
     let old = foregate_xds::Resource { id: id.clone(), version, body, needs: [].into(), owners: [].into() };
     (id, crate::keeper::Content::Old(old))
+}
+
+#[test]
+fn an_old_revision_whose_texts_leave_something_out_is_not_taken() {
+    let (mut world, mut book) = (serving(), Book::default());
+    world.route(&route("a", "a.example"));
+    world.keep(&mut book);
+    let then = book.written.last().unwrap().name_any();
+    world.route(&edited(&route("a", "b.example"), |_| {}));
+    world.keep(&mut book);
+    let before = world.steady();
+    for change in book.written.iter_mut().flat_map(|revision| &mut revision.spec.changes) {
+        change.old = change.old.take().map(|_| "{\"name\": \"[redacted]\"".to_owned());
+    }
+    pin(&mut world, Some(&then));
+    world.keep(&mut book);
+    assert_eq!(world.steady(), before);
+    assert!(world.message("Pinned").contains("leaves out what Envoy calls sensitive"), "{}", world.message("Pinned"));
+}
+
+#[test]
+fn a_start_whose_pinned_revision_is_gone_serves_what_there_is() {
+    let (mut world, mut book) = (serving(), Book::default());
+    world.route(&route("a", "a.example"));
+    world.keep(&mut book);
+    pin(&mut world, Some("web-1"));
+    world.keep(&mut book);
+    let mut after = super::restart::restarted(&world);
+    let proxy = proxy_ref(&Key::new("tenant-default", "web"));
+    let answer = Rebuilt { proxy, revision: "web-1".into(), resources: Err("ConfigRevision web-1 isn't kept".into()) };
+    let now = after.now;
+    after.pipeline.take(Input::Rebuilt(answer), now, clock());
+    after.settle();
+    assert!(after.group("web").contains(&"VirtualHost http-8080/a.example".to_owned()));
+    after.connect("web");
+    assert_eq!(after.condition("web", "Pinned"), "True RevisionNotFound");
+    let held = after.group("web");
+    after.route(&route("b", "b.example"));
+    assert_eq!(after.group("web"), held, "it takes no changes");
+}
+
+#[test]
+fn a_pinned_gateways_certificate_is_replaced_and_stays_when_its_secret_goes() {
+    let mut world = World::new("127.100.0.0/24");
+    let secret = |serial: u64| {
+        let mut params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        params.serial_number = Some(serial.into());
+        params.not_after = rcgen::date_time_ymd(2100, 1, 1);
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let parts = [("tls.crt", params.self_signed(&pair).unwrap().pem()), ("tls.key", pair.serialize_pem())];
+        let data = parts.map(|(name, pem)| (name.to_owned(), k8s_openapi::ByteString(pem.into_bytes()))).into();
+        let mut secret = Secret { data: Some(data), ..Default::default() };
+        secret.metadata.name = Some("cert".into());
+        secret.metadata.namespace = Some("tenant-default".into());
+        secret.metadata.uid = Some("cert".into());
+        secret
+    };
+    world.put(None, secret(1), Observation::Secret);
+    let mut claim = testing::claim("web", "2026-01-01T00:00:00Z");
+    let mut https = listener("https", 8443, ListenerProtocol::Https, None);
+    https.tls = serde_json::from_value(json!({ "mode": "Terminate", "certificates": ["cert"] })).unwrap();
+    claim.spec.listeners = vec![https];
+    world.claim(&claim);
+    world.connect("web");
+    let mut book = Book::default();
+    world.keep(&mut book);
+    let then = (book.written.last().unwrap().name_any(), world.steady());
+    pin(&mut world, Some(&then.0));
+    world.keep(&mut book);
+
+    let certificate = |world: &World| world.named("Secret tenant-default/cert").unwrap().version;
+    let first = certificate(&world);
+    world.put(None, secret(2), Observation::Secret);
+    let second = certificate(&world);
+    assert_ne!(first, second, "it flows");
+    assert_eq!(world.steady(), then.1);
+    world.pipeline.take_now(Observation::Secret(Seen::Gone(Arc::new(secret(2)))));
+    world.settle();
+    assert_eq!(certificate(&world), second, "the last one serves on");
+    assert_eq!(world.steady(), then.1);
+    assert!(world.message("Pinned").contains("Secret tenant-default/cert isn't there any more"));
+    world.put(None, secret(3), Observation::Secret);
+    assert_ne!(certificate(&world), second);
+    assert_eq!(world.condition("web", "Pinned"), "True Pinned");
 }
