@@ -267,9 +267,13 @@ async fn slow_requests_end_alone() {
     let unsent = reply(unsent).await.unwrap();
     assert_eq!((unsent.status, unsent.text()), (408, "request timeout"));
     assert_eq!(reply(unanswered).await.unwrap().status, 408);
+    let headers = [("content-type", "application/grpc")];
+    let (call, _body) = client.start(request(Method::POST, "a", "/", &headers), false).await;
+    let call = reply(call).await.unwrap();
+    assert_eq!((call.status, call.header("grpc-status")), (200, Some("2")));
     assert_eq!(client.get("a", "/").await.text(), "a", "the connection goes on");
     let class = "foregate_proxy_requests_total{instance=\"gw/local\",listener=\"http-1\",code_class=\"4xx\"}";
-    until("they are counted", || rig.metric(class) == 2.0).await;
+    until("they are counted", || rig.metric(class) == 3.0).await;
 }
 
 #[tokio::test]

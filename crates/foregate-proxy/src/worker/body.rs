@@ -170,8 +170,8 @@ impl ResponseBody {
     }
 
     /// A text of the engine's own that nobody counts.
-    pub(super) fn bare(text: &'static str) -> Self {
-        Self { kind: Kind::Full(Bytes::from_static(text.as_bytes())), exchange: None }
+    pub(super) fn bare(text: Bytes) -> Self {
+        Self { kind: Kind::Full(text), exchange: None }
     }
 
     /// What an endpoint sends.

@@ -47,39 +47,41 @@ impl LocalReply {
         if let Some(flag) = self.flag {
             exchange.flag(flag);
         }
-        if exchange.grpc {
-            return self.into_grpc(exchange);
+        let silent = exchange.stream().silent.get();
+        let (head, text) = self.into_parts(exchange.grpc, exchange.stream().http2);
+        exchange.responding(head.status());
+        head.map(|()| ResponseBody::full(if silent { Bytes::new() } else { text }, exchange))
+    }
+
+    /// Head and text, as a client of gRPC or another one wants them.
+    pub(super) fn into_parts(self, grpc: bool, http2: bool) -> (Response<()>, Bytes) {
+        if grpc {
+            return (self.into_grpc(), Bytes::new());
         }
-        exchange.responding(self.status);
-        let close = self.close && !exchange.stream().http2;
-        let empty = self.text.is_empty();
-        let length = HeaderValue::from(self.text.len());
-        let mut response = Response::new(ResponseBody::full(self.text, exchange));
+        let mut response = Response::new(());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        if !empty {
+        if !self.text.is_empty() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         }
         if !matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-            headers.insert(CONTENT_LENGTH, length);
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(self.text.len()));
         }
         if let Some(location) = self.location {
             headers.insert(LOCATION, location);
         }
-        if close {
+        if self.close && !http2 {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
+        (response, self.text)
     }
 
     /// A client of gRPC looks for its own status and nothing else: the response is all trailers, so to speak.
-    fn into_grpc(self, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
-        let status = grpc_status(self.status);
-        exchange.responding(StatusCode::OK);
-        let mut response = Response::new(ResponseBody::full(Bytes::new(), exchange));
+    fn into_grpc(self) -> Response<()> {
+        let mut response = Response::new(());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert(GRPC_STATUS.clone(), status.into());
+        headers.insert(GRPC_STATUS.clone(), grpc_status(self.status).into());
         if !self.text.is_empty()
             && let Ok(message) = HeaderValue::try_from(grpc_message(&self.text))
         {

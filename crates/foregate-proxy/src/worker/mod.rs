@@ -18,6 +18,8 @@ mod exchange;
 mod format;
 mod forward;
 mod framing;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod head;
 mod host;
 mod http1;

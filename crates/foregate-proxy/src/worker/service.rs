@@ -106,6 +106,15 @@ impl Session {
         }
     }
 
+    /// The answer to a request that took too long; the request itself is noted when it is dropped.
+    fn too_slow(&self, grpc: bool) -> Response<ResponseBody> {
+        let reply = LocalReply::new(StatusCode::REQUEST_TIMEOUT, "request timeout", None);
+        let (head, text) = reply.into_parts(grpc, true);
+        let mut response = head.map(|()| ResponseBody::bare(text));
+        head::server_header(response.headers_mut(), &self.chain.borrow().http);
+        response
+    }
+
     pub(super) fn upgrade(&self, pending: Pending) {
         self.upgrade.set(Some(pending));
     }
@@ -134,6 +143,8 @@ pub(super) async fn handle(
     let options = &*chain.http;
     let line = begin_line(connection, &request);
     let exchange = Exchange::new(&stream, request.version(), line);
+    // Of HTTP/1.1 the parser sees to it.
+    stream.silent.set(stream.http2 && request.method() == Method::HEAD);
     let (begun, id) = begin(&session, &stream, &snapshot, options, request, exchange);
     let mut response = match begun {
         Begun::Done(response) => response,
@@ -141,6 +152,10 @@ pub(super) async fn handle(
     };
     if let Some(id) = id {
         response.headers_mut().insert(head::X_REQUEST_ID.clone(), id);
+    }
+    if response.status() == StatusCode::NO_CONTENT {
+        // What an endpoint may say, but nobody may pass on (RFC 9110 §8.6).
+        response.headers_mut().remove(header::CONTENT_LENGTH);
     }
     head::server_header(response.headers_mut(), options);
     if session.is_last(options) {
@@ -155,19 +170,13 @@ pub(super) async fn handle_stream(
     stream: Rc<StreamState>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let mut handling = std::pin::pin!(handle(session, Rc::clone(&stream), request));
+    let grpc = head::is_grpc(request.headers());
+    let mut handling = std::pin::pin!(handle(Rc::clone(&session), Rc::clone(&stream), request));
     std::future::poll_fn(|cx| match handling.as_mut().poll(cx) {
-        Poll::Pending if stream.poll_late(cx) == Some(Late::Answer) => Poll::Ready(Ok(too_slow())),
+        Poll::Pending if stream.poll_late(cx) == Some(Late::Answer) => Poll::Ready(Ok(session.too_slow(grpc))),
         other => other,
     })
     .await
-}
-
-fn too_slow() -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::bare("request timeout"));
-    *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    response
 }
 
 fn begin_line(connection: &ConnectionState, request: &Request<Incoming>) -> Option<Line> {
@@ -247,6 +256,9 @@ fn admit(
         return Err(LocalReply::new(StatusCode::NOT_FOUND, "", Flag::Nr));
     }
     taken.upgrade = asked.or(taken.upgrade);
+    if taken.upgrade.is_none() {
+        say_body(request);
+    }
     Ok(taken)
 }
 
@@ -279,6 +291,14 @@ fn say_empty(request: &mut Request<Incoming>) {
     }
 }
 
+/// A body of unknown length where HTTP/1.1 expects none is sent only if it is announced. HTTP/2 takes that out again.
+fn say_body(request: &mut Request<Incoming>) {
+    let unexpected = matches!(*request.method(), Method::GET | Method::HEAD) && !request.body().is_end_stream();
+    if unexpected && !request.headers().contains_key(header::CONTENT_LENGTH) {
+        request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
 fn check_host(options: &HttpOptions, request: &mut Request<Incoming>) -> Result<(), LocalReply> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let first = hosts.next().map(|host| strict::is_host(host.as_bytes()));
@@ -300,7 +320,11 @@ fn normal_path(options: &HttpOptions, request: &mut Request<Incoming>) -> Result
     let uri = request.uri();
     let path = uri.path();
     // Most paths are in their normal form: nothing in them that could need one.
-    if !path.contains("/.") && !path.contains("//") && !path.contains(['%', '\\', '^', '{', '|', '}']) {
+    if !path.contains("/.")
+        && !path.contains("//")
+        && !path.contains(['%', '\\', '^', '{', '|', '}'])
+        && path.is_ascii()
+    {
         return Ok(());
     }
     match normalize(path, options.normalization) {

@@ -56,6 +56,8 @@ pub(super) struct StreamState {
     pub(super) tunnel: Cell<Option<OnUpgrade>>,
     /// How the request that is being read says where its body ends; before HTTP/2 only.
     pub(super) framing: Cell<Framing>,
+    /// The answer has no body, whatever its headers say: the request is HEAD, in HTTP/2.
+    pub(super) silent: Cell<bool>,
     /// It took too long.
     late: Cell<Option<Late>>,
     waker: RefCell<Option<Waker>>,
@@ -79,6 +81,7 @@ impl StreamState {
             upgrading: Cell::new(false),
             tunnel: Cell::new(None),
             framing: Cell::new(Framing::default()),
+            silent: Cell::new(false),
             late: Cell::new(None),
             waker: RefCell::new(None),
             at: Cell::new(streams.len()),

@@ -119,7 +119,7 @@ pub(super) fn accept(
     }
     parts.version = http::Version::HTTP_11;
     parts.extensions = http::Extensions::new();
-    Response::from_parts(parts, ResponseBody::bare(""))
+    Response::from_parts(parts, ResponseBody::bare(Bytes::new()))
 }
 
 /// Whether a client of HTTP/2 would take a response for consent that is none: the endpoint has answered as if nothing had
