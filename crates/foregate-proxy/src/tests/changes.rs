@@ -168,6 +168,26 @@ async fn a_drain_ends_some_time() {
 }
 
 #[tokio::test]
+async fn who_is_busy_when_an_instance_goes_is_told_with_the_next_response() {
+    let mut rig = Rig::new().await;
+    let address = rig.serve("- { match: { prefix: / }, direct_response: { status: 200 } }").await;
+    let (mut busy, mut idle) = (rig.client().await, rig.client().await);
+    for client in [&mut busy, &mut idle] {
+        assert_eq!(client.get("a", "/").await.header("connection"), None);
+    }
+    let removal = rig.engine.remove(super::rig::INSTANCE);
+    let next = async {
+        until("nobody listens", || std::net::TcpStream::connect(address).is_err()).await;
+        busy.get("a", "/").await
+    };
+    let (removed, reply) = tokio::join!(removal, next);
+    removed.unwrap();
+    assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
+    assert!(busy.is_closed().await);
+    assert!(idle.is_closed().await, "who says nothing more is closed, too");
+}
+
+#[tokio::test]
 async fn an_instance_comes_and_goes() {
     let mut rig = Rig::new().await;
     let address = rig.serve("- { match: { prefix: / }, direct_response: { status: 200 } }").await;

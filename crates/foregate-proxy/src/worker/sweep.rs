@@ -3,10 +3,13 @@
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use super::accept::is_configured;
 use super::connection::{ConnectionState, Limits, ListenerState, Order, Protocol};
 use super::stream::{Late, Phase, StreamState};
 use super::{TICK, Worker};
 
+/// Who has been busy within so long a time may be sending a request at this moment.
+const LIVELY: Duration = Duration::from_secs(1);
 /// Ticks that an HTTP/2 connection without requests gets to close after it was told to.
 const FAREWELL: u32 = 20;
 
@@ -45,9 +48,12 @@ impl Worker {
     }
 
     /// Waits until a listener's connections are done, and closes those that aren't in time.
+    ///
+    /// A connection that is closed between two requests fails a request that is on its way already. As long as the
+    /// listener's routes are there, because the whole instance goes, clients that were busy a moment ago are told with
+    /// their next response; only those that stay idle are closed.
     pub(super) async fn drain(self: Rc<Self>, listener: Rc<ListenerState>, limit: Duration) {
         listener.draining.set(true);
-        self.order_all(&listener, Order::Drain);
         let empty = async {
             loop {
                 let notified = listener.empty.notified();
@@ -57,19 +63,38 @@ impl Worker {
                 notified.await;
             }
         };
-        if tokio::time::timeout(limit, empty).await.is_err() {
-            self.order_all(&listener, Order::Kill);
+        let mut empty = std::pin::pin!(tokio::time::timeout(limit, empty));
+        if is_configured(&listener) {
+            let now = self.tick.get();
+            self.order_all(&listener, Order::Drain, |connection| !is_lively(connection, now));
+            if tokio::time::timeout(LIVELY.min(limit), &mut empty).await.is_ok_and(|empty| empty.is_ok()) {
+                return;
+            }
+        }
+        self.order_all(&listener, Order::Drain, |_| true);
+        if empty.await.is_err() {
+            self.order_all(&listener, Order::Kill, |_| true);
         }
     }
 
-    fn order_all(&self, listener: &Rc<ListenerState>, order: Order) {
+    fn order_all(&self, listener: &Rc<ListenerState>, order: Order, whom: impl Fn(&ConnectionState) -> bool) {
         let connections: Vec<_> = self.connections.borrow().iter().filter_map(std::rc::Weak::upgrade).collect();
         for connection in connections {
-            if Rc::ptr_eq(&connection.listener, listener) {
+            if Rc::ptr_eq(&connection.listener, listener) && whom(&connection) {
                 connection.order(order);
             }
         }
     }
+}
+
+/// Whether a client of HTTP/1.1 sends requests one after the other. To one of HTTP/2 GOAWAY says which still count.
+fn is_lively(connection: &ConnectionState, now: u32) -> bool {
+    let rests = |stream: Rc<StreamState>| {
+        stream.phase.get() == Phase::Idle && Limits::over(now, stream.since.get(), ticks(Some(LIVELY)))
+    };
+    connection.protocol.get() == Protocol::Http1
+        && connection.requests.get() > 0
+        && !connection.streams.borrow().first().and_then(Weak::upgrade).is_some_and(rests)
 }
 
 /// What has to happen to a connection, or to one of its streams, at this tick.
