@@ -101,6 +101,12 @@ async fn an_engine_that_isnt_there_is_waited_for_and_one_that_fails_backs_off() 
     assert_eq!(running_pid(&scene).await, Some(first));
     let again = envoy::switch(&scene.client, NEW).await;
     assert_eq!((again.message.as_str(), again.pid), ("", Some(first)), "what was tried is over");
+    // What has failed in its place has left it as it was: it is still watched.
+    envoy::signal(first, Signal::STOP);
+    let replaced =
+        envoy::until(&scene.client, |status| status.state == EngineState::Running && status.pid != Some(first));
+    assert_eq!(replaced.await.name, NEW);
+    serves(&scene).await;
     let other = envoy::switch(&scene.client, OLD).await;
     assert_ne!(other.pid, Some(first));
     serves(&scene).await;

@@ -109,9 +109,7 @@ impl Actor {
                 new.kill().await;
                 self.inventory.ended(&new.record);
                 if let (Current::Envoy(old), true) = (&mut self.current, hot.is_some()) {
-                    // Its child has made it close its admin interface, and has left the memory that they share in a
-                    // state in which no other child can begin.
-                    old.unwatched = true;
+                    old.has_lost_a_child().await;
                 }
                 if let Outcome::Failed(how) = outcome {
                     self.failed(&launch.engine, started, &how);
@@ -124,7 +122,7 @@ impl Actor {
     fn hot_parent(&self, launch: &Launch) -> Option<crate::envoy::Record> {
         let Current::Envoy(old) = &self.current else { return None };
         let same = launch.hot_restart.is_some() && old.record.hot_restart == launch.hot_restart;
-        (same && !old.unwatched && self.retiring.is_empty()).then(|| old.record.clone())
+        (same && !old.spent && self.retiring.is_empty()).then(|| old.record.clone())
     }
 
     fn take_over(&mut self, new: Process, hot: bool) {

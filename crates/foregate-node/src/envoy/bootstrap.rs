@@ -54,6 +54,8 @@ impl Bootstrap<'_> {
             "layered_runtime": { "layers": [{ "name": "static", "static_layer": {} }] },
             "stats_config": { "use_all_default_tags": true },
             "stats_flush_on_admin": true,
+            // A worker that hangs isn't seen from outside: Envoy ends itself then, and is started again.
+            "watchdogs": { "worker_watchdog": { "kill_timeout": "60s" } },
             "overload_manager": { "resource_monitors": [{
                 "name": "envoy.resource_monitors.global_downstream_max_connections",
                 "typed_config": {

@@ -17,8 +17,10 @@ use super::inventory::Record;
 use super::logs::{self, LastWords};
 use super::pid::Handle;
 
-/// How long the admin interface may take to answer before the process counts as hung.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the admin interface may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// So many answers in a row that don't come make a process count as hung. One may be this machine's own pause.
+const MISSES: u32 = 2;
 /// How long a process may take until its admin interface is there.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 /// Between two questions whether it lives.
@@ -90,8 +92,12 @@ pub(crate) struct Process {
     logs: JoinSet<()>,
     /// Since when the admin interface can't be connected to.
     unreachable: Option<Instant>,
-    /// Its child has told it to close its admin interface: only its end can be noticed.
+    /// Answers in a row that didn't come.
+    missed: u32,
+    /// A child has told it to close its admin interface: only its end can be noticed.
     pub(crate) unwatched: bool,
+    /// A child that failed may have left the memory that they share in a state in which no other can begin.
+    pub(crate) spent: bool,
 }
 
 impl Process {
@@ -153,8 +159,16 @@ impl Process {
             words: LastWords::default(),
             logs: JoinSet::new(),
             unreachable: None,
+            missed: 0,
             unwatched: false,
+            spent: false,
         }
+    }
+
+    /// Its child has failed before it took over.
+    pub(crate) async fn has_lost_a_child(&mut self) {
+        self.spent = true;
+        self.unwatched = self.admin.ready(PATIENCE).await.is_err();
     }
 
     /// Whether an agent before this one has started it: its log goes nowhere.
@@ -192,18 +206,20 @@ impl Process {
     fn judge(&mut self, answer: Result<bool, AdminError>) -> Option<Event> {
         match answer {
             Ok(ready) => {
-                self.unreachable = None;
+                (self.unreachable, self.missed) = (None, 0);
                 let became = ready && !self.ready;
                 self.ready |= ready;
                 became.then_some(Event::Ready)
             }
-            Err(AdminError::Timeout(patience)) => {
-                Some(Event::Hung(format!("it didn't answer for {} s", patience.as_secs())))
+            Err(AdminError::Timeout(_)) => {
+                self.missed += 1;
+                let silence = PATIENCE * self.missed;
+                (self.missed >= MISSES).then(|| Event::Hung(format!("didn't answer for {} s", silence.as_secs())))
             }
             Err(error) => {
                 let since = *self.unreachable.get_or_insert_with(Instant::now);
-                let patience = if self.ready { PATIENCE } else { START_PATIENCE };
-                (since.elapsed() >= patience).then(|| Event::Hung(format!("its admin interface is gone: {error}")))
+                let patience = if self.ready { PATIENCE * MISSES } else { START_PATIENCE };
+                (since.elapsed() >= patience).then(|| Event::Hung(format!("has lost its admin interface: {error}")))
             }
         }
     }
