@@ -187,3 +187,19 @@ fn the_culprits_among_many_routes_of_one_host_are_found() {
     assert!(world.pipeline.suspects.is_empty());
     assert_eq!(world.condition("web", "Programmed"), "True Programmed");
 }
+
+#[test]
+fn a_listener_whose_port_is_in_use_is_told_until_the_engine_takes_it() {
+    let mut world = World::new("127.100.0.0/24");
+    world.claim(&testing::claim("web", "2026-01-01T00:00:00Z"));
+    world.hear(Event::Connected(instance("web")));
+    let listener = world.cache.dump("tenant-default/web").into_iter().find(|it| &*it.id.name == "http-8080").unwrap();
+    world.refuse("http-8080", "cannot bind 127.100.0.0:8080: address in use");
+    world.acknowledge("web");
+    assert_eq!(world.condition("web", "Programmed"), "False Invalid");
+    let said = world.status("web").listeners[0].conditions[0].message.clone();
+    assert!(said.contains("address in use"), "{said}");
+    world.hear(Event::Recovered { instance: instance("web"), id: listener.id, version: listener.version });
+    assert_eq!(world.condition("web", "Programmed"), "True Programmed");
+    assert_eq!(world.status("web").listeners[0].conditions[0].status, "True");
+}
