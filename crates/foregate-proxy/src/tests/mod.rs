@@ -20,6 +20,7 @@ mod client_certs;
 mod dns;
 mod http2;
 mod observe;
+mod plain;
 mod resilience;
 mod tls;
 mod upgrades;

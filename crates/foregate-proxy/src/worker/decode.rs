@@ -1,5 +1,7 @@
 //! Responses of HTTP/1.1 as bytes: heads, and where bodies end (RFC 9112 §6.3, §7.1).
 
+use std::mem::MaybeUninit;
+
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -31,9 +33,12 @@ pub(super) struct Head {
 /// Takes a head from what has come, if it is whole; `bodiless` if the request says that there is no body (HEAD).
 pub(super) fn head(input: &mut BytesMut, bodiless: bool) -> Result<Option<Head>, NoHttp> {
     loop {
-        let mut lines = [httparse::EMPTY_HEADER; MOST_HEADERS];
-        let mut parsed = httparse::Response::new(&mut lines);
-        let length = match parsed.parse(input).map_err(|_| NoHttp)? {
+        // Uninitialised, as clearing room for the most takes longer than parsing the usual head.
+        let mut lines = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+        let mut parsed = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        let status = config.parse_response_with_uninit_headers(&mut parsed, input, &mut lines);
+        let length = match status.map_err(|_| NoHttp)? {
             httparse::Status::Complete(length) if length <= LONGEST_HEAD => length,
             httparse::Status::Partial if input.len() <= LONGEST_HEAD => return Ok(None),
             _ => return Err(NoHttp),

@@ -19,7 +19,7 @@ use super::pool::Open;
 
 /// Read at once, at least and at most.
 const READ: (usize, usize) = (8 * 1024, 128 * 1024);
-/// Kept for the next response.
+/// Kept by a connection that rests for longer.
 const KEPT: usize = 16 * 1024;
 
 /// A connection to an endpoint.
@@ -94,11 +94,15 @@ impl PlainConnection {
     pub(super) fn rest(&mut self, tick: u32) {
         self.used += 1;
         self.since = tick;
+        // Large responses tend to be followed by large ones.
+        self.read = self.came.next_power_of_two().clamp(READ.0, READ.1);
+    }
+
+    /// Gives memory back that a large response has left behind.
+    pub(super) fn shrink(&mut self) {
         if self.input.capacity() > KEPT {
             self.input = BytesMut::new();
         }
-        // Large responses tend to be followed by large ones.
-        self.read = self.came.next_power_of_two().clamp(READ.0, READ.1);
     }
 
     /// Sends what is in `output`, and reads a head.
