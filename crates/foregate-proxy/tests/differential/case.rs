@@ -3,7 +3,7 @@
 use foregate_translate::explain;
 
 /// What is sent, and how many answers it has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Case {
     pub name: String,
     pub bytes: Vec<u8>,
@@ -13,12 +13,15 @@ pub struct Case {
     pub upstream: usize,
     /// The same for `explain`; none where the bytes are no request that could be written down otherwise.
     pub request: Option<explain::Request>,
+    /// The body of `request`.
+    pub body: String,
+    /// Its trailers, in HTTP/2.
+    pub trailers: Vec<(&'static str, &'static str)>,
 }
 
 /// Bytes as they are.
 pub fn raw(name: &str, bytes: impl AsRef<[u8]>) -> Case {
-    let bytes = bytes.as_ref().to_vec();
-    Case { name: name.to_owned(), bytes, replies: 1, head: false, upstream: 0, request: None }
+    Case { name: name.to_owned(), bytes: bytes.as_ref().to_vec(), replies: 1, ..Case::default() }
 }
 
 /// A request in HTTP/1.1.
@@ -42,7 +45,8 @@ pub fn ask(method: &str, host: &str, target: &str, headers: &[(&str, &str)], bod
         ..explain::Request::default()
     };
     let name = name.chars().take(120).collect();
-    Case { name, bytes: text.into_bytes(), replies: 1, head: method == "HEAD", upstream: 0, request: Some(request) }
+    let (bytes, head, request) = (text.into_bytes(), method == "HEAD", Some(request));
+    Case { name, bytes, replies: 1, head, request, body: body.to_owned(), ..Case::default() }
 }
 
 pub fn get(host: &str, target: &str) -> Case {
@@ -58,6 +62,12 @@ impl Case {
     /// Several answers on the connection.
     pub fn replies(mut self, replies: usize) -> Self {
         self.replies = replies;
+        self
+    }
+
+    /// The answer has no body.
+    pub fn head(mut self, head: bool) -> Self {
+        self.head = head;
         self
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::backend::Seen;
 use super::case::Case;
+use super::http2;
 use super::side::Side;
 use super::wire::{Reply, exchange};
 
@@ -26,10 +27,22 @@ pub struct Difference {
     pub own: bool,
 }
 
-/// Sends a case to one side.
+/// Sends a case's bytes to one side.
 pub async fn observe(side: &Side, case: &Case) -> Observed {
     side.log.lock().clear();
-    let mut replies = exchange(side.address, &case.bytes, case.replies, case.head).await;
+    let replies = exchange(side.address, &case.bytes, case.replies, case.head).await;
+    observed(side, case, replies).await
+}
+
+/// Sends a case's request to one side in HTTP/2; none: it can't be said in it.
+pub async fn observe_http2(side: &Side, case: &Case) -> Option<Observed> {
+    let request = http2::request(case)?;
+    side.log.lock().clear();
+    let reply = http2::exchange(side.address, request, case).await;
+    Some(observed(side, case, vec![reply]).await)
+}
+
+async fn observed(side: &Side, case: &Case, mut replies: Vec<Reply>) -> Observed {
     let copies = async {
         while side.log.lock().len() < case.upstream {
             tokio::time::sleep(Duration::from_millis(2)).await;

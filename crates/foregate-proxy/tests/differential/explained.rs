@@ -38,7 +38,10 @@ pub fn check(gateway: &Gateway, port: u16, case: &Case, happened: &Observed) -> 
     let route = said.route.as_ref().map(|route| route.name.clone());
     differ("route", format!("{route:?}"), format!("{:?}", reply.header("x-route").map(str::to_owned)));
     if let Some(status) = said.status() {
-        differ("status", status.to_string(), reply.status.to_string());
+        match reply.header("grpc-status") {
+            Some(call) => differ("status of the call", grpc_status(status).to_owned(), call.to_owned()),
+            None => differ("status", status.to_string(), reply.status.to_string()),
+        }
     }
     match &said.outcome {
         Outcome::Redirect { location, .. } => {
@@ -51,7 +54,11 @@ pub fn check(gateway: &Gateway, port: u16, case: &Case, happened: &Observed) -> 
                 differ("backend", only.backend().to_owned(), seen.backend.clone());
                 let path = seen.line.split(' ').nth(1).unwrap_or_default().to_owned();
                 differ("path", forward.path.clone(), path);
-                let host = seen.headers.iter().find(|(name, _)| name == "host").map(|(_, value)| value.clone());
+                let host = seen
+                    .headers
+                    .iter()
+                    .find(|(name, _)| name == "host" || name == ":authority")
+                    .map(|(_, value)| value.clone());
                 let said = only.host.clone().unwrap_or_else(|| forward.host.clone());
                 let is = host.unwrap_or_default();
                 // Where it depends on the request's headers, it is said that it does.
@@ -63,4 +70,16 @@ pub fn check(gateway: &Gateway, port: u16, case: &Case, happened: &Observed) -> 
         _ => {}
     }
     wrong
+}
+
+/// How clients of gRPC are told a status of HTTP (`doc/http-grpc-status-mapping.md` of gRPC).
+fn grpc_status(status: u16) -> &'static str {
+    match status {
+        400 => "13",
+        401 => "16",
+        403 => "7",
+        404 => "12",
+        429 | 502..=504 => "14",
+        _ => "2",
+    }
 }

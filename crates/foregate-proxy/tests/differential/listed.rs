@@ -79,6 +79,23 @@ fn plain(location: &str) -> String {
 /// What may differ in an answer without a body.
 const HEAD: &[&str] = &["header transfer-encoding", "header content-length"];
 
+/// A backend's 204 that says how long it is.
+const NO_CONTENT: &[&str] = &["GET error.test /status x-do=status=204", "HEAD error.test /status x-do=status=204"];
+
+/// What a backend should not answer.
+const BAD_BACKENDS: &[&str] = &[
+    "GET error.test /answers x-do=raw=HTTP/1.1 99 Low||||",
+    "GET error.test /answers x-do=raw=HTTP/1.1 100 Continue||||HTTP/1.1 200 OK||content-length: 0||||",
+    "GET error.test /answers x-do=raw=HTTP/1.1 101 Switching||connection: upgrade||upgrade: x||||",
+    "GET error.test /answers x-do=raw=HTTP/3.7 200 OK||content-length: 0||||",
+];
+
+/// The backend closes instead of answering.
+const JUST_CLOSED: &[&str] = &["GET error.test /retry x-do=drop", "GET patched.test /attempts x-do=drop"];
+
+/// Headers that Envoy makes one line of.
+const LINES: &[&str] = &["upstream header accept", "upstream header user-agent", "upstream header content-type"];
+
 /// Requests that are written by hand.
 pub const LIST: &[Listed] = &[
     of_any(
@@ -104,12 +121,8 @@ pub const LIST: &[Listed] = &[
     of_any("Empty bodies of rare methods", &["upstream header content-length"], |it| {
         it.envoy == "[\"0\"]" && it.engine == "[]"
     }),
-    of_any(
-        "Lines of one name",
-        &["upstream header accept", "upstream header user-agent", "upstream header content-type"],
-        |it| it.envoy.replace(',', "\", \"") == it.engine,
-    ),
-    of_any("Trailers of requests", &["upstream trailers"], |_| true),
+    of_any("Lines of one name", LINES, |it| it.envoy.replace(',', "\", \"") == it.engine),
+    of_any("Trailers over HTTP/1.1", &["upstream trailers"], |_| true),
     of_cases("Several hosts", &["two hosts", "two different hosts"]),
     of_cases("User names in hosts", &["GET user@plain.test /"]),
     of_cases("URLs without a path", &["absolute http://plain.test?x=1 host plain.test"]),
@@ -118,19 +131,8 @@ pub const LIST: &[Listed] = &[
         &["GET redirect.test /plain/'\"<>", "GET paths.test /prefix`x", "GET paths.test /prefix<x>"],
     ),
     of_cases("A 304 with a length", &["GET error.test /status x-do=status=304"]),
-    of_cases(
-        "A 204 with a length",
-        &["GET error.test /status x-do=status=204", "HEAD error.test /status x-do=status=204"],
-    ),
-    of_cases(
-        "Backends that don't speak HTTP well",
-        &[
-            "GET error.test /answers x-do=raw=HTTP/1.1 99 Low||||",
-            "GET error.test /answers x-do=raw=HTTP/1.1 100 Continue||||HTTP/1.1 200 OK||content-length: 0||||",
-            "GET error.test /answers x-do=raw=HTTP/1.1 101 Switching||connection: upgrade||upgrade: x||||",
-            "GET error.test /answers x-do=raw=HTTP/3.7 200 OK||content-length: 0||||",
-        ],
-    ),
+    of_cases("A 204 with a length", NO_CONTENT),
+    of_cases("Backends that don't speak HTTP well", BAD_BACKENDS),
     of_cases("Paths beyond 64 KiB", &["a path of 70000 bytes"]),
     of_cases(
         "Transfer codings whose end can't be seen",
@@ -168,10 +170,7 @@ pub const LIST: &[Listed] = &[
             "a folded tab",
         ],
     ),
-    of_cases(
-        "Connections that a backend has just closed",
-        &["GET error.test /retry x-do=drop", "GET patched.test /attempts x-do=drop"],
-    ),
+    of_cases("Connections that a backend has just closed", JUST_CLOSED),
     of_cases("Expectations", &["GET error.test /headers expect=100-continue", "expect twice"]),
 ];
 
@@ -181,4 +180,29 @@ pub const GENERATED: &[Listed] = &[
     of_any("Answers to HEAD", HEAD, |it| it.case.contains(": HEAD ")),
     of_any("Empty bodies of rare methods", &["upstream header content-length"], |it| it.case.contains(": OPTIONS ")),
     of_any("Bodies that nobody wants", &["header connection"], |it| it.own && it.envoy == "[\"close\"]"),
+    of_any("Words of the proxy's own answers", &["header content-length"], |it| it.own && it.envoy == "[]"),
+];
+
+/// Requests in HTTP/2.
+pub const HTTP2: &[Listed] = &[
+    of_any(
+        "Envoy's own headers",
+        &[
+            "upstream header x-envoy-external-address",
+            "upstream header x-envoy-internal",
+            "upstream header x-envoy-attempt-count",
+        ],
+        |_| true,
+    ),
+    of_any("Words of the proxy's own answers", &["body", "header content-length", "header content-type"], |it| it.own),
+    of_any("Copies of requests", &["upstream header x-forwarded-for"], |it| it.case.contains(" mirror.test")),
+    of_any("Well-known ports in redirects", &["header location"], |it| plain(&it.envoy) == plain(&it.engine)),
+    of_any("Lines of one name", LINES, |it| it.envoy.replace(',', "\", \"") == it.engine),
+    of_any("Trailers over HTTP/1.1", &["trailers"], |it| it.envoy == "[]"),
+    of_cases("User names in hosts", &["GET user@plain.test /"]),
+    of_cases("A 204 with a length", NO_CONTENT),
+    of_cases("Backends that don't speak HTTP well", BAD_BACKENDS),
+    of_cases("Headers that are too large for HTTP/2", &["a header of 62000 bytes", "a header of 70000 bytes"]),
+    of_cases("Methods", &["QUERY error.test /method"]),
+    of_cases("Connections that a backend has just closed", JUST_CLOSED),
 ];

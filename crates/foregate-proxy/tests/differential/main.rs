@@ -11,6 +11,7 @@ mod compare;
 mod envoys;
 mod explained;
 mod generated;
+mod http2;
 mod listed;
 mod objects;
 mod side;
@@ -22,7 +23,7 @@ mod wire;
 use std::time::Duration;
 
 use case::Case;
-use compare::{Difference, differences, observe};
+use compare::{Difference, differences, observe, observe_http2};
 use serde_json::Value;
 use side::{Side, addresses};
 
@@ -56,6 +57,19 @@ impl Suite {
             self.unexplained.extend(explained::check(&gateway, self.engine.address.port(), case, &engine));
         }
         self.requests += cases.len();
+    }
+
+    /// The same in HTTP/2, as far as it can be said there.
+    async fn run_http2(&mut self, cases: &[Case]) {
+        let gateway = self.engine.gateway();
+        for case in cases {
+            let (envoy, engine) = tokio::join!(observe_http2(&self.envoy, case), observe_http2(&self.engine, case));
+            let (Some(envoy), Some(engine)) = (envoy, engine) else { continue };
+            self.requests += 1;
+            self.explained += usize::from(explained::question(case).is_some());
+            self.differences.extend(differences(case, &envoy, &engine));
+            self.unexplained.extend(explained::check(&gateway, self.engine.address.port(), case, &engine));
+        }
     }
 
     /// Other routes, on both sides; returns when both serve by them.
@@ -102,15 +116,25 @@ async fn generated_requests() {
     let first = tables.next().unwrap();
     let mut suite = Suite::start(first.routes).await;
     suite.run(&first.cases).await;
+    suite.run_http2(&first.cases).await;
     for (at, table) in tables.enumerate() {
         suite.apply(table.routes, &format!("/{}", at + 1)).await;
         suite.run(&table.cases).await;
+        suite.run_http2(&table.cases).await;
     }
-    suite.finish(listed::GENERATED, 1_000);
+    suite.finish(listed::GENERATED, 1_900);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_in_http2() {
+    let mut suite = Suite::start(tables::routes()).await;
+    suite.run_http2(&tables::cases()).await;
+    suite.run_http2(&tables::calls()).await;
+    suite.finish(listed::HTTP2, 700);
 }
 
 #[test]
 fn the_list_is_documented() {
-    let wrong = listed::undocumented(&[listed::LIST, listed::GENERATED]);
+    let wrong = listed::undocumented(&[listed::LIST, listed::GENERATED, listed::HTTP2]);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -40,6 +40,13 @@ pub fn backend(name: &str, port: Option<u16>) -> [Value; 2] {
     ]
 }
 
+/// The same, for HTTP/2 without TLS.
+pub fn http2_backend(name: &str, port: u16) -> [Value; 2] {
+    let [mut backend, slice] = backend(name, Some(port));
+    backend["spec"]["protocol"] = json!("H2C");
+    [backend, slice]
+}
+
 /// A route for these hosts; its rules in YAML.
 pub fn route(name: &str, hosts: &[&str], rules: &str) -> Value {
     let rules: Value = serde_saphyr::from_str(rules).unwrap_or_else(|error| panic!("{name}: {error}\n{rules}"));

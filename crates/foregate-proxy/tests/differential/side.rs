@@ -15,11 +15,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{self, Log};
-use super::{objects, support};
+use super::{http2, objects, support};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Backends by name; `dead` refuses connections, `empty` has no endpoints.
+/// Backends of HTTP/1.1 by name; `g` speaks HTTP/2, `dead` refuses connections, `empty` has no endpoints.
 pub const BACKENDS: [&str; 3] = ["a", "b", "c"];
 
 /// Who serves.
@@ -82,6 +82,7 @@ impl Side {
         for name in BACKENDS {
             ports.push((name, backend::start(name, log.clone()).await));
         }
+        let calls = http2::backend("g", log.clone()).await;
         let directory = tempfile::tempdir().unwrap();
         let socket: PathBuf = directory.path().join("xds");
         let (cache, events) = Cache::new(foregate_xds::Options::default());
@@ -94,6 +95,7 @@ impl Side {
         let mut side = Self { name, address, log, translator, cache, events, proxy, directory, stop };
         let mut all = vec![objects::proxy(address)];
         all.extend(ports.into_iter().flat_map(|(name, port)| objects::backend(name, Some(port))));
+        all.extend(objects::http2_backend("g", calls));
         all.extend(objects::backend("empty", None));
         all.extend(objects::backend("dead", Some(closed_port())));
         all.extend(objects);

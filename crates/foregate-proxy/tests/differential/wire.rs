@@ -9,7 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::backend::fields;
 
 /// Who says nothing for so long won't.
-const LIMIT: Duration = Duration::from_secs(5);
+pub const LIMIT: Duration = Duration::from_secs(5);
 
 /// What came back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub async fn exchange(to: SocketAddr, bytes: &[u8], replies: usize, head: bool) 
 }
 
 /// Connects from an address that isn't 127.0.0.1: for that one Envoy says its own in `x-forwarded-for`.
-async fn connect(to: SocketAddr) -> TcpStream {
+pub async fn connect(to: SocketAddr) -> TcpStream {
     let mut from = to;
     if let std::net::IpAddr::V4(ip) = to.ip() {
         let [a, b, c, _] = ip.octets();

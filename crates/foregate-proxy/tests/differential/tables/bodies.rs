@@ -56,6 +56,12 @@ pub fn cases() -> Vec<Case> {
     ] {
         all.push(raw(name, format!("{head}{rest}")));
     }
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS"] {
+        let head = format!("{method} /body HTTP/1.1\r\nhost: error.test\r\ntransfer-encoding: chunked\r\n\r\n");
+        all.push(
+            raw(&format!("{method} with chunks"), format!("{head}5\r\nhello\r\n0\r\n\r\n")).head(method == "HEAD"),
+        );
+    }
     all.push(raw("1.0 with body", "POST /body HTTP/1.0\r\nhost: error.test\r\ncontent-length: 5\r\n\r\nhello"));
     all.push(raw(
         "1.0 chunked",

@@ -1,6 +1,7 @@
 //! Requests written by hand, by what they are about, each with the routes that they need.
 
 mod bodies;
+mod calls;
 mod edits;
 mod errors;
 mod headers;
@@ -17,11 +18,12 @@ use serde_json::Value;
 
 use super::case::Case;
 
+pub use calls::cases as calls;
 pub use patched::patch;
 
 /// The routes of all tables.
 pub fn routes() -> Vec<Value> {
-    let tables: [fn() -> Vec<Value>; 7] = [
+    let tables: [fn() -> Vec<Value>; 8] = [
         matches::routes,
         hosts::routes,
         redirects::routes,
@@ -29,6 +31,7 @@ pub fn routes() -> Vec<Value> {
         edits::routes,
         errors::routes,
         patched::routes,
+        calls::routes,
     ];
     tables.into_iter().flat_map(|table| table()).collect()
 }
