@@ -312,7 +312,7 @@ mod tests {
             ("a\nb", "holds characters that a header can't"),
             ("%PROTOCOL%\n", "holds characters that a header can't"),
         ] {
-            let refusal = compile(text.as_bytes()).expect_err(text).to_string();
+            let refusal = compile(text.as_bytes()).unwrap_err().to_string();
             assert!(refusal.starts_with(want), "{text}: {refusal}");
         }
         assert!(compile("%PROTOCOL%".repeat(65).as_bytes()).is_err());

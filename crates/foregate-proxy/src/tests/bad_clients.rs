@@ -122,6 +122,26 @@ async fn clients_that_give_up_are_noted_and_cost_nothing() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_sent_ahead_may_be_cut_anywhere() {
+    let gate = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut rig = Rig::new().await;
+    rig.cluster("a", &[gate.local_addr().unwrap().port()]).await;
+    let address = rig.serve(TO_A).await;
+    let mut client = Client::to(address).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\nx-co").await;
+    let (mut upstream, _) = gate.accept().await.unwrap();
+    for rest in ["lor: a long one, which is #ffffff\r\n\r\n", ""] {
+        let mut head = [0; 4096];
+        let count = tokio::io::AsyncReadExt::read(&mut upstream, &mut head).await.unwrap();
+        assert!(head[..count].starts_with(b"GET / HTTP/1.1"));
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        tokio::io::AsyncWriteExt::write_all(&mut upstream, answer.as_bytes()).await.unwrap();
+        assert_eq!(client.reply(false).await.unwrap().status, 200);
+        client.send(rest).await;
+    }
+}
+
+#[tokio::test]
 async fn connections_have_a_bound() {
     let options = crate::EngineOptions { workers: 2, max_connections: 3, ..crate::EngineOptions::default() };
     let mut rig = Rig::with(options).await;
