@@ -7,7 +7,7 @@ use foregate_api::gateway::conditions::reason;
 use foregate_api::route::Attachment;
 
 use super::RouteState;
-use super::contention::{Host, Place, Seniority, Want};
+use super::contention::{Place, Seniority, Want};
 use crate::gateway::{GatewayView, ListenerView, Namespaces};
 use crate::problem::Problem;
 use crate::{Attach, Key, hostname, selector};
@@ -51,7 +51,7 @@ impl Attach {
         attached
     }
 
-    /// Attaches the route where no older one of another kind has a host of it.
+    /// Attaches the route where no older one of another kind has a host name of it.
     fn contest(
         &self,
         who: &Seniority,
@@ -62,7 +62,7 @@ impl Attach {
         let (mut lost, mut any) = (None, taken.is_empty());
         for attachment in taken {
             let place: Place = (gateway.clone(), attachment.listener.as_str().into());
-            let mut hosts: Vec<Host> = attachment.hostnames.iter().map(|h| Host::new(&h.effective)).collect();
+            let mut hosts: Vec<Arc<str>> = attachment.hostnames.iter().map(|h| h.effective.as_str().into()).collect();
             hosts.sort();
             hosts.dedup();
             let winner = self.contention.winner(who, &place, &hosts);
