@@ -240,7 +240,7 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream, place: OwnedSemapho
     let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            tracing::warn!(?from, %error, "a TLS handshake on the xDS port failed");
+            tracing::debug!(?from, %error, "a TLS handshake on the xDS port failed");
             return None;
         }
         Err(_) => return None,

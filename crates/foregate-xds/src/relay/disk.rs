@@ -171,6 +171,16 @@ pub(super) fn write(path: &Path, stored: &Stored) -> io::Result<()> {
     path.parent().map_or(Ok(()), |directory| std::fs::File::open(directory)?.sync_all())
 }
 
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::error!(path = %path.display(), %error, "the file of a gateway that is gone stays");
+        }
+        _ => {}
+    }
+}
+
 /// Reads all files of a directory, which is made if it isn't there.
 ///
 /// # Errors

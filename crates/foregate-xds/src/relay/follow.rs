@@ -231,12 +231,7 @@ impl Follower {
         if let Some(writing) = self.saver.writing.take() {
             let _ = writing.await;
         }
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::error!(path = %self.path.display(), %error, "the file of a gateway that is gone stays");
-            }
-            _ => {}
-        }
+        disk::remove(&self.path);
         self.cache.remove_group(&self.subject.instance.group);
     }
 }

@@ -33,6 +33,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Channel;
 
+use crate::Delta;
 use crate::cache::Cache;
 use crate::event::{Event, Instance};
 use crate::options::Options;
@@ -104,8 +105,8 @@ struct Running {
 }
 
 impl Relay {
-    /// Reads what is kept on disk, which is served from then on, and begins to follow those instances. Must be called
-    /// within a tokio runtime. Doesn't wait for the platform.
+    /// Reads what is kept on disk, which can be served from then on. Must be called within a tokio runtime. Doesn't wait
+    /// for the platform.
     ///
     /// # Errors
     /// When the address makes no sense, or the directory can't be made or read. A damaged file is no error: it is
@@ -128,14 +129,11 @@ impl Relay {
             _stop: stop.clone().drop_guard(),
             stop,
         };
-        let relay = Self { inner: Arc::new(inner) };
         for stored in stored {
             tracing::info!(instance = stored.id, resources = stored.resources.len(), "configuration read from disk");
-            let delta = crate::Delta { set: stored.resources, remove: Vec::new() };
-            relay.inner.cache.apply(&stored.instance.group, delta);
-            relay.start(&stored.id, stored.instance, stored.note, false);
+            inner.cache.apply(&stored.instance.group, Delta { set: stored.resources, remove: Vec::new() });
         }
-        Ok(relay)
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// What engines are to be served from.
@@ -143,14 +141,15 @@ impl Relay {
         &self.inner.cache
     }
 
-    /// The instances that were on disk when it opened, without their resources; they are being followed. Who turns out
-    /// to be gone is to be forgotten: [`Relay::forget`].
+    /// The instances that were on disk when it opened, without their resources. Who is there still is to be followed, who
+    /// turns out to be gone is to be forgotten.
     pub fn stored(&self) -> &[Stored] {
         &self.inner.stored
     }
 
-    /// Follows an instance under the name that the platform knows it by (`node.id`). `note` is kept with it on disk, for
-    /// whoever starts its engine when the platform is away. Says the same again or a new note: nothing is interrupted.
+    /// Follows an instance under the name that the platform knows it by (`node.id`), from what is on disk of it.
+    /// `note` is kept with it, for whoever starts its engine when the platform is away. To say the same again, or with a
+    /// new note, interrupts nothing.
     pub fn follow(&self, id: &str, instance: Instance, note: Bytes) {
         let known = self.inner.followers.lock().running.get(id).map(|running| {
             // Fails when it has ended, and then the relay has.
@@ -161,16 +160,19 @@ impl Relay {
             Some(true) => {}
             Some(false) => {
                 self.forget(id);
-                self.start(id, instance, note, true);
+                self.start(id, instance, note);
             }
-            None => self.start(id, instance, note, true),
+            None => self.start(id, instance, note),
         }
     }
 
     /// Follows it no more, and forgets what it had, on disk as well.
     pub fn forget(&self, id: &str) {
         let mut followers = self.inner.followers.lock();
-        let Some(running) = followers.running.remove(id) else { return };
+        let Some(running) = followers.running.remove(id) else {
+            drop(followers);
+            return self.forget_stored(id);
+        };
         followers.by_instance.remove(&running.instance);
         let _ = running.commands.send(follow::Command::Forget);
         followers.ending.retain(|_, task| !task.is_finished());
@@ -188,7 +190,17 @@ impl Relay {
         }
     }
 
-    fn start(&self, id: &str, instance: Instance, note: Bytes, dirty: bool) {
+    /// Forgets what is on disk of an instance that isn't followed.
+    fn forget_stored(&self, id: &str) {
+        if let Some(stored) = self.inner.stored.iter().find(|stored| stored.id == id) {
+            disk::remove(&disk::file(&self.inner.directory, id));
+            self.inner.cache.remove_group(&stored.instance.group);
+        }
+    }
+
+    fn start(&self, id: &str, instance: Instance, note: Bytes) {
+        let same = |stored: &&Stored| stored.id == id && stored.instance == instance && stored.note == note;
+        let dirty = !self.inner.stored.iter().any(|stored| same(&stored));
         let (commands, receiver) = mpsc::unbounded_channel();
         let follower = follow::Follower::new(
             follow::Subject { id: id.into(), instance: instance.clone(), note, dirty },

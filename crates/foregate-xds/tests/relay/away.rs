@@ -21,6 +21,7 @@ async fn a_node_serves_from_disk_and_changes_nothing_before_all_has_come() {
     let node = Node::start_quietly(dir.path(), &authority, address).await;
     let [stored] = node.relay.stored() else { panic!("one instance") };
     assert_eq!((stored.id.as_str(), &stored.instance, &*stored.note), (ID, &instance(GROUP, "n1"), &b"note"[..]));
+    node.relay.follow(ID, instance(GROUP, "n1"), b"note".as_slice().into());
     let mut engine = node.engine().await;
     engine.subscribe();
     engine.take_until(&[(Listener, "a"), (Listener, "b"), (Cluster, "c"), (ClusterLoadAssignment, "c")]).await;
@@ -39,6 +40,11 @@ async fn a_node_serves_from_disk_and_changes_nothing_before_all_has_come() {
     assert_eq!(came, ["Listener -b", "Listener a"]);
     assert_eq!(platform.progress(sequence).await, [Event::Connected(instance(GROUP, "n1"))]);
     on_disk(dir.path(), |resources| has(resources, &secret("new").id) && !has(resources, &id(Listener, "b"))).await;
+    node.stop().await;
+
+    let node = Node::start_quietly(dir.path(), &authority, address).await;
+    node.relay.forget(ID);
+    assert!(node.relay.cache().dump(GROUP).is_empty() && !dir.path().join("xds").join(format!("{ID}.xds")).exists());
     node.stop().await;
 }
 

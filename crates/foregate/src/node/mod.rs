@@ -109,9 +109,10 @@ async fn node(config: &Config, credential: &Credential, started: Instant) -> Res
         cache: foregate_xds::Options { drain: config.drain(), ..foregate_xds::Options::default() },
     })
     .map_err(|error| relay_error(Box::new(error)))?;
-    let source = Arc::new(relay::RelaySource::new(relay.clone(), drain.clone()));
+    let source = relay::RelaySource::new(relay.clone(), drain.clone());
+    tokio::spawn(source.clone().sweep());
     let memory = Some(config.data_dir.join("instances.json"));
-    let agent = (credential.client().await?, source as Arc<dyn foregate_node::XdsSource>);
+    let agent = (credential.client().await?, Arc::new(source) as Arc<dyn foregate_node::XdsSource>);
     engines::start(config, agent, &credential.node, memory, &mut parts, (&drain, &shutdown))?;
     eprintln!("node {} runs after {} ms", credential.node, started.elapsed().as_millis());
     let ended = parts.until_signal().await;

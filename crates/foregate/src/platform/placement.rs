@@ -50,13 +50,13 @@ pub async fn keep(client: Client, directory: Directory, shutdown: CancellationTo
     let mut placement = Placement::default();
     let mut retry = None;
     loop {
-        tokio::select! {
+        let changed = tokio::select! {
             event = instances.next() => placement.instance(event.ok_or(Ended)?),
             event = nodes.next() => placement.node(event.ok_or(Ended)?),
-            () = pause(retry) => {}
+            () = pause(retry) => true,
             () = shutdown.cancelled() => return Ok(()),
-        }
-        if placement.instances_listed && placement.nodes_listed {
+        };
+        if changed && placement.instances_listed && placement.nodes_listed {
             directory.replace(placement.admitted());
             let written = write(&client, &mut placement).await;
             retry = written.is_err().then_some(RETRY);
@@ -85,28 +85,39 @@ where
 }
 
 impl Placement {
-    fn instance(&mut self, event: watcher::Event<GatewayInstance>) {
+    /// Returns whether anything may follow from it: statuses change all the time, and nothing does.
+    fn instance(&mut self, event: watcher::Event<GatewayInstance>) -> bool {
         match event {
-            watcher::Event::Init => self.instances.clear(),
-            watcher::Event::InitDone => self.instances_listed = true,
+            watcher::Event::Init => {
+                // What isn't listed again is gone.
+                self.instances_listed = false;
+                self.instances.clear();
+                false
+            }
+            watcher::Event::InitDone => !std::mem::replace(&mut self.instances_listed, true),
             watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
                 let proxy = &object.spec.proxy;
                 let group = format!("{}/{}", proxy.namespace, proxy.name).into();
-                let node = object.spec.node.as_str().into();
-                self.instances.insert(object.name_any(), Instance { group, node });
+                let instance = Instance { group, node: object.spec.node.as_str().into() };
+                self.instances.insert(object.name_any(), instance.clone()) != Some(instance)
             }
-            watcher::Event::Delete(object) => drop(self.instances.remove(&object.name_any())),
+            watcher::Event::Delete(object) => self.instances.remove(&object.name_any()).is_some(),
         }
     }
 
-    fn node(&mut self, event: watcher::Event<GatewayNode>) {
+    fn node(&mut self, event: watcher::Event<GatewayNode>) -> bool {
         match event {
-            watcher::Event::Init => self.nodes.clear(),
-            watcher::Event::InitDone => self.nodes_listed = true,
-            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
-                self.nodes.insert(object.name_any(), object.uid().unwrap_or_default());
+            watcher::Event::Init => {
+                self.nodes_listed = false;
+                self.nodes.clear();
+                false
             }
-            watcher::Event::Delete(object) => drop(self.nodes.remove(&object.name_any())),
+            watcher::Event::InitDone => !std::mem::replace(&mut self.nodes_listed, true),
+            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
+                let uid = object.uid().unwrap_or_default();
+                self.nodes.insert(object.name_any(), uid.clone()) != Some(uid)
+            }
+            watcher::Event::Delete(object) => self.nodes.remove(&object.name_any()).is_some(),
         }
     }
 
