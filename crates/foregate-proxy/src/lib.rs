@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! xDS stream ── control (one thread) ── config: messages → shared parts ── snapshot, published atomically
-//!                                                                             │
-//! client ── worker (a thread per core): accept → TLS → HTTP/1.1 → routing → pool ── endpoint
+//!              names of endpoints, looked up again and again                  │
+//! client ── worker (a thread per core): accept → TLS → HTTP/1.1 or 2 → routing → pool → TLS → HTTP/1.1 or 2 ── endpoint
 //! ```
 //!
 //! [`Engine`] holds several gateways' instances, each configured by its own xDS socket. [`config`] compiles resources

@@ -51,9 +51,12 @@ pub(crate) mod fixed {
 
     use super::*;
 
-    /// Names, and how often they were looked up.
+    /// Names.
     #[derive(Clone, Debug, Default)]
-    pub(crate) struct Names(Arc<Mutex<HashMap<String, (Option<Vec<IpAddr>>, usize)>>>);
+    pub(crate) struct Names(Arc<Mutex<HashMap<String, Entry>>>);
+
+    /// A name's addresses, if it has any, and how often it was looked up.
+    type Entry = (Option<Vec<IpAddr>>, usize);
 
     impl Names {
         /// What a name is from now on; `None`: looking it up fails.

@@ -28,6 +28,7 @@ pub(super) struct Host {
     /// The newest last: it is the one most likely to be alive, and in caches.
     idle: RefCell<Vec<Connection>>,
     /// Those for requests without a body.
+    #[allow(clippy::vec_box, reason = "they go in and out as they are")]
     plain: RefCell<Vec<Box<PlainConnection>>>,
     /// HTTP/2 connections.
     shared: RefCell<Vec<Rc<Multiplexed>>>,
