@@ -29,7 +29,7 @@ async fn running(scene: &Scene, engine: &str) -> u32 {
 async fn a_dead_or_wedged_envoy_is_replaced() {
     let metrics = free_address();
     let flags = ["--metrics-listen", &metrics.to_string()];
-    let scene = Scene::set_on("127.116.0.0/24", NEW, 0, &flags, envoy::install_all).await;
+    let scene = Scene::set_on("127.119.0.0/24", NEW, 0, &flags, envoy::install_all).await;
     let first = running(&scene, NEW).await;
     let text = http::get(metrics, "x", "/metrics").await.unwrap();
     let text = String::from_utf8_lossy(text.body()).into_owned();
@@ -64,13 +64,13 @@ async fn a_dead_or_wedged_envoy_is_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn envoy_outlives_foregate_and_is_taken_over() {
     let Scene { foregate, dir, client, address, .. } =
-        Scene::set_on("127.116.1.0/24", NEW, 0, &[], envoy::install_all).await;
+        Scene::set_on("127.119.1.0/24", NEW, 0, &[], envoy::install_all).await;
     let first = envoy::until(&client, |status| status.state == EngineState::Running).await.pid.unwrap();
     foregate.stop(Signal::KILL);
     let load = harness::load::Load::start(2, address, "web", "/");
     eventually("it serves without Foregate", || async { (load.sent() > 500).then_some(()) }).await;
     assert!(envoy::lives(first));
-    let foregate = Foregate::start(dir.path(), "127.116.1.0/24", &[]);
+    let foregate = Foregate::start(dir.path(), "127.119.1.0/24", &[]);
     let client = foregate.client().await;
     let second = envoy::until(&client, |status| status.state == EngineState::Running && status.pid != Some(first));
     let second = second.await.pid.unwrap();
@@ -83,7 +83,7 @@ async fn envoy_outlives_foregate_and_is_taken_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_that_isnt_there_is_waited_for_and_one_that_fails_backs_off() {
-    let scene = Scene::set_on("127.116.2.0/24", NEW, 0, &[], envoy::install_all).await;
+    let scene = Scene::set_on("127.119.2.0/24", NEW, 0, &[], envoy::install_all).await;
     let first = running(&scene, NEW).await;
     envoy::patch_proxy(&scene.client, json!({ "engine": "envoy@9" })).await;
     let missing = envoy::until(&scene.client, |status| status.state == EngineState::Missing).await;
@@ -118,7 +118,7 @@ async fn running_pid(scene: &Scene) -> Option<u32> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_envoy_refuses_is_said() {
-    let scene = Scene::set_on("127.116.3.0/24", NEW, 0, &[], envoy::install_all).await;
+    let scene = Scene::set_on("127.119.3.0/24", NEW, 0, &[], envoy::install_all).await;
     let listener = envoy::proxy(&scene.client).await.spec.template.envoy.listener;
     // Right by every rule, and impossible all the same.
     let log = "access_log: [{ name: envoy.access_loggers.file, typed_config: { \"@type\": \
@@ -140,7 +140,7 @@ async fn what_envoy_refuses_is_said() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_envoy_ends_with_its_gateway() {
-    let scene = Scene::set_on("127.116.5.0/24", OLD, 0, &[], envoy::install_all).await;
+    let scene = Scene::set_on("127.119.5.0/24", OLD, 0, &[], envoy::install_all).await;
     let pid = running(&scene, OLD).await;
     // A client that stays connected doesn't keep it: it has the drain time at most, and an idle one less.
     let idle = tokio::net::TcpStream::connect(scene.address).await.unwrap();
@@ -202,7 +202,7 @@ fn engines_are_added_whole_or_not_at_all() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_in_use_isnt_removed() {
-    let scene = Scene::set_on("127.116.4.0/24", NEW, 0, &[], envoy::install_all).await;
+    let scene = Scene::set_on("127.119.4.0/24", NEW, 0, &[], envoy::install_all).await;
     let output = envoy::engine(scene.dir.path(), &["remove", NEW]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "{text}");

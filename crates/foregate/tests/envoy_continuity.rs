@@ -17,7 +17,7 @@ async fn scene(pool: &str, engine: &str) -> Scene {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_configuration_changes_on_envoy() {
-    let scene = scene("127.115.0.0/24", NEW).await;
+    let scene = scene("127.118.0.0/24", NEW).await;
     scene.route_changes_its_backend().await;
     scene.route_changes_its_kind_of_backend().await;
     scene.endpoints_are_replaced().await;
@@ -28,7 +28,7 @@ async fn the_configuration_changes_on_envoy() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_configuration_changes_on_an_older_envoy() {
-    let scene = scene("127.115.1.0/24", OLD).await;
+    let scene = scene("127.118.1.0/24", OLD).await;
     scene.route_changes_its_backend().await;
     scene.endpoints_are_replaced().await;
     scene.gateways_template_changes().await;
@@ -36,7 +36,7 @@ async fn the_configuration_changes_on_an_older_envoy() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_envoy_takes_over_from_another() {
-    let scene = scene("127.115.2.0/24", OLD).await;
+    let scene = scene("127.118.2.0/24", OLD).await;
     let before = envoy::until(&scene.client, |status| status.name == OLD && status.pid.is_some()).await;
     let load = scene.load();
     let after = envoy::switch(&scene.client, NEW).await;
@@ -52,7 +52,7 @@ async fn one_envoy_takes_over_from_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn envoys_that_cant_hand_over_their_sockets_listen_side_by_side() {
     let prepare = |dir: &std::path::Path| envoy::install_as(dir, ["11.1", "11.104"]);
-    let scene = Scene::set_on("127.115.4.0/24", OLD, CHANGES, &[], prepare).await;
+    let scene = Scene::set_on("127.118.4.0/24", OLD, CHANGES, &[], prepare).await;
     let load = scene.load();
     for engine in [NEW, OLD, NEW] {
         let before = envoy::status(&scene.client).await.and_then(|status| status.pid).unwrap();
@@ -65,7 +65,7 @@ async fn envoys_that_cant_hand_over_their_sockets_listen_side_by_side() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn engines_of_different_kinds_take_over_from_each_other() {
-    let scene = scene("127.115.3.0/24", "builtin").await;
+    let scene = scene("127.118.3.0/24", "builtin").await;
     let load = scene.load();
     for _ in 0..3 {
         let envoy = envoy::switch(&scene.client, NEW).await;

@@ -322,7 +322,8 @@ impl Actor {
         let advice = "if that goes on, choose another engine in the GatewayTemplate";
         let message = format!("{engine} {how}; it is started again after {:.2} s; {advice}", pause.as_secs_f64());
         tracing::warn!(instance = %self.name, "{message}");
-        self.say(EngineState::Backoff, &message);
+        // One that is started again at once isn't away: nobody has to be told that the gateway doesn't run.
+        self.say(if pause.is_zero() { EngineState::Starting } else { EngineState::Backoff }, &message);
     }
 
     /// Writes the status, if it is new.

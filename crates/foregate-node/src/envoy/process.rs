@@ -181,6 +181,8 @@ impl Process {
         loop {
             let pace = if self.unwatched {
                 Duration::MAX
+            } else if self.missed > 0 {
+                Duration::ZERO
             } else if self.ready || self.since.elapsed() > QUICK {
                 PACE
             } else {
