@@ -138,7 +138,8 @@ async fn calls_go_by_service_and_method_and_streams_flow(pool: &str, engine: &st
 async fn a_host_has_routes_of_one_kind(pool: &str, engine: &str) {
     let Place { dir: _dir, foregate: _foregate, client } = place(pool, engine).await;
     let http = backend::start("http").await;
-    for yaml in [service("web", &[http]), gateway("web"), route("a-first", "web", "/", "web")] {
+    let first = route("a-first", "web", "/", "web").replace("  rules:\n", "  hostnames: [web.test]\n  rules:\n");
+    for yaml in [service("web", &[http]), gateway("web"), first] {
         apply(&client, &yaml).await;
     }
     let address = SocketAddr::new(gateway_address(&client, "web").await, 8080);

@@ -1,7 +1,7 @@
 //! Host names that routes of different kinds want on one listener: the oldest route gets them.
 //!
-//! The standard lets an implementation reject one of an HTTPRoute and a GRPCRoute that have hosts in common; the older is
-//! accepted then (or the first by namespace and name). Here they clash where they have a host name in common: rules of
+//! The standard lets an implementation reject one of an HTTPRoute and a GRPCRoute that have hosts in common; the older
+//! is accepted then (or the first by namespace and name). Here they clash where they have a host name in common: rules of
 //! both would be mixed in one virtual host. An HTTPRoute for every host and a GRPCRoute for one of them get along: the
 //! more specific name takes its requests. A route that lost against an older one takes no host name from a younger one.
 
