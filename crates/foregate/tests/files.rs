@@ -363,3 +363,32 @@ async fn a_controller_of_files_brings_them_to_a_platform() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn namespaces_and_kinds_come_and_go_with_their_objects() {
+    let world = World::start("127.161.6.0/24", |_| {}).await;
+    let all = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w, namespace: apps}\nspec: {size: 1}\n---\n\
+               apiVersion: v1\nkind: Namespace\nmetadata: {name: apps}\n---\n\
+               apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n\
+               metadata: {name: widgets.example.com}\nspec:\n  group: example.com\n  scope: Namespaced\n  \
+               names: {kind: Widget, plural: widgets, singular: widget}\n  versions:\n  - name: v1\n    served: true\n    \
+               storage: true\n    schema:\n      openAPIV3Schema:\n        type: object\n        properties:\n          \
+               spec: {type: object, properties: {size: {type: integer}}}\n";
+    world.write("all.yaml", all);
+    let widgets = || async {
+        let gvk = kube::core::GroupVersionKind::gvk("example.com", "v1", "Widget");
+        let (resource, _) = kube::discovery::pinned_kind(&world.client, &gvk).await.ok()?;
+        let api: Api<kube::api::DynamicObject> = Api::namespaced_with(world.client.clone(), "apps", &resource);
+        Some(api.get_opt("w").await.ok()??.data["spec"]["size"].clone())
+    };
+    assert_eq!(eventually("there is a Widget", widgets).await, 1);
+    // Its kind is served now: the API tries it beforehand.
+    world.replace("all.yaml", &all.replace("size: 1", "size: two"));
+    let mut world = world;
+    let found = world.foregate.wait_line("Widget apps/w: spec.size");
+    assert!(found.contains("all.yaml:4: "), "{found}");
+    world.remove("all.yaml");
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    eventually("the namespace is gone", || async { namespaces.get_opt("apps").await.ok()?.is_none().then_some(()) })
+        .await;
+}

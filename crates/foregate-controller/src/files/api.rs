@@ -143,18 +143,18 @@ impl Access {
         }
     }
 
-    /// Makes a namespace, unless it is there. It isn't from a file, and stays.
-    pub(crate) async fn namespace(&self, name: &str) -> Result<(), Refusal> {
+    /// Makes a namespace, unless it is there. Unless a file says it too, it stays. Answers whether it was made.
+    pub(crate) async fn namespace(&self, name: &str) -> Result<bool, Refusal> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         if api.get_metadata_opt(name).await.map_err(refusal)?.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let mut namespace = Namespace::default();
         namespace.metadata.name = Some(name.to_owned());
         let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         match api.create(&parameters, &namespace).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
             Err(error) => Err(refusal(error)),
         }
     }

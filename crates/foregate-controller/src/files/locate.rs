@@ -25,60 +25,58 @@ struct Frame {
 /// `path` is as an API server writes it: `spec.rules[0].matches`, `metadata.annotations[a.b/c]`.
 pub(crate) fn line_of(text: &str, path: &str) -> Option<usize> {
     let path = segments(path);
-    let mut frames: Vec<Frame> = Vec::new();
-    let mut best = None;
+    let mut walk = Walk { path: &path, frames: Vec::new(), best: None };
     for event in Parser::new_from_str(text) {
         let (event, span) = event.ok()?;
         let line = span.start.line();
-        let opens = match &event {
-            Event::MappingStart(..) => Some(true),
-            Event::SequenceStart(..) => Some(false),
-            Event::Scalar(..) | Event::Alias(..) => None,
-            Event::MappingEnd | Event::SequenceEnd => {
-                frames.pop();
-                continue;
-            }
-            _ => continue,
-        };
-        let depth = frames.len();
-        let on_path = match frames.last_mut() {
-            None => true,
-            Some(frame) if frame.is_map => match (frame.key.take(), &event) {
-                (Some((key, key_line)), _) => {
-                    let fits = frame.on_path && path.get(depth - 1) == Some(&Segment::Key(key));
-                    if fits {
-                        best = Some(key_line);
-                    }
-                    fits
-                }
-                (None, Event::Scalar(key, ..)) => {
-                    frame.key = Some((key.to_string(), line));
-                    continue;
-                }
-                // A key that is no scalar is in no path.
-                (None, _) => {
-                    frame.key = Some((String::new(), line));
-                    if let Some(is_map) = opens {
-                        frames.push(Frame { is_map, index: 0, key: None, on_path: false });
-                    }
-                    continue;
-                }
-            },
-            Some(frame) => {
-                let fits = frame.on_path && path.get(depth - 1) == Some(&Segment::Index(frame.index));
-                frame.index += 1;
-                if fits {
-                    best = Some(line);
-                }
-                fits
-            }
-        };
-        best = best.or(Some(line));
-        if let Some(is_map) = opens {
-            frames.push(Frame { is_map, index: 0, key: None, on_path });
+        match event {
+            Event::MappingStart(..) => walk.open(true, line),
+            Event::SequenceStart(..) => walk.open(false, line),
+            Event::Scalar(value, ..) => drop(walk.child(Some(&value), line)),
+            Event::Alias(..) => drop(walk.child(None, line)),
+            Event::MappingEnd | Event::SequenceEnd => drop(walk.frames.pop()),
+            _ => {}
         }
     }
-    best
+    walk.best
+}
+
+/// A walk through a document.
+struct Walk<'a> {
+    path: &'a [Segment],
+    frames: Vec<Frame>,
+    /// The line of the deepest field on the path so far.
+    best: Option<usize>,
+}
+
+impl Walk<'_> {
+    fn open(&mut self, is_map: bool, line: usize) {
+        let on_path = self.child(None, line);
+        self.frames.push(Frame { is_map, index: 0, key: None, on_path });
+    }
+
+    /// The next value of what is open, or the next key; `scalar`: its text, if it is one. Answers whether the path goes
+    /// through it.
+    fn child(&mut self, scalar: Option<&str>, line: usize) -> bool {
+        let depth = self.frames.len();
+        self.best = self.best.or(Some(line));
+        let Some(frame) = self.frames.last_mut() else { return true };
+        let (segment, at) = if !frame.is_map {
+            frame.index += 1;
+            (Segment::Index(frame.index - 1), line)
+        } else if let Some((key, key_line)) = frame.key.take() {
+            (Segment::Key(key), key_line)
+        } else {
+            // A key that is no scalar is in no path.
+            frame.key = Some((scalar.unwrap_or_default().to_owned(), line));
+            return false;
+        };
+        let fits = frame.on_path && self.path.get(depth - 1) == Some(&segment);
+        if fits {
+            self.best = Some(at);
+        }
+        fits
+    }
 }
 
 fn segments(path: &str) -> Vec<Segment> {

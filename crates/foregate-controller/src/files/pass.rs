@@ -62,6 +62,8 @@ pub(super) struct Provider {
     /// None: the API hasn't been asked yet.
     known: Option<BTreeMap<ObjectKey, Known>>,
     kinds: HashMap<ObjectKey, Served>,
+    /// Namespaces that were made for what is in them.
+    made: BTreeSet<String>,
     said: Said,
     unwatched: Vec<Mistake>,
 }
@@ -75,6 +77,7 @@ impl Provider {
             files: BTreeMap::new(),
             known: None,
             kinds: HashMap::new(),
+            made: BTreeSet::new(),
             unwatched: Vec::new(),
         }
     }
@@ -286,9 +289,13 @@ impl Provider {
         }
         let mut again = false;
         for namespace in wanted.iter().filter(|name| !name.is_empty()) {
-            if let Err(refusal) = self.access.namespace(namespace).await {
-                tracing::warn!(namespace, ?refusal, "a namespace can't be made");
-                again |= matches!(refusal, Refusal::Later(_));
+            match self.access.namespace(namespace).await {
+                Ok(false) => {}
+                Ok(true) => drop(self.made.insert(namespace.clone())),
+                Err(refusal) => {
+                    tracing::warn!(namespace, ?refusal, "a namespace can't be made");
+                    again |= matches!(refusal, Refusal::Later(_));
+                }
             }
         }
         again
@@ -313,19 +320,31 @@ impl Provider {
         again
     }
 
-    /// Applies objects, those of one rank at once.
-    async fn put(&mut self, objects: Vec<(ObjectKey, PathBuf)>) -> bool {
-        let mut again = false;
-        let mut places: HashMap<(PathBuf, ObjectKey), (Arc<Content>, usize)> = HashMap::new();
+    /// Where each document is, by file and object.
+    fn places(&self) -> HashMap<(PathBuf, ObjectKey), (Arc<Content>, usize)> {
+        let mut places = HashMap::new();
         for (path, file) in &self.files {
             let Some(content) = &file.content else { continue };
             let keys = content.documents.iter().map(|read| read.document.key.clone());
             places.extend(keys.enumerate().map(|(at, key)| ((path.clone(), key), (Arc::clone(content), at))));
         }
+        places
+    }
+
+    /// Whether it is a namespace that was made for what is in it, and that a file says too.
+    fn is_made(&self, key: &ObjectKey) -> bool {
+        key.kind == "Namespace" && key.group.is_empty() && self.made.contains(&key.name)
+    }
+
+    /// Applies objects, those of one rank at once.
+    async fn put(&mut self, objects: Vec<(ObjectKey, PathBuf)>) -> bool {
+        let mut again = false;
+        let places = self.places();
         for of_rank in objects.chunk_by(|(a, _), (b, _)| rank(a) == rank(b)) {
             let jobs = of_rank.iter().filter_map(|(key, path)| {
                 let (content, index) = places.get(&(path.clone(), key.clone())).cloned()?;
-                let owned = self.known.as_ref().and_then(|known| known.get(key)).map(|known| known.owned);
+                let known = self.known.as_ref().and_then(|known| known.get(key)).map(|known| known.owned);
+                let owned = known.or_else(|| self.is_made(key).then_some(true));
                 Some((path.clone(), content, index, owned))
             });
             let jobs: Vec<_> = jobs.collect();

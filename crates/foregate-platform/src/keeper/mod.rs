@@ -85,32 +85,48 @@ pub(crate) async fn keep(
         };
         tokio::select! {
             record = records.recv() => match record {
-                Some(Record::Step(step)) => {
-                    let chain = chains.entry(step.proxy.clone()).or_default();
-                    let (proxy, baseline) = (step.proxy.clone(), step.baseline);
-                    chain.absorb(*step, Instant::now());
-                    if baseline {
-                        // Unpinned while the platform was away.
-                        remove(&client, &proxy, chain.take_surplus()).await;
-                    }
-                }
-                Some(Record::Ask(ask)) => {
-                    let chain = chains.entry(ask.proxy.clone()).or_default();
-                    // The pipeline ends only with us.
-                    let _ = answers.send(pinned::answer(&client, chain, *ask, texts).await);
-                }
-                Some(Record::Unpinned(proxy)) => if let Some(chain) = chains.get_mut(&proxy) {
-                    pinned::unpin(&client, chain, &proxy).await;
-                },
-                Some(Record::Gone(proxy)) => if let Some(chain) = chains.remove(&proxy) {
-                    remove(&client, &proxy, chain.names()).await;
-                },
+                Some(record) => take(&client, &mut chains, record, texts, &answers).await,
                 // The pipeline has ended and all that it said is taken in.
                 None => return write_due(&client, &mut chains, text, |_| true).await,
             },
             () = alarm => {
                 let now = Instant::now();
                 write_due(&client, &mut chains, text, |at| at <= now).await;
+            }
+        }
+    }
+}
+
+async fn take(
+    client: &Client,
+    chains: &mut HashMap<ProxyRef, Chain>,
+    record: Record,
+    texts: Texts,
+    answers: &mpsc::UnboundedSender<Rebuilt>,
+) {
+    match record {
+        Record::Step(step) => {
+            let chain = chains.entry(step.proxy.clone()).or_default();
+            let (proxy, baseline) = (step.proxy.clone(), step.baseline);
+            chain.absorb(*step, Instant::now());
+            if baseline {
+                // Unpinned while the platform was away.
+                remove(client, &proxy, chain.take_surplus()).await;
+            }
+        }
+        Record::Ask(ask) => {
+            let chain = chains.entry(ask.proxy.clone()).or_default();
+            // The pipeline ends only with us.
+            let _ = answers.send(pinned::answer(client, chain, *ask, texts).await);
+        }
+        Record::Unpinned(proxy) => {
+            if let Some(chain) = chains.get_mut(&proxy) {
+                pinned::unpin(client, chain, &proxy).await;
+            }
+        }
+        Record::Gone(proxy) => {
+            if let Some(chain) = chains.remove(&proxy) {
+                remove(client, &proxy, chain.names()).await;
             }
         }
     }

@@ -146,25 +146,30 @@ impl Pipeline {
                 now
             }
         };
-        let named = target.values().flat_map(|resource| resource.needs.iter());
-        held.needs = named.filter(|id| flows(id.kind)).cloned().collect();
-        let listeners = target.values().filter(|resource| resource.id.kind == ResourceKind::Listener);
-        held.listeners = listeners.map(|it| (it.id.name.clone(), it.version.clone())).collect();
-        let mut before: HashMap<ResourceId, Resource> =
-            self.cache.dump(&group_of(&proxy)).into_iter().map(|it| (it.id.clone(), it)).collect();
-        let mut wanted: Vec<Resource> = target.into_values().collect();
-        wanted.extend(self.flowing(&proxy, &mut held, &before));
-        let (delta, changes) = difference(&mut before, wanted.iter());
-        let causes = self.pin_causes(&proxy);
-        if let Some(gateway) = self.gateways.get_mut(&proxy) {
-            gateway.pin = Some(Pin::Held(held));
-        }
-        self.send(&proxy, delta, changes, causes);
+        self.serve(&proxy, target, held);
         if at_start && let Some(step) = self.steps.get_mut(&proxy) {
             step.baseline = true;
         }
         self.settle_claims(&proxy);
         self.restate.insert(proxy);
+    }
+
+    /// Publishes what a gateway is held at, with its endpoints and secrets.
+    fn serve(&mut self, proxy: &ProxyRef, target: BTreeMap<ResourceId, Resource>, mut held: Held) {
+        let named = target.values().flat_map(|resource| resource.needs.iter());
+        held.needs = named.filter(|id| flows(id.kind)).cloned().collect();
+        let listeners = target.values().filter(|resource| resource.id.kind == ResourceKind::Listener);
+        held.listeners = listeners.map(|it| (it.id.name.clone(), it.version.clone())).collect();
+        let mut before: HashMap<ResourceId, Resource> =
+            self.cache.dump(&group_of(proxy)).into_iter().map(|it| (it.id.clone(), it)).collect();
+        let mut wanted: Vec<Resource> = target.into_values().collect();
+        wanted.extend(self.flowing(proxy, &mut held, &before));
+        let (delta, changes) = difference(&mut before, wanted.iter());
+        let causes = self.pin_causes(proxy);
+        if let Some(gateway) = self.gateways.get_mut(proxy) {
+            gateway.pin = Some(Pin::Held(held));
+        }
+        self.send(proxy, delta, changes, causes);
     }
 
     /// The endpoints and secrets that a held gateway needs, as they are now, or as they were last.

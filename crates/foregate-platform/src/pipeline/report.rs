@@ -117,16 +117,19 @@ impl Pipeline {
         let is_transient = gateway.unmet.is_none()
             && (gateway.owned.is_empty() || facts.published.is_some_and(|published| is_awaited(serving, published)));
         wants.push(Want { target: Target { kind: Kind::Proxy, key }, write: write_proxy, is_transient });
-        for node in &nodes {
-            let key = Key::cluster(instance_name(proxy, node));
-            let Some(instance) = self.stores.instances.get(&key) else { continue };
-            // Its spec first: its status is looked at again after that.
-            let engine = self.change_engine(&key.name, &object.spec.template.engine);
-            let wanted = instance_status(instance, self.presences.of(proxy, node));
-            let write =
-                engine.or_else(|| write(&**instance, instance.status.as_ref(), wanted?, status::instance::OPTIONAL));
-            wants.push(Want { target: Target { kind: Kind::Instance, key }, write, is_transient: false });
-        }
+        wants.extend(nodes.iter().filter_map(|node| self.report_instance(proxy, node, &object.spec.template.engine)));
+    }
+
+    fn report_instance(&self, proxy: &ProxyRef, node: &str, engine: &str) -> Option<Want> {
+        let key = Key::cluster(instance_name(proxy, node));
+        let instance = self.stores.instances.get(&key)?;
+        let status = || {
+            let wanted = instance_status(instance, self.presences.of(proxy, node))?;
+            write(&**instance, instance.status.as_ref(), wanted, status::instance::OPTIONAL)
+        };
+        // Its spec first: its status is looked at again after that.
+        let write = self.change_engine(&key.name, engine).or_else(status);
+        Some(Want { target: Target { kind: Kind::Instance, key }, write, is_transient: false })
     }
 
     fn claim_status(
