@@ -28,6 +28,12 @@ impl Backends {
         self.0.get(backend).map(String::as_str)
     }
 
+    /// Whether a cluster is a backend's that isn't there (any more).
+    pub fn lacks(&self, cluster: &str) -> bool {
+        let ours = |print: &str| print.len() == 16 && print.bytes().all(|byte| byte.is_ascii_hexdigit());
+        cluster.rsplit_once('/').is_some_and(|(backend, print)| ours(print) && !self.0.contains_key(backend))
+    }
+
     /// A resource in few words: `Cluster of Service default/web:80`, `Listener http-80`.
     pub fn resource(&self, kind: &str, name: &str) -> String {
         self.owner(kind, name).map_or_else(|| format!("{kind} {name}"), |owner| format!("{kind} of {owner}"))

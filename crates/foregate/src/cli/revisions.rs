@@ -2,12 +2,15 @@
 
 mod changes;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use foregate_api::revision::ConfigRevision;
 use foregate_api::{GatewayBackend, GatewayProxy, Origin};
-use foregate_platform::revisions::{self, Named, RevisionError, Summary};
+use foregate_platform::revisions::{self, Kept, Named, RevisionError, Summary};
+use foregate_translate::explain::RouteOrigin;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde::Serialize;
@@ -63,6 +66,9 @@ pub struct HoldArgs {
     /// The revision: its name, or its number [default for rollback: the one before the newest; for pin: the newest].
     #[arg(value_name = "REV")]
     revision: Option<String>,
+    /// Even if Services that the revision sends to have no endpoints any more.
+    #[arg(long)]
+    force: bool,
 }
 
 /// A gateway with its revisions.
@@ -80,11 +86,16 @@ impl Chain {
         let name = gateway::find(&api, &args.gateway).await?;
         let proxies: Api<GatewayProxy> = Api::namespaced(api.client.clone(), &name.proxy.namespace);
         let object = proxies.get(&name.proxy.name).await.map_err(|error| api.explain(error, "reading the gateway"))?;
-        let kept: Api<ConfigRevision> = Api::namespaced(api.client.clone(), &name.proxy.namespace);
-        let list = kept.list(&kube::api::ListParams::default()).await;
-        let revisions = list.map_err(|error| api.explain(error, "listing revisions"))?.items;
+        let revisions = Self::kept(&api, &name).await?;
         let backends = Backends::of(&api.list::<GatewayBackend>().await?);
         Ok(Self { api, name, object, revisions, backends })
+    }
+
+    /// The revisions of its namespace.
+    async fn kept(api: &ApiServer, name: &GatewayName) -> Result<Vec<ConfigRevision>, CliError> {
+        let kept: Api<ConfigRevision> = Api::namespaced(api.client.clone(), &name.proxy.namespace);
+        let list = kept.list(&kube::api::ListParams::default()).await;
+        Ok(list.map_err(|error| api.explain(error, "listing revisions"))?.items)
     }
 
     fn list(&self) -> Vec<Summary> {
@@ -147,7 +158,7 @@ pub fn history(args: &HistoryArgs) -> Ended {
             revision: it.name,
             number: it.number,
             time: it.time,
-            causes: it.causes.iter().map(Origin::display).collect(),
+            causes: it.causes.iter().map(|origin| cause(&chain.name, origin)).collect(),
             changes: it.changes.iter().map(|id| chain.backends.resource(id.kind(), &id.name)).collect(),
             refusals: it.refusals.iter().map(|(origin, message)| (origin.display(), message.clone())).collect(),
             cut: it.cut,
@@ -157,6 +168,12 @@ pub fn history(args: &HistoryArgs) -> Ended {
         args.output.output.print(&entries, || list(&chain, &entries))?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// An object, or that it was the gateway itself: its template, its addresses, or a revision that it is held at.
+fn cause(gateway: &GatewayName, origin: &Origin) -> String {
+    let itself = origin.kind == "GatewayProxy" && origin.name == gateway.proxy.name;
+    if itself { "the gateway itself".to_owned() } else { origin.display() }
 }
 
 fn list(chain: &Chain, entries: &[Entry]) -> String {
@@ -241,7 +258,7 @@ pub fn rollback(args: &HoldArgs) -> Ended {
             Some(asked) => chain.revision(asked)?,
             None => before(&chain)?,
         };
-        held_at(&chain, &revision).await
+        held_at(&chain, &revision, args.force).await
     })
 }
 
@@ -271,20 +288,21 @@ pub fn pin(args: &HoldArgs) -> Ended {
                 CliError::failed(message, "wait a second: the first is written after the first change")
             })?,
         };
-        held_at(&chain, &revision).await
+        held_at(&chain, &revision, args.force).await
     })
 }
 
-async fn held_at(chain: &Chain, revision: &str) -> Ended {
-    let published = config_api::read(&chain.api, &chain.name.proxy).await?;
+/// A revision is written within a second of what it tells: so long the newest may be missing.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(3);
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+async fn held_at(chain: &Chain, revision: &str, force: bool) -> Ended {
     // A held gateway serves something else than its newest revision: only an unheld one can be rebuilt from here.
     if chain.pinned().is_none() {
-        let versions = published.resources.iter();
-        let now = versions
-            .map(|it| (Named::new(&it.type_url, &it.name), it.version.clone()))
-            .filter(|(id, _)| !matches!(id.kind(), "ClusterLoadAssignment" | "Secret"));
-        revisions::rebuild(&chain.revisions, &chain.name.proxy.name, &now.collect(), revision)
-            .map_err(|error| lost(error, &chain.name))?;
+        let kept = rebuilt(chain, revision).await?;
+        if !force {
+            check_endpoints(chain, revision, &kept)?;
+        }
     }
     chain.hold(Some(revision)).await?;
     let gateway = chain.name.display();
@@ -296,6 +314,53 @@ async fn held_at(chain: &Chain, revision: &str) -> Ended {
         styled(DIM, format!("`foregate unpin {gateway}` serves the present configuration again."))
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// The whole configuration at a revision.
+async fn rebuilt(chain: &Chain, revision: &str) -> Result<BTreeMap<Named, Kept>, CliError> {
+    let deadline = Instant::now() + WRITTEN_WITHIN;
+    loop {
+        let published = config_api::read(&chain.api, &chain.name.proxy).await?;
+        let versions = published.resources.iter();
+        let now = versions
+            .map(|it| (Named::new(&it.type_url, &it.name), it.version.clone()))
+            .filter(|(id, _)| !matches!(id.kind(), "ClusterLoadAssignment" | "Secret"));
+        let kept = Chain::kept(&chain.api, &chain.name).await?;
+        match revisions::rebuild(&kept, &chain.name.proxy.name, &now.collect(), revision) {
+            Ok(kept) => return Ok(kept),
+            Err(RevisionError::Broken { .. }) if Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(error) => return Err(lost(error, &chain.name)),
+        }
+    }
+}
+
+/// Endpoints aren't in revisions: they come from Services that routes name now.
+fn check_endpoints(chain: &Chain, revision: &str, kept: &BTreeMap<Named, Kept>) -> Result<(), CliError> {
+    let gone: Vec<&str> =
+        kept.keys().filter(|id| id.kind() == "Cluster" && chain.backends.lacks(&id.name)).map(|id| &*id.name).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    // Whose they are the revision's routes tell.
+    let hosts = kept.iter().filter(|(id, _)| id.kind() == "VirtualHost").filter_map(|(_, kept)| kept.text.as_deref());
+    let hosts = hosts.filter_map(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    let routes = hosts.flat_map(|host| host["routes"].as_array().cloned().unwrap_or_default());
+    let named = routes.filter(|route| {
+        let action = route["route"].to_string();
+        gone.iter().any(|cluster| action.contains(cluster))
+    });
+    let mut owners: Vec<String> = named
+        .filter_map(|route| RouteOrigin::parse(route["name"].as_str()?))
+        .map(|it| format!("{} {}/{}", it.kind, it.namespace, it.name))
+        .collect();
+    owners.dedup();
+    let message = format!(
+        "at {}, {} of {} would have no endpoints and answer 503: no route names it now",
+        in_words(revision),
+        if gone.len() == 1 { "a Service".to_owned() } else { format!("{} Services", gone.len()) },
+        owners.join(", "),
+    );
+    Err(CliError::failed(message, "name it in a route again (another path will do), or roll back with --force"))
 }
 
 /// `foregate unpin`: a gateway follows its objects again.

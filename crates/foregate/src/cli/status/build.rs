@@ -227,6 +227,14 @@ fn of_backend(world: &World, proxy: &str, backend: &RouteBackend, share: u64) ->
     let what = format!("{percent}{}", known.map_or_else(|| name.clone(), backends::display));
     let prefix = format!("{name}/");
     let clusters = world.endpoints.get(proxy);
+    let held = world.proxies.iter().any(|it| {
+        let name = format!("{}/{}", it.namespace().unwrap_or_default(), it.name_any());
+        name == proxy && it.spec.pinned_revision.as_ref().is_some_and(|revision| !revision.is_empty())
+    });
+    let is_published = clusters.is_some_and(|all| all.keys().any(|cluster| cluster.starts_with(&prefix)));
+    if held && !is_published {
+        return Node::new(what, "waits for the gateway to be unpinned").state(State::Attention);
+    }
     let endpoints: Vec<&String> = clusters
         .into_iter()
         .flatten()
