@@ -1,9 +1,11 @@
 //! Clusters with host names: a task for each looks them up again and again; what it finds comes back as an event.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::config::dns::Dns;
@@ -25,7 +27,12 @@ pub(super) struct Lookups {
     sender: UnboundedSender<Found>,
     receiver: UnboundedReceiver<Found>,
     asked: u64,
+    /// Each lookup holds a thread of the system's: many clusters take turns.
+    turns: Rc<Semaphore>,
 }
+
+/// Lookups at a time.
+const AT_A_TIME: usize = 16;
 
 /// A cluster's lookups; they end when this is dropped.
 pub(super) struct Asking {
@@ -42,7 +49,7 @@ impl Drop for Asking {
 impl Lookups {
     pub(super) fn new(resolver: Resolver) -> Self {
         let (sender, receiver) = unbounded_channel();
-        Self { resolver, sender, receiver, asked: 0 }
+        Self { resolver, sender, receiver, asked: 0, turns: Rc::new(Semaphore::new(AT_A_TIME)) }
     }
 
     /// What is found next. Giving up on waiting loses nothing.
@@ -59,11 +66,11 @@ impl Lookups {
         self.asked += 1;
         let asker = self.asked;
         let (resolver, sender, dns) = (self.resolver.clone(), self.sender.clone(), dns.clone());
-        let cluster: Arc<str> = cluster.into();
+        let (cluster, turns): (Arc<str>, _) = (cluster.into(), Rc::clone(&self.turns));
         let task = tokio::task::spawn_local(async move {
             let mut failures: u32 = 0;
             loop {
-                let addresses = lookup(&resolver, &dns, &names, &cluster).await;
+                let addresses = lookup(&resolver, &turns, &dns, &names, &cluster).await;
                 failures = if addresses.len() < names.len() { failures.saturating_add(1) } else { 0 };
                 if sender.send(Found { cluster: Arc::clone(&cluster), asker, addresses }).is_err() {
                     return;
@@ -75,8 +82,15 @@ impl Lookups {
     }
 }
 
-async fn lookup(resolver: &Resolver, dns: &Dns, names: &[Arc<str>], cluster: &str) -> Vec<(Arc<str>, Vec<IpAddr>)> {
+async fn lookup(
+    resolver: &Resolver,
+    turns: &Semaphore,
+    dns: &Dns,
+    names: &[Arc<str>],
+    cluster: &str,
+) -> Vec<(Arc<str>, Vec<IpAddr>)> {
     let lookups = names.iter().map(|name| async move {
+        let _turn = turns.acquire().await.ok()?;
         match resolver.lookup(name).await {
             Ok(addresses) => {
                 let addresses = dns.family.choose(addresses);
