@@ -1,5 +1,8 @@
-//! What fuzzing reaches: the pure parsers of bytes that clients and operators choose. Built for fuzzing only.
+//! What fuzzing reaches: the pure parsers of bytes that clients and operators choose. Built for fuzzing and tests only.
 
+use bytes::BytesMut;
+
+use super::decode::{self, Decoded, Decoder, Head};
 use super::framing::Framing;
 use super::normalize::{Normalized, normalize};
 use super::redirect::split_port;
@@ -20,6 +23,39 @@ pub fn head(bytes: &[u8], cuts: &[u8]) {
     pieces = pieces.read(rest);
     assert_eq!(pieces.is_ambiguous(), whole.is_ambiguous());
     assert_eq!(pieces.has_odd_target(), whole.has_odd_target());
+}
+
+/// What an endpoint says doesn't depend on the pieces that it comes in.
+pub fn response(bytes: &[u8], cuts: &[u8], bodiless: bool) {
+    let whole = read_response(bytes, &[], bodiless);
+    let pieces = read_response(bytes, cuts, bodiless);
+    assert_eq!(whole, pieces);
+}
+
+/// Status and body, if they are whole; bodies that end with their connection end here with the bytes.
+fn read_response(bytes: &[u8], cuts: &[u8], bodiless: bool) -> Option<(u16, Vec<u8>)> {
+    let mut input = BytesMut::new();
+    let mut rest = bytes;
+    let mut head: Option<Head> = None;
+    let mut body = Vec::new();
+    let mut cuts = cuts.iter().map(|cut| usize::from(*cut)).chain(std::iter::repeat(usize::MAX));
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(rest.len().min(cuts.next().unwrap_or(usize::MAX)));
+        input.extend_from_slice(piece);
+        rest = after;
+        if head.is_none() {
+            head = decode::head(&mut input, bodiless).ok()?;
+        }
+        let Some(head) = &mut head else { continue };
+        loop {
+            match head.body.next(&mut input).ok()? {
+                Decoded::Frame(frame) => body.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+                Decoded::End => return Some((head.response.status().as_u16(), body)),
+                Decoded::More => break,
+            }
+        }
+    }
+    head.filter(|head| head.body == Decoder::Close).map(|head| (head.response.status().as_u16(), body))
 }
 
 /// A path's normal form has no dot segments, and is its own normal form.
@@ -54,4 +90,27 @@ pub fn host(text: &str) {
 /// A header's value compiles or is refused.
 pub fn value(text: &[u8]) {
     let _ = format::compile(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        /// A little of what the fuzz targets do for long.
+        #[test]
+        fn what_is_fuzzed_holds(
+            text in "(/|\\.|%2|%2[eEfF]|%32|%65|[a-c;%\\\\0-9F:]|\\[|\\]|ä){0,24}",
+            head in "GET /(#|é)? HTTP/1\\.1\r\n((content-length|Transfer-Encoding|x): [a-z0-9]{0,9}\r\n){0,4}(\r\n)?",
+            body in "HTTP/1\\.1 (200|204|100) OK\r\n(content-length: [0-9]|transfer-encoding: chunked)\r\n\r\n([0-3]\r\n[abc]{0,3}\r\n){0,4}",
+            cuts in prop::collection::vec(0_u8..40, 0..12),
+            rules in any::<u8>(),
+        ) {
+            super::path(&text, rules);
+            super::host(&text);
+            super::value(text.as_bytes());
+            super::head(head.as_bytes(), &cuts);
+            super::response(body.as_bytes(), &cuts, rules & 1 > 0);
+        }
+    }
 }

@@ -18,7 +18,7 @@ mod exchange;
 mod format;
 mod forward;
 mod framing;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod head;
 mod host;
