@@ -378,3 +378,20 @@ fn causes_and_changes_are_for_the_revision() {
     assert_eq!(output.deltas[&proxy_ref()].set.len(), 1);
     assert!(output.changes[&proxy_ref()].is_empty());
 }
+
+#[test]
+fn other_host_names_stay_in_their_cluster() {
+    let mut translator = gateway();
+    let named = |hostname: &str| {
+        let mut backend = world::backend(0, 0);
+        let address = json!({ "fqdn": { "hostname": hostname, "port": 80 } });
+        backend["spec"]["endpoints"] = json!([{ "address": address, "hostname": hostname }]);
+        support::input(backend)
+    };
+    translator.apply([named("a.example.com"), route(0, "/one", "backend-0", 1)]);
+    let output = translator.apply([named("b.example.com")]);
+    let changed: Vec<String> = output.deltas[&proxy_ref()].set.iter().map(|it| format!("{:?}", it.id)).collect();
+    assert_eq!(changed.len(), 1, "the cluster alone, under its name: {changed:?}");
+    assert!(changed[0].starts_with("Cluster backend-0/"), "{changed:?}");
+    assert!(output.deltas[&proxy_ref()].remove.is_empty());
+}

@@ -20,15 +20,14 @@ pub(crate) const TYPE: &str = "envoy.config.cluster.v3.Cluster";
 /// The key and the type of HTTP options in a cluster.
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-/// A cluster's name: its backend's, and a fingerprint of all that is written into the cluster. A change of policy is a
-/// new cluster, so that its routes move over once it is warm. Host names are part of the cluster; other endpoints
-/// aren't.
+/// A cluster's name: its backend's, and a fingerprint of how it is connected to. A change of policy is a new cluster, so
+/// that its routes move over once it is warm. Endpoints are never in it: host names are part of the cluster, but an
+/// engine serves on with the old ones until it has looked up the new ones.
 pub(crate) fn name(backend: &str, spec: &GatewayBackendSpec) -> Arc<str> {
     let policy = (spec.protocol, &spec.policy);
-    let names = endpoints::are_names(spec).then_some(&spec.endpoints);
     // Plain data with string keys: serialisation can't fail.
-    let text = match (&spec.tls, names) {
-        (None, None) => serde_json::to_vec(&policy),
+    let text = match (&spec.tls, endpoints::are_names(spec)) {
+        (None, false) => serde_json::to_vec(&policy),
         more => serde_json::to_vec(&(policy, more)),
     };
     format!("{backend}/{:016x}", xxhash_rust::xxh3::xxh3_64(&text.unwrap_or_default())).into()
