@@ -31,7 +31,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Name of the golden file, columns, command line.
-const OFFLINE: [(&str, Option<&str>, &str); 31] = [
+const OFFLINE: [(&str, Option<&str>, &str); 32] = [
     ("help", Some("80"), "--help"),
     ("translate", None, "translate -f shop.yaml"),
     ("translate-ir", None, "translate -f shop.yaml --stage ir"),
@@ -55,7 +55,8 @@ const OFFLINE: [(&str, Option<&str>, &str); 31] = [
     ),
     ("explain-wide", Some("120"), "explain -f shop.yaml -- https://shop.example.com//cart/../cart/1"),
     ("explain-redirect", None, "explain http://shop.example.com/old?q=1 -f shop.yaml"),
-    ("explain-near", Some("80"), "explain http://shop.example.com/carts -X POST --near 2 -f shop.yaml"),
+    ("explain-near", Some("80"), "explain http://shop.example.com/cart/pay -X PUT --near 2 -f shop.yaml"),
+    ("explain-nothing", Some("80"), "explain http://shop.example.com/carts -X POST -f shop.yaml"),
     ("explain-no-host", None, "explain http://other.org/ -f shop.yaml"),
     ("explain-no-listener", Some("80"), "explain http://shop.example.com:8080/ -f shop.yaml"),
     ("explain-no-certificate", None, "explain https://example.org/ -f shop.yaml"),

@@ -91,6 +91,10 @@ impl ApiArgs {
 }
 
 fn read(path: &Path) -> Result<Kubeconfig, CliError> {
+    if !path.exists() {
+        let next = "name a kubeconfig file with --kubeconfig; `foregate up` writes DATA/admin.kubeconfig";
+        return Err(CliError::failed(format!("the kubeconfig {} doesn't exist", path.display()), next));
+    }
     Kubeconfig::read_from(path).map_err(|error| {
         let next = "name a kubeconfig file with --kubeconfig";
         CliError::failed(format!("{} is no kubeconfig that can be read: {}", path.display(), chain(&error)), next)

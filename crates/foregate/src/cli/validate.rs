@@ -58,8 +58,9 @@ pub fn run(args: &ValidateArgs) -> Ended {
     if documents.is_empty() {
         return Err(CliError::usage("there is nothing in the files", "name files with Envoy configuration"));
     }
-    let problems: Vec<Mistake> =
+    let mut problems: Vec<Mistake> =
         documents.iter().flat_map(|document| check(document, args.message.as_deref())).collect();
+    problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     let verdict = Verdict { messages: documents.len(), valid: problems.is_empty(), problems };
     args.output.output.print(&verdict, || render(&verdict))?;
     Ok(if verdict.valid { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
