@@ -20,7 +20,7 @@ use crate::snapshot::Listener;
 
 /// Requests that the client of an HTTP/2 connection may reset soon after sending them, before it is looked at how many
 /// of all they are.
-const MAX_GIVEN_UP: u32 = 100;
+const MAX_GIVEN_UP: u32 = 500;
 
 /// A listener as a worker sees it.
 pub(super) struct ListenerState {
