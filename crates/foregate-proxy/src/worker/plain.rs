@@ -28,6 +28,7 @@ pub(super) struct PlainConnection {
     /// The request that is being sent.
     pub(super) output: Vec<u8>,
     written: usize,
+    flushed: bool,
     /// What has come and hasn't been passed on.
     input: BytesMut,
     /// How much to read at once, by what came last.
@@ -67,6 +68,7 @@ impl PlainConnection {
             link,
             output: Vec::new(),
             written: 0,
+            flushed: false,
             input: BytesMut::new(),
             read: READ.0,
             came: 0,
@@ -118,10 +120,11 @@ impl PlainConnection {
                 Ok(written) => self.written += written,
                 Err(error) => return Poll::Ready(Err(Broken::Connection(error))),
             }
-            if self.written == self.output.len() {
-                // TLS keeps what it has encrypted; a socket doesn't.
-                let _ = Pin::new(&mut self.link).poll_flush(cx);
-            }
+        }
+        // TLS may hold what it has encrypted; a socket doesn't.
+        if !self.flushed {
+            ready!(Pin::new(&mut self.link).poll_flush(cx)).map_err(Broken::Connection)?;
+            self.flushed = true;
         }
         loop {
             if !self.input.is_empty()
@@ -142,6 +145,7 @@ impl PlainConnection {
     pub(super) fn begin(&mut self) -> &mut Vec<u8> {
         self.output.clear();
         self.written = 0;
+        self.flushed = false;
         self.came = 0;
         self.keep = false;
         &mut self.output
