@@ -98,6 +98,18 @@ const LINES: &[&str] = &["upstream header accept", "upstream header user-agent",
 
 /// Requests that are written by hand.
 pub const LIST: &[Listed] = &[
+    Listed {
+        title: "Upgrades",
+        cases: &["upgrade of POST"],
+        what: &[
+            "header connection",
+            "upstream header connection",
+            "body",
+            "header content-length",
+            "upstream requests",
+        ],
+        when: |it| it.case.starts_with("upgrade"),
+    },
     of_any(
         "Envoy's own headers",
         &[

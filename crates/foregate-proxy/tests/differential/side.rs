@@ -1,8 +1,9 @@
 //! One side of the comparison: a proxy, its translator, its configuration, its backends.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use foregate_api::address::ProxyRef;
@@ -138,7 +139,7 @@ impl Side {
 
 /// A port where nobody listens.
 fn closed_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn spawn(binary: &Path, directory: &Path) -> Child {
@@ -170,10 +171,23 @@ static_resources:
 
 /// Two addresses of this test alone, and a port that is free on both.
 pub fn addresses() -> [SocketAddr; 2] {
+    static TESTS: AtomicU8 = AtomicU8::new(0);
+    let test = TESTS.fetch_add(10, Ordering::SeqCst);
     let process = std::process::id();
     let (high, low) = ((process >> 7) as u8 | 1, (process << 1) as u8);
-    let address = |last: u8| std::net::Ipv4Addr::new(127, high, low, last);
-    let held = std::net::TcpListener::bind((address(1), 0)).unwrap();
-    let port = held.local_addr().unwrap().port();
+    let address = |last: u8| Ipv4Addr::new(127, high, low, test + last);
+    let port = TcpListener::bind((address(1), 0)).unwrap().local_addr().unwrap().port();
     [1, 2].map(|last| SocketAddr::from((address(last), port)))
+}
+
+/// The address that clients of this one come from. It isn't 127.0.0.1: for that one Envoy says its own in
+/// `x-forwarded-for`.
+pub fn client_of(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) => {
+            let [a, b, c, d] = v4.ip().octets();
+            SocketAddr::from(([a, b, c, d - d % 10 + 9], 0))
+        }
+        v6 => v6,
+    }
 }

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::backend::fields;
+use super::side::client_of;
 
 /// Who says nothing for so long won't.
 pub const LIMIT: Duration = Duration::from_secs(5);
@@ -51,15 +52,10 @@ pub async fn exchange(to: SocketAddr, bytes: &[u8], replies: usize, head: bool) 
     all
 }
 
-/// Connects from an address that isn't 127.0.0.1: for that one Envoy says its own in `x-forwarded-for`.
+/// Connects from the test's own address.
 pub async fn connect(to: SocketAddr) -> TcpStream {
-    let mut from = to;
-    if let std::net::IpAddr::V4(ip) = to.ip() {
-        let [a, b, c, _] = ip.octets();
-        from = SocketAddr::from(([a, b, c, 9], 0));
-    }
     let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(from).unwrap();
+    socket.bind(client_of(to)).unwrap();
     socket.connect(to).await.unwrap()
 }
 

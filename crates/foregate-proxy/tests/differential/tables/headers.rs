@@ -84,6 +84,33 @@ pub fn cases() -> Vec<Case> {
     ] {
         all.push(ask("GET", "error.test", "/headers", headers, ""));
     }
+    let handshake = [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZQ=="),
+        ("sec-websocket-version", "13"),
+    ];
+    for answer in [
+        "raw=HTTP/1.1 101 Switching Protocols||connection: upgrade||upgrade: websocket||sec-websocket-accept: x||||",
+        "raw=HTTP/1.1 101 Switching Protocols||Connection: Upgrade||Upgrade: WebSocket||||",
+        "status=200",
+        "status=400",
+        "status=426",
+        "drop",
+    ] {
+        let mut headers = handshake.to_vec();
+        headers.push(("x-do", answer));
+        all.push(ask("GET", "error.test", "/socket", &headers, "").named(&format!("upgrade, answered by {answer}")));
+    }
+    for connection in ["upgrade", "keep-alive, Upgrade", "Upgrade, close", "UPGRADE"] {
+        let mut headers = handshake.to_vec();
+        headers[0].1 = connection;
+        headers.push(("x-do", "status=200"));
+        all.push(ask("GET", "error.test", "/socket", &headers, "").named(&format!("upgrade by {connection}")));
+    }
+    all.push(ask("POST", "error.test", "/socket", &handshake, "body").named("upgrade of POST"));
+    all.push(ask("GET", "redirect.test", "/plain", &handshake, "").named("upgrade that is redirected"));
+    all.push(ask("GET", "unknown.test", "/", &handshake, "").named("upgrade for nobody"));
     for size in [8_000, 30_000, 60_000, 62_000, 70_000, 200_000] {
         all.push(
             ask("GET", "error.test", "/big", &[("x-big", &"b".repeat(size))], "")

@@ -22,7 +22,7 @@ pub fn cases() -> Vec<Case> {
         ("CR only", "GET / HTTP/1.1\rhost: error.test\r\r"),
         ("LF in the middle", "GET / HTTP/1.1\r\nhost: error.test\nx-a: 1\r\n\r\n"),
         ("CR in a value", "GET / HTTP/1.1\r\nhost: error.test\r\nx-a: 1\r2\r\n\r\n"),
-        ("NUL in a value", "GET / HTTP/1.1\r\nhost: error.test\r\nx-a: 1\02\r\n\r\n"),
+        ("NUL in a value", "GET / HTTP/1.1\r\nhost: error.test\r\nx-a: 1\u{0}2\r\n\r\n"),
         ("NUL in a name", "GET / HTTP/1.1\r\nhost: error.test\r\nx\0a: 1\r\n\r\n"),
         ("control character in a value", "GET / HTTP/1.1\r\nhost: error.test\r\nx-a: 1\u{1}2\r\n\r\n"),
         ("DEL in a value", "GET / HTTP/1.1\r\nhost: error.test\r\nx-a: 1\u{7f}2\r\n\r\n"),
