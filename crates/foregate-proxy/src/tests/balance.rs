@@ -163,3 +163,16 @@ async fn what_went_wrong_is_said_in_envoys_words() {
         assert_eq!(rig.client().await.get("a", path).await.body, format!("{begin} {want}"), "{path}");
     }
 }
+
+#[tokio::test]
+async fn an_idle_connection_makes_room_for_another_kind() {
+    let backend = Backend::named("ok").await;
+    let limits = "circuit_breakers: { thresholds: [{ max_connections: 1 }] }";
+    let rig = rig(&[backend.port()], limits, "- { match: { prefix: / }, route: { cluster: a } }").await;
+    let mut client = rig.client().await;
+    for _ in 0..3 {
+        assert_eq!(client.get("a", "/").await.body, "ok");
+        assert_eq!(client.ask("POST", "a", "/", &[], "body").await.body, "ok");
+        assert!(rig.metric("foregate_proxy_upstream_connections_active") <= 1.0);
+    }
+}
