@@ -246,7 +246,7 @@ async fn swapped_links_vanishing_directories_and_unreadable_files() {
         world.foregate.wait_line("locked.yaml:1: is not UTF-8");
     } else {
         fs::write(&locked, map("e", "1")).unwrap();
-        fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&locked, fs::Permissions::from_mode(0o0)).unwrap();
         world.foregate.wait_line("locked.yaml: can't be read");
     }
     fs::remove_dir_all(dir.join("more")).unwrap();
