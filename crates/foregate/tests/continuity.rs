@@ -17,6 +17,11 @@ async fn a_route_changes_its_kind_of_backend() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn host_names_of_a_backend_change() {
+    Scene::set("127.111.2.0/24").await.host_names_of_a_backend_change().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endpoints_are_replaced() {
     Scene::set("127.112.0.0/24").await.endpoints_are_replaced().await;
 }

@@ -20,6 +20,7 @@ async fn the_configuration_changes_on_envoy() {
     let scene = scene("127.118.0.0/24", NEW).await;
     scene.route_changes_its_backend().await;
     scene.route_changes_its_kind_of_backend().await;
+    scene.host_names_of_a_backend_change().await;
     scene.endpoints_are_replaced().await;
     scene.certificate_is_replaced().await;
     scene.another_listener_comes_and_goes().await;

@@ -91,21 +91,39 @@ impl Scene {
     /// From a Service to a Backend of Envoy Gateway's group by address, to one by name, and back.
     pub async fn route_changes_its_kind_of_backend(&self) {
         let (ip, name) = (backend::start("ip").await, backend::start("name").await);
-        let direct = |of: &str, endpoint: String| {
-            format!(
-                "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: Backend\nmetadata: {{name: {of}}}\n\
-                 spec: {{endpoints: [{endpoint}]}}\n"
-            )
-        };
         apply(&self.client, &direct("ip", format!("{{ip: {{address: {}, port: {}}}}}", ip.ip(), ip.port()))).await;
-        let fqdn = format!("{{fqdn: {{hostname: localhost, port: {}}}}}", name.port());
-        apply(&self.client, &direct("name", fqdn)).await;
+        apply(&self.client, &direct("name", localhost(name))).await;
         self.no_request_fails("a route's kind of backend", async |index| {
             let to = ["ip", "name", "one"][index % 3];
             let yaml = route("web", "web", "/", to);
-            let reference = format!("{{group: gateway.envoyproxy.io, kind: Backend, name: {to}}}");
-            let yaml = if to == "one" { yaml } else { yaml.replace(&format!("{{name: {to}, port: 80}}"), &reference) };
+            let yaml = if to == "one" { yaml } else { to_direct(&yaml, to) };
             apply(&self.client, &yaml).await;
+        })
+        .await;
+        self.back_to_one().await;
+    }
+
+    /// A Backend's host name gets another port, and back.
+    pub async fn host_names_of_a_backend_change(&self) {
+        let both = [backend::start("name").await, backend::start("name").await];
+        apply(&self.client, &direct("moving", localhost(both[0]))).await;
+        apply(&self.client, &to_direct(&route("web", "web", "/", "moving"), "moving")).await;
+        eventually("the route has moved", || async {
+            http::get(self.address, "web", "/").await.ok().filter(|response| response.body() == "name")
+        })
+        .await;
+        self.no_request_fails("a backend's host name", async |index| {
+            apply(&self.client, &direct("moving", localhost(both[(index + 1) % 2]))).await;
+        })
+        .await;
+        self.back_to_one().await;
+    }
+
+    /// As it was at first, for what comes after.
+    async fn back_to_one(&self) {
+        apply(&self.client, &route("web", "web", "/", "one")).await;
+        eventually("the route is back", || async {
+            http::get(self.address, "web", "/").await.ok().filter(|response| response.body() == "one")
         })
         .await;
     }
@@ -169,4 +187,22 @@ impl Scene {
         })
         .await;
     }
+}
+
+/// A Backend of Envoy Gateway's group.
+fn direct(name: &str, endpoint: String) -> String {
+    format!(
+        "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: Backend\nmetadata: {{name: {name}}}\n\
+         spec: {{endpoints: [{endpoint}]}}\n"
+    )
+}
+
+fn localhost(address: SocketAddr) -> String {
+    format!("{{fqdn: {{hostname: localhost, port: {}}}}}", address.port())
+}
+
+/// A route to a Backend in the place of a Service.
+fn to_direct(route: &str, name: &str) -> String {
+    let reference = format!("{{group: gateway.envoyproxy.io, kind: Backend, name: {name}}}");
+    route.replace(&format!("{{name: {name}, port: 80}}"), &reference)
 }
