@@ -24,7 +24,7 @@ use crate::engines::{Installed, Watch};
 use crate::envoy::backoff::Backoff;
 use crate::envoy::inventory::{self, Record};
 use crate::envoy::process::{Event, clean_base};
-use crate::envoy::{Launch, Process};
+use crate::envoy::{Launch, Process, pid, stray};
 
 /// Whether an instance is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,9 +183,12 @@ impl Actor {
 
     /// Finds the processes that an agent before this one has left.
     fn find(&mut self) {
-        let mut found = inventory::read(&self.dir);
-        found.retain(|record| crate::envoy::pid::start_time(record.pid) == Some(record.started));
-        self.inventory.change(|records| *records = found.clone());
+        let all = inventory::read(&self.dir);
+        self.inventory.change(|records| records.clone_from(&all));
+        let (found, dead): (Vec<Record>, Vec<Record>) =
+            all.into_iter().partition(|record| pid::start_time(record.pid) == Some(record.started));
+        dead.iter().for_each(|record| self.inventory.ended(record));
+        stray::end_all_but(&found, &self.dir);
         let youngest = found.iter().rposition(|record| !record.retiring);
         for (index, record) in found.into_iter().enumerate() {
             let Ok(process) = Process::adopt(record) else { continue };

@@ -23,6 +23,7 @@ pub(crate) mod metrics;
 pub(crate) mod pid;
 pub(crate) mod process;
 pub(crate) mod steer;
+pub(crate) mod stray;
 
 pub use inventory::{Record, running};
 pub use metrics::Metrics;

@@ -16,6 +16,7 @@ use super::bootstrap::Bootstrap;
 use super::inventory::Record;
 use super::logs::{self, LastWords};
 use super::pid::Handle;
+use super::stray::BOOTSTRAP;
 
 /// How long the admin interface may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -327,7 +328,7 @@ fn write_bootstrap(launch: &Launch, admin: &Path, epoch: u32) -> io::Result<Path
         admin_socket: admin,
         max_connections: (files.saturating_sub(RESERVED_FILES) / 2).clamp(64, 1 << 20),
     };
-    let path = launch.dir.join(format!("bootstrap-{}.json", epoch % 2));
+    let path = launch.dir.join(format!("{BOOTSTRAP}{}.json", epoch % 2));
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
     file.write_all(bootstrap.render().to_string().as_bytes())?;
     Ok(path)
