@@ -31,7 +31,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Name of the golden file, columns, command line.
-const OFFLINE: [(&str, Option<&str>, &str); 32] = [
+const OFFLINE: [(&str, Option<&str>, &str); 33] = [
     ("help", Some("80"), "--help"),
     ("translate", None, "translate -f shop.yaml"),
     ("translate-ir", None, "translate -f shop.yaml --stage ir"),
@@ -48,11 +48,7 @@ const OFFLINE: [(&str, Option<&str>, &str); 32] = [
     ("validate-type", None, "validate -f good-envoy.yaml --type envoy.config.cluster.v3.Cluster"),
     ("validate-no-type", None, "validate -f good-envoy.yaml --type envoy.Custer"),
     ("validate-missing-file", None, "validate -f good-envoy.yaml gone.yaml"),
-    (
-        "explain",
-        Some("80"),
-        "explain -f shop.yaml -H x-version:2 --header cookie:a -- http://shop.example.com/cart/1?x=1",
-    ),
+    ("explain", Some("80"), "explain -H x-version:2 --header cookie:a -f shop.yaml http://shop.example.com/cart/1?x=1"),
     ("explain-wide", Some("120"), "explain -f shop.yaml -- https://shop.example.com//cart/../cart/1"),
     ("explain-redirect", None, "explain http://shop.example.com/old?q=1 -f shop.yaml"),
     ("explain-near", Some("80"), "explain http://shop.example.com/cart/pay -X PUT --near 2 -f shop.yaml"),
@@ -62,6 +58,7 @@ const OFFLINE: [(&str, Option<&str>, &str); 32] = [
     ("explain-no-certificate", None, "explain https://example.org/ -f shop.yaml"),
     ("explain-json", None, "explain http://shop.example.com/old -f shop.yaml -o json --near 0"),
     ("explain-no-url", None, "explain ftp://shop.example.com/ -f shop.yaml"),
+    ("explain-missing-url", None, "explain -f shop.yaml"),
     ("explain-no-header", None, "explain http://shop.example.com/ -f shop.yaml -H nonsense"),
     ("explain-two-gateways", None, "explain http://anything/ -f shop.yaml problems.yaml"),
     ("no-server", None, "status"),

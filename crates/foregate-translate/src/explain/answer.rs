@@ -302,11 +302,14 @@ pub struct Reason {
     pub part: Part,
     /// In words.
     pub text: String,
+    /// Little is missing.
+    #[serde(skip)]
+    pub(super) near: bool,
 }
 
 impl Reason {
     pub(super) fn new(part: Part, text: impl Into<String>) -> Self {
-        Self { part, text: text.into() }
+        Self { part, text: text.into(), near: false }
     }
 }
 

@@ -98,7 +98,7 @@ impl Wanted<'_> {
                 }
                 _ => "",
             };
-            Reason::new(Part::Path, format!("path {path} isn't {what}{hint}"))
+            Reason { near: !hint.is_empty(), ..Reason::new(Part::Path, format!("path {path} isn't {what}{hint}")) }
         })
     }
 

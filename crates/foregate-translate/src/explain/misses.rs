@@ -58,13 +58,14 @@ fn miss(route: &route::Route, virtual_host: &str, reasons: Vec<Reason>) -> NearM
 
 /// How far a route is from taking the request: what is easily changed counts less than another path or host.
 fn distance(miss: &NearMiss) -> usize {
-    let weight = |part: Part| match part {
+    let weight = |reason: &Reason| match reason.part {
         Part::Precedence => 0,
         Part::Query | Part::Header | Part::Method => 1,
         Part::Host => 2,
+        Part::Path if reason.near => 2,
         Part::Path | Part::Other => 3,
     };
-    miss.reasons.iter().map(|reason| weight(reason.part)).sum()
+    miss.reasons.iter().map(weight).sum()
 }
 
 /// A route as a sentence names it.

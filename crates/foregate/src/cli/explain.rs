@@ -26,8 +26,8 @@ use crate::EXIT_FAILURE;
 pub struct ExplainArgs {
     /// What a client asks for, e.g. `http://shop.example.com/cart?id=1`. Where the host is an address, that one is
     /// dialled; `-H 'Host: …'` says another host.
-    #[arg(value_name = "URL")]
-    url: String,
+    #[arg(value_name = "URL", required_unless_present = "files")]
+    url: Option<String>,
     /// A header, e.g. `-H 'x-version: 2'`; may be given several times.
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
     headers: Vec<String>,
@@ -86,11 +86,12 @@ struct Everybody {
 /// # Errors
 /// When the URL isn't one, or gateways can't be read.
 pub fn run(args: &ExplainArgs) -> Ended {
-    let request = url::request(&args.url, &args.method, &args.headers)?;
+    let (asked, files) = what(args)?;
+    let request = url::request(asked, &args.method, &args.headers)?;
     let everybody = if args.files.is_empty() {
         block_on(online(&args.api, args.gateway.as_deref()))?
     } else {
-        offline(&args.files, args.gateway.as_deref())?
+        offline(files, args.gateway.as_deref())?
     };
     if everybody.gateways.is_empty() {
         let next = "create a Gateway; `foregate status` says why those that there are don't run";
@@ -99,6 +100,17 @@ pub fn run(args: &ExplainArgs) -> Ended {
     let answer = ask(&everybody, &request);
     args.output.output.print(&answer, || render::answer(&answer, args.near))?;
     Ok(if is_served(&answer.explanation) { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
+}
+
+/// URL and files. `-f FILE… URL` takes the URL for the last file.
+fn what(args: &ExplainArgs) -> Result<(&str, &[PathBuf]), CliError> {
+    if let Some(url) = &args.url {
+        return Ok((url, &args.files));
+    }
+    let last = args.files.split_last().and_then(|(last, files)| Some((last.to_str()?, files)));
+    last.filter(|(last, files)| last.contains("://") && !files.is_empty()).ok_or_else(|| {
+        CliError::usage("no URL is given", "write it like `foregate explain http://shop.example.com/cart -f FILE`")
+    })
 }
 
 /// Whether the request gets what somebody wrote a route for.
@@ -116,7 +128,7 @@ fn ask(everybody: &Everybody, request: &Request) -> Answer {
     let others = others.map(|(asked, answer)| (asked.name.clone(), render::in_short(answer))).collect();
     let mut reasons: Vec<String> = Vec::new();
     if answers.iter().all(|(_, answer)| matches!(answer.outcome, Outcome::NoListener { .. })) {
-        reasons = everybody.gateways.iter().flat_map(|it| listeners(it)).collect();
+        reasons = everybody.gateways.iter().flat_map(listeners).collect();
     }
     let mut answers = answers.into_iter();
     let (asked, mut explanation) = match answers.next() {

@@ -18,11 +18,16 @@ pub fn all(world: &World, only: Option<&str>) -> Vec<Node> {
     let mut nodes: Vec<(String, Node)> = Vec::new();
     for gateway in world.gateways.iter().filter(|gateway| is_ours(world, gateway)) {
         let name = format!("{}/{}", gateway.namespace().unwrap_or_default(), gateway.name_any());
-        let claim = world.claims.iter().find(|claim| {
-            let origin = &claim.spec.origin;
-            origin.kind == "Gateway" && format!("{}/{}", origin.namespace, origin.name) == name
-        });
+        let claim = world.claims.iter().find(|claim| is_claim_of(claim, &name));
         nodes.push((name.clone(), of_gateway(world, &name, gateway, claim)));
+    }
+    // Of other clusters' Gateways only the claims are here.
+    for claim in &world.claims {
+        let origin = &claim.spec.origin;
+        let name = format!("{}/{}", origin.namespace, origin.name);
+        if origin.cluster != foregate_api::LOCAL_CLUSTER || !world.has_gateway(&name) {
+            nodes.push((name.clone(), of_claim(world, &name, claim)));
+        }
     }
     nodes.sort_by(|a, b| a.0.cmp(&b.0));
     let mut nodes: Vec<Node> = nodes
@@ -34,6 +39,54 @@ pub fn all(world: &World, only: Option<&str>) -> Vec<Node> {
         nodes.extend(world.user_routes.iter().filter_map(|route| orphan(world, route)));
     }
     nodes
+}
+
+fn is_claim_of(claim: &GatewayClaim, name: &str) -> bool {
+    let origin = &claim.spec.origin;
+    origin.cluster == foregate_api::LOCAL_CLUSTER
+        && origin.kind == "Gateway"
+        && format!("{}/{}", origin.namespace, origin.name) == name
+}
+
+/// A Gateway of another cluster, as far as the platform knows it.
+fn of_claim(world: &World, name: &str, claim: &GatewayClaim) -> Node {
+    let status = claim.status.clone().unwrap_or_default();
+    let what = format!("Gateway {name} of cluster {}", claim.spec.origin.cluster);
+    let mut node = match trouble(&status.conditions, &["Bound", "Programmed"]) {
+        Some(message) => Node::new(what, message).state(State::Broken),
+        None => Node::new(what, format!("serves at {}", status.addresses.join(", "))),
+    };
+    node.parts.extend(of_platform(world, claim));
+    for listener in &claim.spec.listeners {
+        let found = status.listeners.iter().find(|it| it.name == listener.name);
+        let conditions = found.map(|it| it.conditions.as_slice()).unwrap_or_default();
+        let protocol = format!("{:?}", listener.protocol).to_uppercase();
+        let facts = (protocol, listener.port, listener.hostname.as_deref());
+        node.parts.push(of_listener(world, (name, claim), &listener.name, facts, conditions));
+    }
+    node
+}
+
+/// Protocol, port and host name of a listener.
+type ListenerFacts<'a> = (String, u16, Option<&'a str>);
+
+fn of_listener(
+    world: &World,
+    (gateway, claim): (&str, &GatewayClaim),
+    name: &str,
+    (protocol, port, hostname): ListenerFacts<'_>,
+    conditions: &[Condition],
+) -> Node {
+    let what = format!("listener {name}");
+    let routes = routes_of(world, claim, name);
+    let host = hostname.map(|host| format!(" for {host}")).unwrap_or_default();
+    let says = format!("{protocol} on port {port}{host}, {}", count(routes.len(), "route"));
+    let mut node = match trouble(conditions, &["ResolvedRefs", "Accepted", "Programmed"]) {
+        Some(message) => Node::new(what, message).state(State::Broken),
+        None => Node::new(what, says),
+    };
+    node.parts = routes.into_iter().map(|route| of_route(world, gateway, claim, route)).collect();
+    node
 }
 
 /// Whether a class of ours has it, or none that exists.
@@ -64,17 +117,10 @@ fn of_gateway(world: &World, name: &str, gateway: &Gateway, claim: Option<&Gatew
     for listener in &gateway.spec.listeners {
         let found = status.listeners.iter().find(|it| it.name == listener.name);
         let conditions = found.map(|it| it.conditions.as_slice()).unwrap_or_default();
-        let host = listener.hostname.as_ref().map(|host| format!(" {host}")).unwrap_or_default();
-        let what = format!("listener {}", listener.name);
-        let routes = routes_of(world, claim, &listener.name);
-        let says = format!("{:?} on port {}{host}, {}", listener.protocol, listener.port, count(routes.len(), "route"));
-        let says = says.replace("Http ", "HTTP ").replace("Https ", "HTTPS ").trim_matches('"').to_owned();
-        let mut part = match trouble(conditions, &["ResolvedRefs", "Accepted", "Programmed"]) {
-            Some(message) => Node::new(what, message).state(State::Broken),
-            None => Node::new(what, says.replace('"', "")),
-        };
-        part.parts = routes.into_iter().map(|route| of_route(world, name, claim, route)).collect();
-        node.parts.push(part);
+        let protocol = serde_json::to_value(&listener.protocol).unwrap_or_default();
+        let protocol = protocol.as_str().unwrap_or_default().to_owned();
+        let facts = (protocol, listener.port, listener.hostname.as_deref());
+        node.parts.push(of_listener(world, (name, claim), &listener.name, facts, conditions));
     }
     node.parts.extend(refused(world, name));
     node
@@ -114,7 +160,7 @@ fn of_platform(world: &World, claim: &GatewayClaim) -> Vec<Node> {
 fn trouble(conditions: &[Condition], wanted: &[&str]) -> Option<String> {
     let conflict = condition::find(conditions, "Conflicted").filter(|it| it.status == "True");
     let bad = |kind: &&str| condition::find(conditions, kind).filter(|it| it.status != "True");
-    let found = conflict.or_else(|| wanted.iter().find_map(|kind| bad(kind)))?;
+    let found = conflict.or_else(|| wanted.iter().find_map(bad))?;
     Some(match found.message.as_str() {
         "" => found.reason.clone(),
         message => format!("{message} ({})", found.reason),
