@@ -21,8 +21,11 @@ use crate::config::hcm::HttpOptions;
 
 /// Bytes of a response that may wait for a client to read them, per stream.
 const SEND_BUFFER: usize = 128 * 1024;
-/// Streams that a client may have reset before they were looked at, and that it may have made break the protocol.
+/// Streams that a client may have reset before they were looked at.
 const MAX_RESETS: usize = 64;
+/// Streams of a connection that may break the protocol; those that a client opens before it knows how many it may are
+/// among them.
+const MAX_BROKEN: usize = 1024;
 
 /// For the last bytes of a connection that has ended.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -82,7 +85,7 @@ fn builder(streams: Streams, http: &HttpOptions) -> http2::Builder<Streams> {
         .max_header_list_size(u32::try_from(http.max_header_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(MAX_RESETS)
-        .max_local_error_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_BROKEN)
         .header_table_size(options.header_table);
     if let Some((interval, timeout)) = options.keepalive {
         builder.keep_alive_interval(interval).keep_alive_timeout(timeout);
