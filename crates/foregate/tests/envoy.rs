@@ -82,6 +82,32 @@ async fn envoy_outlives_foregate_and_is_taken_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_in_the_middle_of_an_exchange_leaves_one_engine() {
+    const POOL: &str = "127.119.6.0/24";
+    let Scene { mut foregate, dir, address, .. } = Scene::set_on(POOL, OLD, 0, &[], envoy::install_all).await;
+    for (engine, after) in [(NEW, 10), ("builtin", 60), (OLD, 90), (NEW, 150)] {
+        let client = foregate.client().await;
+        envoy::patch_proxy(&client, json!({ "engine": engine })).await;
+        // Anywhere in the exchange.
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        foregate.stop(Signal::KILL);
+        foregate = Foregate::start(dir.path(), POOL, &[]);
+        let client = foregate.client().await;
+        envoy::until(&client, |status| status.state == EngineState::Running && status.name == engine).await;
+        let served = http::get(address, "web", "/").await.unwrap();
+        assert_eq!(served.status(), 200);
+        eventually("one engine is left", || async {
+            let left = envoy::processes(dir.path()).len();
+            (left == usize::from(engine != "builtin")).then_some(())
+        })
+        .await;
+    }
+    assert!(foregate.stop(Signal::TERM).success());
+    let connected = tokio::net::TcpStream::connect(address).await;
+    assert!(connected.is_err(), "no engine is left behind that listens");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_that_isnt_there_is_waited_for_and_one_that_fails_backs_off() {
     let scene = Scene::set_on("127.119.2.0/24", NEW, 0, &[], envoy::install_all).await;
     let first = running(&scene, NEW).await;
@@ -176,8 +202,10 @@ fn engines_are_added_whole_or_not_at_all() {
 
     let output = envoy::engine(&data, &["add", "envoy@7.7", "--from", from, "--sha256", &right]);
     assert!(output.status.success(), "{}", text(&output));
-    let listed = envoy::engine(&data, &["list"]);
-    assert!(String::from_utf8_lossy(&listed.stdout).contains("envoy@7.7"));
+    let listed = envoy::engine(&data, &["list", "-o", "json"]);
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!((&listed[0]["name"], &listed[1]["name"]), (&json!("builtin"), &json!("envoy@7.7")));
+    assert_eq!((&listed[1]["hotRestart"], &listed[1]["sha256"]), (&json!("11.104"), &json!(right)));
 
     let broken = dir.path().join("broken");
     std::fs::write(&broken, "#!/bin/sh\necho wrong machine >&2\nexit 1\n").unwrap();

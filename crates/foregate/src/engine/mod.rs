@@ -1,5 +1,6 @@
 //! `foregate engine`: the Envoys that gateways can run on.
 
+mod list;
 mod progress;
 mod users;
 
@@ -7,7 +8,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use foregate_api::EngineName;
-use foregate_node::engines::{Installed, Source, Store, StoreError};
+use foregate_node::engines::{Source, Store, StoreError};
+
+use crate::cli::error::CliError;
+use crate::cli::output::OutputArgs;
 
 /// Flags of `foregate engine`.
 #[derive(Args, Debug)]
@@ -36,7 +40,7 @@ enum EngineVerb {
         sha256: String,
     },
     /// List the engines that this node has, and check that they are as they were added.
-    List,
+    List(OutputArgs),
     /// Remove an Envoy that no gateway uses.
     Remove {
         /// Its name, e.g. `envoy@1.40.0`.
@@ -65,6 +69,9 @@ pub enum EngineError {
         /// Kind, namespace and name of each.
         users: Vec<String>,
     },
+    /// The answer can't be printed.
+    #[error(transparent)]
+    Print(CliError),
     /// The operating system refuses something basic.
     #[error("cannot start")]
     Runtime(#[source] std::io::Error),
@@ -83,7 +90,7 @@ pub fn run(args: &EngineArgs) -> Result<(), EngineError> {
     runtime.block_on(async {
         match &args.verb {
             EngineVerb::Add { name, from, sha256 } => add(&store, version(name)?, from, sha256).await,
-            EngineVerb::List => list(&store),
+            EngineVerb::List(args) => list::run(&store, args.output),
             EngineVerb::Remove { name } => remove(&store, &data_dir, version(name)?).await,
         }
     })
@@ -107,28 +114,6 @@ async fn add(store: &Store, version: &str, from: &Source, sha256: &str) -> Resul
     anstream::println!("added {} ({})", engine.name(), engine.manifest.reported);
     anstream::println!("a GatewayTemplate with `engine: {}` runs its gateways on it", engine.name());
     Ok(())
-}
-
-fn list(store: &Store) -> Result<(), EngineError> {
-    let engines = store.list()?;
-    anstream::println!("{:<24}{:<10}{:<22}{}", "NAME", "STATE", "ADDED", "SHA-256");
-    anstream::println!("{:<24}{:<10}{:<22}{}", "builtin", "ok", "-", "-");
-    let mut faults = Vec::new();
-    for engine in engines {
-        match engine.and_then(|engine| engine.verify().map(|()| engine)) {
-            Ok(engine) => print(&engine),
-            Err(error) => faults.push(error),
-        }
-    }
-    for fault in &faults {
-        anstream::eprintln!("error: {fault}");
-    }
-    faults.pop().map_or(Ok(()), |fault| Err(fault.into()))
-}
-
-fn print(engine: &Installed) {
-    let added = engine.manifest.added.strftime("%Y-%m-%d %H:%M:%S").to_string();
-    anstream::println!("{:<24}{:<10}{:<22}{}", engine.name().to_string(), "ok", added, engine.manifest.sha256);
 }
 
 async fn remove(store: &Store, data_dir: &std::path::Path, version: &str) -> Result<(), EngineError> {
