@@ -11,9 +11,9 @@ pub struct Settings {
     pub tenant_namespace: String,
     /// The GatewayTemplate that claims ask for.
     pub template: String,
-    /// Whether Backends may name Unix sockets of the gateways' hosts. Who writes Backends reaches every socket that the
-    /// engine may open, so only where that is the same person.
-    pub unix_sockets: bool,
+    /// Whether Backends may name what is reached from the gateways' hosts only: Unix sockets, loopback and link-local
+    /// addresses. Who writes Backends reaches all that listens there, so only where the host is theirs.
+    pub host_local_backends: bool,
 }
 
 impl Settings {
@@ -24,7 +24,7 @@ impl Settings {
             controller_names: vec![foregate_api::CONTROLLER_NAME.to_owned()],
             tenant_namespace: foregate_api::DEFAULT_TENANT_NAMESPACE.to_owned(),
             template: foregate_api::DEFAULT_NAME.to_owned(),
-            unix_sockets: true,
+            host_local_backends: true,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::status::Pending;
 use crate::world::{World, origin, slim};
 use crate::{Attach, Change, Key, Settings};
 
+const NOT_ALLOWED: &str = "aren't allowed by the controller's settings: they are the gateway's host's own";
 /// The longest path that the kernel takes, in bytes.
 const LONGEST_PATH: usize = 107;
 
@@ -194,16 +195,23 @@ fn endpoint(given: &BackendEndpoint, settings: &Settings, path: &str) -> Result<
     };
     let address = match (&given.fqdn, &given.ip, &given.unix) {
         (Some(name), None, None) => {
-            DirectAddress::Fqdn { hostname: name.hostname.to_ascii_lowercase(), port: port(name.port, "fqdn")? }
+            let hostname = name.hostname.to_ascii_lowercase();
+            if !settings.host_local_backends && (hostname == "localhost" || hostname.ends_with(".localhost")) {
+                return Err(format!("{path}.fqdn.hostname: names of localhost {NOT_ALLOWED}"));
+            }
+            DirectAddress::Fqdn { hostname, port: port(name.port, "fqdn")? }
         }
         (None, Some(ip), None) => match ip.address.parse::<IpAddr>() {
+            Ok(address) if !settings.host_local_backends && is_host_local(address) => {
+                return Err(format!("{path}.ip.address: loopback and link-local addresses {NOT_ALLOWED}"));
+            }
             Ok(address) => DirectAddress::Ip { address: address.to_string(), port: port(ip.port, "ip")? },
             Err(_) => return Err(format!("{path}.ip.address: {:?} isn't an IP address", ip.address)),
         },
         (None, None, Some(unix)) => {
             let field = format!("{path}.unix.path");
-            if !settings.unix_sockets {
-                return Err(format!("{field}: Unix sockets aren't allowed by the controller's settings"));
+            if !settings.host_local_backends {
+                return Err(format!("{field}: Unix sockets {NOT_ALLOWED}"));
             }
             if !unix.path.starts_with('/') || unix.path.len() > LONGEST_PATH {
                 return Err(format!("{field}: needs a path from / on, of at most {LONGEST_PATH} bytes"));
@@ -218,6 +226,14 @@ fn endpoint(given: &BackendEndpoint, settings: &Settings, path: &str) -> Result<
         DirectAddress::Ip { .. } | DirectAddress::Unix { .. } => None,
     });
     Ok(DirectEndpoint { address, hostname, zone: given.zone.clone() })
+}
+
+/// Whether an address is reached from its own host, or link, only; `0.0.0.0` means the host itself to connect().
+fn is_host_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_unspecified() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unspecified() || v6.is_unicast_link_local(),
+    }
 }
 
 fn speaks(given: &[AppProtocol], tls: Option<&UpstreamTls>) -> Result<BackendProtocol, String> {

@@ -101,7 +101,7 @@ async fn controller(args: &ControllerArgs, config: &Config, started: Instant) ->
     seed::class(&workload).await?;
     start_files(workload, &args.watch, &mut parts, &shutdown).await?;
 
-    let settings = Settings { cluster: args.cluster.clone(), unix_sockets: false, ..Settings::local() };
+    let settings = Settings { cluster: args.cluster.clone(), host_local_backends: false, ..Settings::local() };
     let derived = Arc::new(SetOnce::new());
     let run = foregate_controller::run(statuses, platform, settings, derived.clone(), shutdown.clone());
     parts.start("controller", run);
