@@ -1,17 +1,21 @@
 //! The platform side: claims to gateways, addresses, configuration, revisions, conditions.
 //!
-//! [`run`] is all there is to call. It watches what controllers write (claims, routes, backends, endpoints, secrets)
+//! [`run`] is the platform. It watches what controllers write (claims, routes, backends, endpoints, secrets)
 //! and what operators write (templates, pools), and
 //!
 //! - makes a GatewayProxy, its Addresses and its GatewayInstances for claims, and removes them with the last claim,
 //! - translates and publishes every change to the xDS [`Cache`] at once,
-//! - hears from the engines what they have applied and refused, and says so in the statuses.
+//! - hears from the engines what they have applied and refused, and says so in the statuses,
+//! - writes down each step as a ConfigRevision, and holds a gateway at an old one when it is told to.
+//!
+//! [`revisions`] is for whoever wants to look at ConfigRevisions: pure, and without the rest.
 //!
 //! # Inside
 //! One task owns all state (`pipeline`): it takes what has happened, draws the consequences in pure code, publishes,
 //! and hands writes to short-lived tasks (`write`), at most one per object (`outbox`). Watches (`watch`) and engines'
 //! events come in by channels. Nothing polls, and no lock is held anywhere. Decisions that can be looked at alone are
-//! pure code in files of their own: `bind`, `merge`, `pool`, `presence`, `search`, `status`.
+//! pure code in files of their own: `bind`, `certificate`, `merge`, `pool`, `presence`, `revisions`, `search`, `status`.
+//! A second task (`keeper`) writes revisions after the fact, and finds out what a pinned one was.
 //!
 //! # Restart
 //! State is in the API only. Nothing is published or removed before the first list of every kind is here; then

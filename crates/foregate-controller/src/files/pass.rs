@@ -65,6 +65,9 @@ pub(super) struct Provider {
     /// Namespaces that were made for what is in them.
     made: BTreeSet<String>,
     said: Said,
+    /// Of directories that can't be listed.
+    unlisted: Vec<Mistake>,
+    /// Of directories that can't be watched.
     unwatched: Vec<Mistake>,
 }
 
@@ -78,6 +81,7 @@ impl Provider {
             known: None,
             kinds: HashMap::new(),
             made: BTreeSet::new(),
+            unlisted: Vec::new(),
             unwatched: Vec::new(),
         }
     }
@@ -86,7 +90,7 @@ impl Provider {
     pub(super) async fn unwatched(&mut self, mistakes: Vec<Mistake>) {
         if self.unwatched != mistakes {
             self.unwatched = mistakes;
-            let all = self.mistakes(&Listing::default());
+            let all = self.mistakes();
             self.said.say(all).await;
         }
     }
@@ -111,14 +115,15 @@ impl Provider {
             file.content = None;
             file.again |= !file.mistakes.is_empty();
         }
-        let mistakes = self.mistakes(&listing);
+        self.unlisted = listing.mistakes;
+        let mistakes = self.mistakes();
         self.said.say(mistakes).await;
         done
     }
 
-    fn mistakes(&self, listing: &Listing) -> Vec<Mistake> {
+    fn mistakes(&self) -> Vec<Mistake> {
         let of_files = self.files.values().flat_map(|file| &file.mistakes);
-        listing.mistakes.iter().chain(&self.unwatched).chain(of_files).cloned().collect()
+        self.unlisted.iter().chain(&self.unwatched).chain(of_files).cloned().collect()
     }
 
     async fn recall(&mut self) -> kube::Result<()> {

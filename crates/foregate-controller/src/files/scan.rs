@@ -50,14 +50,17 @@ pub(crate) struct Listing {
     pub mistakes: Vec<Mistake>,
 }
 
-/// Lists all files below directories.
+/// Lists all files below directories; a root may be a file itself.
 pub(crate) fn list(roots: &[PathBuf]) -> Listing {
     let mut listing = Listing::default();
     for root in roots {
         // A root that is replaced, or comes back, is an event of its parent.
         listing.directories.extend(root.parent().map(Path::to_owned));
         let mut seen = BTreeSet::new();
-        listing.directory(root, 0, &mut seen);
+        match fs::metadata(root) {
+            Ok(metadata) if metadata.is_file() => listing.file(root, &metadata),
+            _ => listing.directory(root, 0, &mut seen),
+        }
     }
     listing
 }
@@ -112,15 +115,18 @@ impl Listing {
         if metadata.is_dir() {
             return self.directory(path, level + 1, seen);
         }
-        if !metadata.is_file() || !is_manifest(path) {
-            return;
+        if metadata.is_file() && is_manifest(path) {
+            self.file(path, &metadata);
         }
+    }
+
+    fn file(&mut self, path: &Path, metadata: &Metadata) {
         self.note_link(path);
         if self.files.len() >= MOST_FILES {
             let message = format!("there are more than {MOST_FILES} files; this one isn't read: put several into one");
             return self.leave(path, message);
         }
-        self.files.insert(path.to_owned(), Signature::of(&metadata));
+        self.files.insert(path.to_owned(), Signature::of(metadata));
     }
 
     /// What a symbolic link leads to changes somewhere else.
@@ -214,6 +220,16 @@ mod tests {
         for directory in [root.as_path(), root.parent().unwrap(), &root.join("sub"), &root.join("sub/deeper")] {
             assert!(listing.directories.contains(directory), "{directory:?}");
         }
+    }
+
+    #[test]
+    fn a_root_may_be_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("one");
+        fs::write(&file, "").unwrap();
+        let listing = list(std::slice::from_ref(&file));
+        assert_eq!(names(&listing, dir.path()), ["one"]);
+        assert!(listing.directories.contains(dir.path()) && listing.mistakes.is_empty());
     }
 
     #[test]

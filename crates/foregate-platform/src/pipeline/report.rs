@@ -86,7 +86,8 @@ impl Pipeline {
         let replicas = object.map_or(0, |object| object.spec.template.replicas);
         let nodes = if object.is_some() { self.nodes_of(proxy, replicas) } else { Vec::new() };
         let (serving, engines) = self.serving(proxy, &nodes);
-        let serves = self.translator.resources_of(proxy, ResourceKind::Listener).next().is_some();
+        // Looked for only where it is said.
+        let serves = template.is_some() && self.translator.resources_of(proxy, ResourceKind::Listener).next().is_some();
         let shared = Shared { complaint, serving, engines: &engines, serves, clock };
         for claim in gateway.order.iter().filter_map(|name| self.stores.claims.get(&Key::new(&proxy.namespace, name))) {
             let bound = object.is_some().then_some(&*proxy.name);
