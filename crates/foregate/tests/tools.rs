@@ -262,12 +262,34 @@ async fn looking(world: &World, client: &kube::Client, address: SocketAddr) {
     assert!(world.well("top --interval 0.1").contains("REQ/S"));
     send.await.unwrap();
 
+    seen_by_others(world, client, address).await;
     // Everything under /foregate is for who may.
     for path in ["/foregate/metrics", "/foregate/gateways/tenant-default/nobody/config"] {
         let request = hyper::Request::get(path).header("impersonate-user", "somebody").body(Vec::new()).unwrap();
         let refused = client.request_text(request).await.unwrap_err();
         assert!(matches!(&refused, kube::Error::Api(status) if status.code == 403), "{path}: {refused}");
     }
+}
+
+/// Who may list objects, but not see what engines have, is told what follows from the objects.
+async fn seen_by_others(world: &World, client: &kube::Client, address: SocketAddr) {
+    apply(
+        client,
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: lists}\n\
+         rules: [{apiGroups: [foregate.dev], resources: ['*'], verbs: [list]}]\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: lists}\n\
+         roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: lists}\n\
+         subjects: [{kind: User, name: somebody, apiGroup: rbac.authorization.k8s.io}]\n",
+    )
+    .await;
+    let mut config: Value =
+        serde_saphyr::from_str(&std::fs::read_to_string(world.foregate.kubeconfig()).unwrap()).unwrap();
+    config["users"][0]["user"]["as"] = "somebody".into();
+    let file = world.data.path().join("somebody.kubeconfig");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let answer = world.json(&format!("explain http://{address}/x -o json --kubeconfig {}", file.display()));
+    assert_eq!(answer["route"]["name"], "HTTPRoute/default/web/0/0", "{answer:#}");
+    world.fails(&format!("config dump web --kubeconfig {}", file.display()), 1, "cannot get path");
 }
 
 async fn over_time(world: &World, client: &kube::Client, address: SocketAddr) {

@@ -11,11 +11,15 @@ use serde_json::Value;
 
 use super::error::CliError;
 
+/// Where the metrics of the process's engines are.
+pub const METRICS: &str = "/foregate/metrics";
+
 /// How to reach the API.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Which Foregate")]
 pub struct ApiArgs {
-    /// Address and credentials of the API [default: $KUBECONFIG, else admin.kubeconfig in the data directory].
+    /// Address and credentials of the API [default: `admin.kubeconfig` of --data-dir where
+    /// that is given; else $KUBECONFIG; else that of the default data directory].
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Where a Foregate on this machine keeps its state [default: the XDG state directory; /var/lib/foregate for root].
@@ -149,6 +153,10 @@ impl ApiServer {
                     "they are expired or another Foregate's; `foregate up` writes DATA/admin.kubeconfig at every start",
                 ),
                 403 => CliError::failed(message, "ask an administrator for a role that allows it"),
+                404 if what.ends_with(METRICS) => CliError::failed(
+                    format!("the Foregate at {url} runs no engines itself"),
+                    "ask its nodes: `foregate node --metrics-listen ADDR:PORT` serves theirs",
+                ),
                 404 => CliError::failed(message, "`foregate get KIND` shows what there is"),
                 _ => CliError::failed(message, "correct what it names, and try again"),
             };

@@ -66,14 +66,29 @@ impl Published {
 /// # Errors
 /// When the API can't be read. A gateway that has nothing yet is an empty one.
 pub async fn read(api: &ApiServer, proxy: &ProxyRef) -> Result<Published, CliError> {
-    let name = format!("{}/{}", proxy.namespace, proxy.name);
-    let path = format!("/foregate/gateways/{name}/config");
-    let request = http::Request::get(&path).body(Vec::new()).map_err(|error| {
-        CliError::usage(format!("{name} is no name of a gateway: {error}"), "`foregate get gatewayproxies` lists them")
-    })?;
-    match api.client.request::<Published>(request).await {
+    let gateway = format!("{}/{}", proxy.namespace, proxy.name);
+    match ask(api, &gateway).await {
         Ok(published) => Ok(published),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Published { gateway: name, resources: Vec::new() }),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Published { gateway, resources: Vec::new() }),
         Err(error) => Err(api.explain(error, "reading the configuration")),
     }
+}
+
+/// The same; none: the API doesn't tell, or doesn't tell this user.
+///
+/// # Errors
+/// When the API can't be read.
+pub async fn read_if_told(api: &ApiServer, proxy: &ProxyRef) -> Result<Option<Published>, CliError> {
+    let gateway = format!("{}/{}", proxy.namespace, proxy.name);
+    match ask(api, &gateway).await {
+        Ok(published) => Ok(Some(published)),
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(None),
+        Err(error) => Err(api.explain(error, "reading the configuration")),
+    }
+}
+
+async fn ask(api: &ApiServer, gateway: &str) -> Result<Published, kube::Error> {
+    let path = format!("/foregate/gateways/{gateway}/config");
+    let request = http::Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
+    api.client.request::<Published>(request).await
 }

@@ -161,15 +161,15 @@ fn render(dump: &Dump, backends: &Backends) -> String {
         text.push_str(&format!("{} {}\n", styled(BAD, format!("{}:", instance.name)), instance.message));
     }
     text.push('\n');
-    let mut table = Table::new(["kind", "name", "of", "version", ""]);
+    let mut table = Table::new(["kind", "name", "version", ""]);
     for resource in &dump.resources {
         let id = (resource.kind().to_owned(), resource.name.clone());
         let refused = dump.instances.iter().find(|instance| instance.refused.contains(&id));
         let said = refused.map(|it| Cell::new(format!("refused by {}: {}", it.name, it.refusal), BAD));
         table.row([
             Cell::from(resource.kind()),
-            resource.name.as_str().into(),
-            backends.owner(resource.kind(), &resource.name).unwrap_or_default().into(),
+            // A cluster's own name is made of UIDs: whose it is tells more.
+            backends.owner(resource.kind(), &resource.name).unwrap_or(&resource.name).into(),
             Cell::new(resource.version.as_str(), DIM),
             said.unwrap_or_default(),
         ]);

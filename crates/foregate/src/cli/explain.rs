@@ -1,5 +1,6 @@
 //! `foregate explain`: which listener, route and rule takes a request, what happens, and why nothing else took it.
 
+mod listed;
 mod render;
 mod url;
 
@@ -172,7 +173,8 @@ fn read<'a>(name: String, proxy: String, resources: impl IntoIterator<Item = &'a
     Ok(Asked { name, proxy, gateway })
 }
 
-/// What engines really have, held revisions and refusals included.
+/// What engines really have, held revisions and refusals included; where the API doesn't tell it, what follows from the
+/// platform's objects.
 async fn online(args: &ApiArgs, only: Option<&str>) -> Result<Everybody, CliError> {
     let api: ApiServer = args.connect().await?;
     let all = match only {
@@ -180,9 +182,19 @@ async fn online(args: &ApiArgs, only: Option<&str>) -> Result<Everybody, CliErro
         None => gateway::all(&api).await?,
     };
     let mut gateways = Vec::new();
+    let mut translator = None;
     for name in all {
-        let published = config_api::read(&api, &name.proxy).await?.encoded();
-        gateways.push(read(name.display(), name.proxy_name(), &published)?);
+        let asked = match config_api::read_if_told(&api, &name.proxy).await? {
+            Some(published) => read(name.display(), name.proxy_name(), &published.encoded())?,
+            None => {
+                let translator = match &mut translator {
+                    Some(translator) => translator,
+                    none => none.insert(listed::translate(&api).await?),
+                };
+                read(name.display(), name.proxy_name(), translator.resources(&name.proxy))?
+            }
+        };
+        gateways.push(asked);
     }
     let known: Vec<GatewayBackend> = api.list().await?;
     let backends = known.iter().map(|backend| (backend.name_any(), backends::display(backend))).collect();

@@ -12,7 +12,7 @@ use clap::Args;
 use foregate_api::GatewayInstance;
 use kube::ResourceExt as _;
 
-use super::api::{ApiArgs, ApiServer, block_on};
+use super::api::{ApiArgs, ApiServer, METRICS, block_on};
 use super::error::{CliError, Ended};
 use super::gateway::{self, GatewayName};
 use super::output::{self, Form, OutputArgs};
@@ -76,7 +76,7 @@ async fn names(api: &ApiServer, only: Option<&str>) -> Result<Names, CliError> {
 }
 
 async fn sample(api: &ApiServer) -> Result<(Instant, Sample), CliError> {
-    let text = api.get("/foregate/metrics", "text/plain").await?;
+    let text = api.get(METRICS, "text/plain").await?;
     Ok((Instant::now(), Sample::parse(&text)))
 }
 
