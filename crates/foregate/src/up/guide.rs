@@ -33,12 +33,23 @@ pub fn print(api: std::net::SocketAddr, kubeconfig: &Path, demo: Option<(IpAddr,
     } else {
         &["get gatewayclasses", "api-resources", "explain gateway.spec", "apply -f examples/demo/2-gateway.yaml"]
     };
+    for look in own(kubeconfig, demo.map(|(address, port)| std::net::SocketAddr::new(address, port))) {
+        anstream::println!("    foregate {look}");
+    }
     for look in looks {
         anstream::println!("    {kubectl} {look}");
     }
     anstream::println!();
     anstream::println!("  {dim}Ctrl-C drains and stops.{dim:#}");
     anstream::println!();
+}
+
+/// Verbs of ours to try; where the data directory isn't the one that they look in, they are told.
+fn own(kubeconfig: &Path, demo: Option<std::net::SocketAddr>) -> Vec<String> {
+    let dir = kubeconfig.parent().filter(|dir| **dir != crate::config::default_data_dir());
+    let flag = dir.map(|dir| format!(" --data-dir {}", dir.display())).unwrap_or_default();
+    let explain = demo.map(|at| format!("explain http://{at}/green/tea{flag}"));
+    std::iter::once(format!("status{flag}")).chain(explain).collect()
 }
 
 /// Requests to try, and what each shows. On a terminal of 80 columns no line wraps.
