@@ -83,6 +83,9 @@ fn shop() -> Gateway {
     ])
 }
 
+/// Made once: it is asked often.
+static SHOP: std::sync::LazyLock<Gateway> = std::sync::LazyLock::new(shop);
+
 #[test]
 fn what_happens_is_told() {
     let shop = shop();
@@ -287,6 +290,17 @@ fn expected(world: &World, request: &Request) -> Option<String> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn whatever_is_asked_is_answered(
+        (host, path, method) in (any::<String>(), any::<String>(), any::<String>()),
+        slash in any::<bool>(),
+        headers in prop::collection::vec((any::<String>(), any::<String>()), 0..3),
+    ) {
+        let path = if slash { format!("/{path}") } else { path };
+        let answer = SHOP.explain(&Request { host, path, method, headers, port: Some(8080), ..Request::default() });
+        prop_assert_eq!(answer.route.is_some(), !matches!(answer.outcome, Outcome::Refused { .. } | Outcome::NotFound { .. }));
+    }
 
     #[test]
     fn the_same_route_as_by_the_words_of_the_gateway_api(

@@ -203,6 +203,7 @@ fn hex(bytes: &[u8], at: usize) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use foregate_envoy::pb::google::protobuf::BoolValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -251,6 +252,19 @@ mod tests {
     fn ports_are_cut_off_hosts() {
         for (authority, host) in [("a", "a"), ("a:80", "a"), ("[::1]", "[::1]"), ("[::1]:80", "[::1]"), ("a:", "a")] {
             assert_eq!(without_port(authority), host, "{authority}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_normal_form_is_its_own_and_has_no_dot_segments(path in "/[a-c./%\\\\0-9F {ä]{0,20}") {
+            let Normal::Path(once) = normalize(&path, &manager(Escaped::KeepUnchanged)) else { return Ok(()) };
+            prop_assert!(once.starts_with('/') && !once.contains("//") && once.is_ascii(), "{once}");
+            prop_assert!(!once.split('/').any(|segment| segment == "." || segment == ".."), "{once}");
+            // With escapes it may change again: `%2541` is `%41` first, and `A` then, as in Envoy.
+            if !once.contains('%') {
+                prop_assert_eq!(normalize(&once, &manager(Escaped::KeepUnchanged)), Normal::Path(once.clone()));
+            }
         }
     }
 }

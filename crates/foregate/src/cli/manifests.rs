@@ -168,6 +168,8 @@ fn first_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -179,5 +181,18 @@ mod tests {
         let mistake = documents[1].value().unwrap_err();
         assert!(mistake.line >= 9, "{mistake}");
         assert!(mistake.to_string().starts_with("f:"), "{mistake}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_line_is_where_it_stands(text in "(---|--- |a: 1|# x|  y|)(\n(---|--- #|a: 1|b|  y|)){0,12}") {
+            let lines: Vec<&str> = text.lines().collect();
+            for document in split("f", &text) {
+                for (at, line) in document.text.lines().enumerate() {
+                    let original = lines[document.line - 1 + at];
+                    prop_assert!(line == original || line == original.replacen("---", "   ", 1), "{line:?}");
+                }
+            }
+        }
     }
 }

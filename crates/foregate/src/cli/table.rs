@@ -182,6 +182,8 @@ fn split_off(line: &mut String, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn table() -> Table {
@@ -207,5 +209,29 @@ mod tests {
         assert_eq!(wrap("aaaaaa", 4), ["aaaa", "aa"]);
         assert_eq!(wrap("äöü 漢字", 4), ["äöü", "漢字"]);
         assert_eq!(wrap("", 4), [""]);
+    }
+
+    proptest! {
+        #[test]
+        fn lines_fit_and_nothing_is_lost(text in "[a-c漢ä ,/-]{0,60}", width in 2..30usize) {
+            let lines = wrap(&text, width);
+            prop_assert!(lines.iter().all(|line| line.width() <= width), "{lines:?}");
+            let letters = |text: &str| text.chars().filter(|c| *c != ' ').collect::<String>();
+            prop_assert_eq!(letters(&lines.concat()), letters(&text));
+        }
+
+        #[test]
+        fn tables_fit_wherever_columns_can(
+            rows in prop::collection::vec(prop::array::uniform3("[a-c /-]{0,40}"), 0..5),
+            room in 40..120usize,
+        ) {
+            let mut table = Table::new(["one", "two", "three"]);
+            for row in rows {
+                table.row(row.map(Cell::from));
+            }
+            let text = table.render(Some(room));
+            let plain = anstream::adapter::strip_str(&text).to_string();
+            prop_assert!(plain.lines().all(|line| line.width() <= room), "{plain}");
+        }
     }
 }

@@ -79,6 +79,8 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -113,5 +115,21 @@ mod tests {
             assert!(request(url, "GET", &headers).unwrap_err().to_string().contains(why), "{url} {header:?}");
         }
         assert!(request("http://a/", "G T", &[]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_what_was_written(
+            host in "[a-z.]{1,10}|\\[[0-9a-f:]{2,8}\\]", port in prop::option::of(1..=u16::MAX), path in "/[ -\"$-~]{0,20}",
+        ) {
+            let port_text = port.map(|port| format!(":{port}")).unwrap_or_default();
+            let request = request(&format!("http://{host}{port_text}{path}"), "GET", &[]).unwrap();
+            prop_assert_eq!((request.host, request.port, request.path), (format!("{host}{port_text}"), port, path));
+        }
+
+        #[test]
+        fn anything_is_read_or_refused(url in any::<String>(), header in any::<String>()) {
+            let _ = request(&url, "GET", &[header]);
+        }
     }
 }
