@@ -16,7 +16,7 @@ pub(super) fn check_head(
     framing: Framing,
     request: &Request<Incoming>,
 ) -> Result<(), LocalReply> {
-    let reply = if framing.is_ambiguous() {
+    let reply = if framing.is_ambiguous() || has_two_lengths(request) {
         LocalReply::bad_request("more than one line says where the body ends")
     } else if framing.has_odd_target() {
         LocalReply::bad_request("the target has a fragment, or bytes that must be encoded")
@@ -29,6 +29,11 @@ pub(super) fn check_head(
     };
     session.connection.listener.stats.bad_requests.inc();
     Err(reply.and_close())
+}
+
+/// In HTTP/2, whose heads nobody looks over as they are read.
+fn has_two_lengths(request: &Request<Incoming>) -> bool {
+    request.version() == Version::HTTP_2 && request.headers().get_all(header::CONTENT_LENGTH).iter().nth(1).is_some()
 }
 
 /// Codings that an endpoint might undo and we don't, or the other way round.
@@ -48,16 +53,19 @@ pub(super) fn check_target(tls: bool, request: &Request<Incoming>) -> Result<(),
     }
     match uri.scheme_str() {
         Some("http") | None => {}
+        Some("") => return Err(LocalReply::bad_request("the scheme is empty")),
+        // `:scheme` may be anything (RFC 9113 §8.3.1).
+        Some(_) if http2 => {}
+        Some("https") if tls => {}
         // Who says so is wrong about the connection.
-        Some("https") if tls || http2 => {}
         Some("https") => {
             return Err(LocalReply::new(StatusCode::FORBIDDEN, "the connection is not one of https", Flag::Dpe));
         }
         Some(_) => return Err(LocalReply::bad_request("the target is no URL of HTTP")),
     }
+    // A URL without a path has `/`.
     let path = uri.path();
-    let has_path = path.starts_with('/') || uri.scheme().is_some();
-    if has_path || path == "*" && *request.method() == Method::OPTIONS {
+    if path.starts_with('/') || path == "*" && *request.method() == Method::OPTIONS {
         return Ok(());
     }
     Err(LocalReply::bad_request("the target is no path"))

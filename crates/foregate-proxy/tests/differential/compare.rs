@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::backend::Seen;
 use super::case::Case;
-use super::http2;
 use super::side::Side;
 use super::wire::{Reply, exchange};
+use super::{frames, http2};
 
 /// What one side made of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,13 @@ pub async fn observe_http2(side: &Side, case: &Case) -> Option<Observed> {
     side.log.lock().clear();
     let reply = http2::exchange(side.address, request, case).await;
     Some(observed(side, case, vec![reply]).await)
+}
+
+/// Sends a case's frames of HTTP/2 to one side.
+pub async fn observe_frames(side: &Side, case: &Case) -> Observed {
+    side.log.lock().clear();
+    let reply = frames::exchange(side.address, case).await;
+    observed(side, case, vec![reply]).await
 }
 
 async fn observed(side: &Side, case: &Case, mut replies: Vec<Reply>) -> Observed {

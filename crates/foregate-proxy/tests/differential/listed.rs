@@ -217,4 +217,11 @@ pub const HTTP2: &[Listed] = &[
     of_cases("Headers that are too large for HTTP/2", &["a header of 62000 bytes", "a header of 70000 bytes"]),
     of_cases("Methods", &["QUERY error.test /method"]),
     of_cases("Connections that a backend has just closed", JUST_CLOSED),
+    of_any("Empty bodies of rare methods", &["upstream header content-length"], |it| {
+        it.case.starts_with("frames: :method ")
+    }),
+    of_cases("Targets over HTTP/2", &["frames: :path /#x", "frames: :path ?x"]),
+    of_cases("Slashes alone", &["frames: :path //"]),
+    of_cases("Pseudo-headers in trailers", &["frames: trailers with :path"]),
+    of_cases("PRIORITY on stream 0", &["frames: PRIORITY on stream 0"]),
 ];

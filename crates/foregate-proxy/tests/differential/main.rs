@@ -10,6 +10,7 @@ mod compare;
 #[path = "../../../foregate-envoy/tests/support/envoys.rs"]
 mod envoys;
 mod explained;
+mod frames;
 mod generated;
 mod http2;
 mod listed;
@@ -23,7 +24,7 @@ mod wire;
 use std::time::Duration;
 
 use case::Case;
-use compare::{Difference, differences, observe, observe_http2};
+use compare::{Difference, differences, observe, observe_frames, observe_http2};
 use serde_json::Value;
 use side::{Side, addresses};
 
@@ -130,7 +131,12 @@ async fn requests_in_http2() {
     let mut suite = Suite::start(tables::routes()).await;
     suite.run_http2(&tables::cases()).await;
     suite.run_http2(&tables::calls()).await;
-    suite.finish(listed::HTTP2, 700);
+    for case in &frames::cases() {
+        let (envoy, engine) = tokio::join!(observe_frames(&suite.envoy, case), observe_frames(&suite.engine, case));
+        suite.requests += 1;
+        suite.differences.extend(differences(case, &envoy, &engine));
+    }
+    suite.finish(listed::HTTP2, 1_100);
 }
 
 #[test]

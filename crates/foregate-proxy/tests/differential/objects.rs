@@ -9,9 +9,14 @@ fn metadata(name: &str) -> Value {
     json!({ "namespace": "tenant-a", "name": name, "generation": 1, "uid": format!("uid-{name}") })
 }
 
-/// The gateway: the stock template, whose routes also say in `x-route` who they are.
+/// The gateway: the stock template, whose routes also say in `x-route` who they are. Envoy would hold on to connections
+/// that it has given up for a second each.
 pub fn proxy(address: SocketAddr) -> Value {
     let mut template = serde_json::to_value(default_template().spec).unwrap();
+    let listener = template["envoy"]["listener"].as_str().unwrap();
+    let quick = listener.replace("server_name: foregate", "server_name: foregate\n      delayed_close_timeout: 0.1s");
+    assert_ne!(listener, quick);
+    template["envoy"]["listener"] = json!(quick);
     template["envoy"]["routePatch"] = json!(format!(
         "response_headers_to_add: [{{ header: {{ key: x-route, value: {{{{ toJson .route.name }}}} }}, append_action: OVERWRITE_IF_EXISTS_OR_ADD }}]\n{}",
         super::tables::patch()
