@@ -173,6 +173,29 @@ async fn a_download_that_fails_says_why() {
 }
 
 #[tokio::test]
+async fn a_server_that_cant_show_who_it_is_isnt_believed() {
+    let rig = Rig::new();
+    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(pair.signing_key.serialize_der()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![pair.cert.der().clone()], key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let from: Source = format!("https://localhost:{}/", listener.local_addr().unwrap().port()).parse().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = acceptor.accept(stream).await;
+        }
+    });
+    let error = rig.add("1", (from, hex(Sha256::digest(SCRIPT)))).await.unwrap_err();
+    let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
+    let text: Vec<String> = causes.map(ToString::to_string).collect();
+    assert!(text.iter().any(|cause| cause.contains("invalid peer certificate")), "{error}: {text:?}");
+    assert_eq!(rig.files(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
 async fn who_watches_is_told() {
     let rig = Rig::new();
     let mut watch = Watch::start(&rig.store).unwrap();
