@@ -146,8 +146,9 @@ impl Shell {
         while self.writes.len() < WRITES
             && let Some((target, write)) = self.waiting.pop()
         {
-            let is_choice = target.kind == Kind::Address;
-            let client = if is_choice { self.durable.clone() } else { self.client.clone() };
+            // An instance that was made again would be another one to its node, which serves with the old one meanwhile.
+            let lasts = target.kind == Kind::Address || matches!(write, Write::CreateInstance(_));
+            let client = if lasts { self.durable.clone() } else { self.client.clone() };
             self.writes.spawn(async move {
                 let outcome = perform(client, &target, &write).await;
                 (target, write, outcome)

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use foregate_api::{GatewayInstance, GatewayNode};
+use foregate_xds::ResourceKind;
 use harness::load::Load;
-use harness::{Foregate, apply, backend, condition, eventually, gateway, gateway_address, http, route, service};
+use harness::{Foregate, apply, backend, condition, envoy, eventually, gateway, gateway_address, http, route, service};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
@@ -73,6 +74,14 @@ impl Platform {
     }
 }
 
+impl Drop for Platform {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("the platform said:\n{}", self.process.as_mut().map(Foregate::output).unwrap_or_default());
+        }
+    }
+}
+
 fn start_node(dir: &Path, credential: &Path) -> Foregate {
     Foregate::launch("node", dir, &["--workers", "1", "--credential", credential.to_str().unwrap()])
 }
@@ -118,6 +127,19 @@ async fn status_is_true(client: &Client, node: &str) {
     .await;
 }
 
+/// The node has on disk what the gateway serves. A kill -9 right after a change may find the file of the second before.
+async fn is_on_disk(node_dir: &Path) {
+    let kinds = [ResourceKind::Listener, ResourceKind::VirtualHost, ResourceKind::ClusterLoadAssignment];
+    eventually("the node has written it to disk", || async {
+        let file = std::fs::read_dir(node_dir.join("xds")).ok()?.flatten().map(|entry| entry.path());
+        let file = file.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "xds"))?;
+        let stored = foregate_xds::relay::parse(std::fs::read(file).ok()?.into()).ok()?;
+        let has = |kind: &ResourceKind| stored.resources.iter().any(|resource| resource.id.kind == *kind);
+        kinds.iter().all(has).then_some(())
+    })
+    .await;
+}
+
 /// Sends requests until some more have been answered.
 async fn some_requests(load: &Load, more: u64) {
     let until = load.sent() + more;
@@ -137,6 +159,7 @@ async fn traffic_outlives_the_platform_and_a_restart_of_the_node_without_it() {
     let address = SocketAddr::new(gateway_address(&client, "web").await, 8080);
     serves(address, "one").await;
     status_is_true(&client, "n1").await;
+    is_on_disk(node_dir.path()).await;
 
     let load = Load::start(2, address, "web", "/");
     some_requests(&load, 100).await;
@@ -177,6 +200,40 @@ async fn traffic_outlives_the_platform_and_a_restart_of_the_node_without_it() {
     let _node = start_node(node_dir.path(), &credential);
     serves(address, "two").await;
     status_is_true(&client, "n1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_envoy_serves_on_while_platform_and_agent_are_killed() {
+    let (mut platform, node_dir) = (Platform::new("127.138.0.0/24"), envoy::DataDir::new());
+    envoy::install_all(node_dir.path());
+    let credential = platform.credential("n1");
+    let node = start_node(node_dir.path(), &credential);
+    let client = platform.client().await;
+    envoy::set_template(&client, envoy::NEW).await;
+    let (one, two) = (backend::start("one").await, backend::start("two").await);
+    for yaml in [service("one", &[one]), service("two", &[two]), gateway("web"), route("web", "web", "/", "one")] {
+        apply(&client, &yaml).await;
+    }
+    let address = SocketAddr::new(gateway_address(&client, "web").await, 8080);
+    serves(address, "one").await;
+    status_is_true(&client, "n1").await;
+    is_on_disk(node_dir.path()).await;
+
+    let load = Load::start(2, address, "web", "/");
+    some_requests(&load, 100).await;
+    platform.kill();
+    node.stop(Signal::KILL);
+    some_requests(&load, 200).await;
+    let mut node = start_node(node_dir.path(), &credential);
+    some_requests(&load, 200).await;
+    platform.start();
+    let client = platform.client().await;
+    apply(&client, &route("web", "web", "/", "two")).await;
+    serves(address, "two").await;
+    status_is_true(&client, "n1").await;
+    let (sent, failures) = load.finish().await;
+    let said = node.output();
+    assert!(failures.is_empty(), "{} of {sent} failed: {:?}; the node said:\n{said}", failures.len(), failures[0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -222,12 +279,12 @@ async fn a_node_may_write_its_own_status_and_read_no_secret() {
     })
     .await;
     assert_eq!(mine.spec.node, "n1");
+    // Of a node that isn't there: with a second one, the gateway might move.
     let theirs: GatewayInstance = serde_json::from_value(json!({
         "apiVersion": "foregate.dev/v1alpha1", "kind": "GatewayInstance", "metadata": {"name": "theirs"},
         "spec": {"proxy": mine.spec.proxy, "node": "n2"},
     }))
     .unwrap();
-    platform.credential("n2");
     instances.create(&PostParams::default(), &theirs).await.unwrap();
     let secret =
         json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" }, "stringData": { "k": "v" } });

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use foregate_envoy::ResourceId;
 use foregate_envoy::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use foregate_envoy::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use foregate_envoy::{Delta, Resource, ResourceId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -30,6 +30,8 @@ const OPEN: Duration = Duration::from_secs(15);
 /// The first pause before the platform is tried again, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// How long the platform may take until what was on disk serves.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// A change waits so long for others before it is written to disk.
 const GATHER: Duration = Duration::from_millis(200);
 /// Between two writes there is so much time at least, and so many times what the last one took.
@@ -75,6 +77,8 @@ pub(super) struct Follower {
     channel: Channel,
     path: PathBuf,
     link: Link,
+    /// What was on disk, until it is known whether the platform has something newer.
+    kept: Option<Vec<Resource>>,
     requests: Option<mpsc::UnboundedSender<DeltaDiscoveryRequest>>,
     saver: Saver,
 }
@@ -88,10 +92,16 @@ struct Saver {
 }
 
 impl Follower {
-    pub(super) fn new(subject: Subject, cache: Cache, channel: Channel, path: PathBuf) -> Self {
+    pub(super) fn new(
+        subject: Subject,
+        kept: Option<Vec<Resource>>,
+        cache: Cache,
+        channel: Channel,
+        path: PathBuf,
+    ) -> Self {
         let now = Instant::now();
         let saver = Saver { dirty: subject.dirty.then_some(now), not_before: now, writing: None };
-        Self { subject, cache, channel, path, link: Link::new(), requests: None, saver }
+        Self { subject, cache, channel, path, link: Link::new(), kept, requests: None, saver }
     }
 
     /// Works until it is told to forget, or the relay stops.
@@ -109,7 +119,9 @@ impl Follower {
         let stream = Stream { id: self.subject.id.clone(), channel: self.channel.clone(), to: sender };
         // Ends with the channel that it sends to.
         tokio::spawn(stream.run());
+        let patience = Instant::now() + PATIENCE;
         loop {
+            let serve_at = self.kept.is_some().then_some(patience);
             let save_at = self.saver.due();
             tokio::select! {
                 command = commands.recv() => match command {
@@ -119,6 +131,7 @@ impl Follower {
                 },
                 Some(said) = up.recv() => self.heard(said),
                 () = sleep_until(save_at) => self.save(),
+                () = sleep_until(serve_at) => self.serve_kept(),
                 done = self.saver.written() => self.wrote(done),
                 () = stop.cancelled() => return self.last_save().await,
             }
@@ -137,7 +150,7 @@ impl Follower {
         match said {
             Up::Opening(answer) => {
                 // Fails when it has given up meanwhile.
-                let _ = answer.send(self.cache.versions(&self.subject.instance.group));
+                let _ = answer.send(self.versions());
             }
             Up::Opened(requests) => {
                 self.requests = Some(requests);
@@ -149,7 +162,23 @@ impl Follower {
             Up::Lost => {
                 self.requests = None;
                 self.link.lost();
+                self.serve_kept();
             }
+        }
+    }
+
+    fn versions(&self) -> HashMap<ResourceId, Arc<str>> {
+        match &self.kept {
+            Some(kept) => kept.iter().map(|resource| (resource.id.clone(), resource.version.clone())).collect(),
+            None => self.cache.versions(&self.subject.instance.group),
+        }
+    }
+
+    /// The platform is away, or slow: what was on disk serves.
+    fn serve_kept(&mut self) {
+        if let Some(set) = self.kept.take() {
+            tracing::info!(instance = %self.subject.id, resources = set.len(), "serving what is on disk");
+            self.cache.apply(&self.subject.instance.group, Delta { set, remove: Vec::new() });
         }
     }
 
@@ -169,6 +198,11 @@ impl Follower {
         if !delta.is_empty() {
             self.saver.touch();
         }
+        // Together with what was on disk, so that no engine sees the past.
+        let delta = match self.kept.take() {
+            Some(kept) => onto(kept, delta),
+            None => delta,
+        };
         let local = self.cache.apply(&self.subject.instance.group, delta);
         let changed = removed.iter().map(|id| (id, None)).chain(set.iter().map(|(id, version)| (id, Some(version))));
         self.link.stored(changed, local, platform);
@@ -189,7 +223,7 @@ impl Follower {
             id: self.subject.id.to_string(),
             instance: self.subject.instance.clone(),
             note: self.subject.note.clone(),
-            resources: self.cache.dump(&self.subject.instance.group),
+            resources: self.kept.clone().unwrap_or_else(|| self.cache.dump(&self.subject.instance.group)),
         }
     }
 
@@ -252,6 +286,16 @@ impl Saver {
             None => std::future::pending().await,
         }
     }
+}
+
+/// What there is after a change to what was.
+fn onto(kept: Vec<Resource>, delta: Delta) -> Delta {
+    let mut all: HashMap<_, _> = kept.into_iter().map(|resource| (resource.id.clone(), resource)).collect();
+    for id in &delta.remove {
+        all.remove(id);
+    }
+    all.extend(delta.set.into_iter().map(|resource| (resource.id.clone(), resource)));
+    Delta { set: all.into_values().collect(), remove: Vec::new() }
 }
 
 async fn sleep_until(at: Option<Instant>) {

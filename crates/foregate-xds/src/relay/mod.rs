@@ -10,9 +10,10 @@
 //! applied up to a change, refused a resource. So the platform's cache emits the same [`Event`](crate::Event)s as if
 //! the engine were connected to it.
 //!
-//! Soon after a change the instance's file is written anew (`disk`). A node that starts reads its files and serves at
-//! once, whether the platform is there or not. When it is back, the stream goes on from the versions that the node
-//! has; nothing changes before the difference has come whole.
+//! Soon after a change the instance's file is written anew (`disk`). A node that starts reads its files. It asks the
+//! platform first: an engine that has lived on may know more than the disk. If the platform is away or slow, what was
+//! on disk serves at once. When it is back, the stream goes on from the versions that the node has; nothing changes
+//! before the difference has come whole.
 
 mod disk;
 mod follow;
@@ -33,7 +34,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Channel;
 
-use crate::Delta;
 use crate::cache::Cache;
 use crate::event::{Event, Instance};
 use crate::options::Options;
@@ -84,6 +84,8 @@ struct Inner {
     channel: Channel,
     directory: PathBuf,
     stored: Vec<Stored>,
+    /// What was on disk of instances that nobody has followed yet.
+    kept: Mutex<HashMap<String, Stored>>,
     followers: Arc<Mutex<Followers>>,
     stop: CancellationToken,
     _stop: DropGuard,
@@ -105,8 +107,7 @@ struct Running {
 }
 
 impl Relay {
-    /// Reads what is kept on disk, which can be served from then on. Must be called within a tokio runtime. Doesn't wait
-    /// for the platform.
+    /// Reads what is kept on disk. Must be called within a tokio runtime. Doesn't wait for the platform.
     ///
     /// # Errors
     /// When the address makes no sense, or the directory can't be made or read. A damaged file is no error: it is
@@ -125,14 +126,11 @@ impl Relay {
             channel,
             directory,
             stored: stored.iter().map(Stored::without_resources).collect(),
+            kept: Mutex::new(stored.into_iter().map(|stored| (stored.id.clone(), stored)).collect()),
             followers,
             _stop: stop.clone().drop_guard(),
             stop,
         };
-        for stored in stored {
-            tracing::info!(instance = stored.id, resources = stored.resources.len(), "configuration read from disk");
-            inner.cache.apply(&stored.instance.group, Delta { set: stored.resources, remove: Vec::new() });
-        }
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -192,18 +190,18 @@ impl Relay {
 
     /// Forgets what is on disk of an instance that isn't followed.
     fn forget_stored(&self, id: &str) {
-        if let Some(stored) = self.inner.stored.iter().find(|stored| stored.id == id) {
+        if self.inner.kept.lock().remove(id).is_some() {
             disk::remove(&disk::file(&self.inner.directory, id));
-            self.inner.cache.remove_group(&stored.instance.group);
         }
     }
 
     fn start(&self, id: &str, instance: Instance, note: Bytes) {
-        let same = |stored: &&Stored| stored.id == id && stored.instance == instance && stored.note == note;
-        let dirty = !self.inner.stored.iter().any(|stored| same(&stored));
+        let kept = self.inner.kept.lock().remove(id).filter(|kept| kept.instance == instance);
+        let dirty = kept.as_ref().is_none_or(|kept| kept.note != note);
         let (commands, receiver) = mpsc::unbounded_channel();
         let follower = follow::Follower::new(
             follow::Subject { id: id.into(), instance: instance.clone(), note, dirty },
+            kept.map(|kept| kept.resources),
             self.inner.cache.clone(),
             self.inner.channel.clone(),
             disk::file(&self.inner.directory, id),

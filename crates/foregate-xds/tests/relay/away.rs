@@ -127,3 +127,35 @@ async fn an_instance_that_is_taken_away_serves_on_until_it_is_forgotten() {
     on_disk(dir.path(), <[_]>::is_empty).await;
     node.stop().await;
 }
+
+#[tokio::test]
+async fn an_engine_that_has_lived_on_is_not_taken_back_to_what_was_on_disk() {
+    let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
+    let mut platform = Platform::start(&authority, None, Options::default());
+    platform.cache.apply(GROUP, set([listener("a", "r")]));
+    let node = Node::start(dir.path(), &authority, platform.address).await;
+    on_disk(dir.path(), |resources| resources.len() == 1).await;
+    let mut engine = node.engine().await;
+    engine.subscribe();
+    let path = dir.path().join("xds").join(format!("{ID}.xds"));
+    let before = std::fs::read(&path).unwrap();
+    platform.cache.apply(GROUP, set([listener("b", "r")]));
+    engine.take_until(&[(Listener, "a"), (Listener, "b")]).await;
+    let known = engine.client.into_known();
+    node.stop().await;
+    // Killed before the last change was written.
+    std::fs::write(&path, before).unwrap();
+
+    let node = Node::start(dir.path(), &authority, platform.address).await;
+    let client = within(foregate_xds::Client::resume_unix(&node.socket, "engine", known)).await.unwrap();
+    let mut engine = crate::rig::Engine { client };
+    engine.subscribe();
+    let sequence = platform.cache.apply(GROUP, set([listener("c", "r")]));
+    let mut came = Vec::new();
+    while !came.contains(&"Listener c".to_owned()) {
+        came.extend(engine.take().await.1);
+    }
+    assert_eq!(came, ["Listener c"], "nothing is taken away");
+    platform.progress(sequence).await;
+    node.stop().await;
+}
