@@ -32,7 +32,7 @@ fn envoy_loads_every_golden_case() {
         fs::write(&file, bootstrap.to_string()).unwrap();
         cases.push((name, file));
     }
-    assert!(cases.len() >= 19, "golden files are missing");
+    assert!(cases.len() >= 22, "golden files are missing");
     let refused: Vec<String> = std::thread::scope(|scope| {
         let versions: Vec<_> = envoys::envoys()
             .into_iter()
