@@ -30,7 +30,7 @@ const WRITES: usize = 64;
 pub struct Clients {
     /// For everything that would be derived again after a crash: it needn't wait for the disk.
     pub client: Client,
-    /// For choices, which wouldn't be made the same way twice: which gateway has which address.
+    /// For what couldn't be derived again: which gateway has which address, what a pinned revision was.
     pub durable: Client,
 }
 
@@ -67,7 +67,8 @@ pub async fn run(
         to_body: options.revision_body.unwrap_or(|_, _| None),
     };
     let (answers, rebuilt) = mpsc::unbounded_channel();
-    let keeper = tokio::spawn(keep(client.clone(), options.namespace.clone(), texts, taken, answers, stop));
+    let clients = Clients { client: client.clone(), durable: durable.clone() };
+    let keeper = tokio::spawn(keep(clients, options.namespace.clone(), texts, taken, answers, stop));
     let mut resync = tokio::time::interval(options.resync);
     resync.reset();
     let pipeline = Pipeline::new(options, cache, Instant::now());

@@ -18,6 +18,7 @@ use kube::{Client, ResourceExt as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::Clients;
 use chain::Chain;
 pub(crate) use pinned::{Ask, Content, Rebuilt};
 
@@ -66,13 +67,14 @@ pub(crate) struct Texts {
 
 /// Writes revisions until the pipeline ends, and then what is left; answers what revisions were.
 pub(crate) async fn keep(
-    client: Client,
+    clients: Clients,
     namespace: Option<String>,
     texts: Texts,
     mut records: mpsc::UnboundedReceiver<Record>,
     answers: mpsc::UnboundedSender<Rebuilt>,
     shutdown: CancellationToken,
 ) {
+    let Clients { client, durable } = clients;
     let text = texts.to_text;
     let Some(mut chains) = read_all(&client, namespace.as_deref(), &shutdown).await else { return };
     loop {
@@ -85,7 +87,11 @@ pub(crate) async fn keep(
         };
         tokio::select! {
             record = records.recv() => match record {
-                Some(record) => take(&client, &mut chains, record, texts, &answers).await,
+                Some(record) => {
+                    // What a pinned revision was can't be derived again.
+                    let client = if matches!(record, Record::Ask(_)) { &durable } else { &client };
+                    take(client, &mut chains, record, texts, &answers).await;
+                }
                 // The pipeline has ended and all that it said is taken in.
                 None => return write_due(&client, &mut chains, text, |_| true).await,
             },
