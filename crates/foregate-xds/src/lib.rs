@@ -18,6 +18,11 @@
 //! stream has acknowledged the cluster and the endpoints and secrets that the cluster names. A cluster that nothing
 //! names any more stays for [`Options::drain`]. Waiting is bounded by [`Options::need_timeout`].
 //!
+//! # Engines and others
+//! A stream counts as its instance's engine (connected, progress) once it asks for all listeners or all clusters. One that
+//! only takes what it names is a client within an application, such as gRPC's: nothing of it waits for anything, since
+//! it asks for each thing after what names it. Listeners with an `api_listener` are for those alone.
+//!
 //! # Virtual hosts
 //! The cache holds each virtual host as a resource of its own, named `<route configuration>/<domain>`. A client with
 //! the feature [`VHDS_FEATURE`] gets them one by one (VHDS); for others they are put together into their
