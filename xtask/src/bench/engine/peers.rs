@@ -122,6 +122,9 @@ pub fn foregate(binary: &Path, dir: &Path) -> Result<Peer, TaskError> {
     let deadline = Instant::now() + Duration::from_secs(20);
     let kubectl = tools::kubectls()?.pop().unwrap_or_else(|| PathBuf::from("kubectl"));
     let manifest = configs::foregate(dir, ports)?;
+    while !kubeconfig.exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
     loop {
         let mut apply = Command::new(&kubectl);
         apply.arg("--kubeconfig").arg(&kubeconfig).args(["apply", "-f", &manifest]);
