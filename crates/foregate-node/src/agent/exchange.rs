@@ -92,7 +92,9 @@ impl Actor {
             self.say(EngineState::Starting, "");
             return;
         }
-        self.say(EngineState::Starting, &format!("{} takes over", launch.engine));
+        let again = self.current.name().as_ref() == Some(&launch.engine);
+        let what = if again { "a new process of " } else { "" };
+        self.say(EngineState::Starting, &format!("{what}{} takes over", launch.engine));
         let mut new = new;
         match self.until_envoy_serves(&mut new, hot.is_some()).await {
             Outcome::Ready => self.take_over(new, hot.is_some()),
