@@ -89,34 +89,11 @@ pub(crate) struct CompiledCluster {
 
 /// Compiles a cluster.
 pub(crate) fn compile(mut message: cluster::Cluster, context: &mut TlsContext<'_>) -> Result<CompiledCluster, Refusal> {
-    use cluster::cluster::{ClusterDiscoveryType, DiscoveryType};
     let name = std::mem::take(&mut message.name);
     if name.is_empty() {
         return Err(Refusal::field("name", "must be set"));
     }
-    let kind = match message.cluster_discovery_type.take() {
-        Some(ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(kind).ok(),
-        Some(ClusterDiscoveryType::ClusterType(_)) => return Err(Refusal::unsupported("cluster_type")),
-        None => Some(DiscoveryType::Static),
-    };
-    let mut dns = None;
-    let (service_name, assignment) = match kind {
-        Some(DiscoveryType::Eds) => (Some(eds(&mut message, &name).at("eds_cluster_config")?), None),
-        Some(DiscoveryType::Static) => {
-            let load = message.load_assignment.take().map(|load| endpoints::compile(load, Names::Refused)).transpose();
-            let load = load.at("load_assignment")?;
-            (None, Some(load.unwrap_or_default()))
-        }
-        Some(kind @ (DiscoveryType::StrictDns | DiscoveryType::LogicalDns)) => {
-            let (how, load) = dns::take(&mut message, kind == DiscoveryType::LogicalDns)?;
-            dns = Some(how);
-            (None, Some(load))
-        }
-        Some(other) => {
-            return Err(Refusal::field("type", format!("{} is {}", other.as_str_name(), super::refusal::UNSUPPORTED)));
-        }
-        None => return Err(Refusal::field("type", "isn't a known value")),
-    };
+    let Discovery { service_name, assignment, dns } = discovery(&mut message, &name)?;
     let transport = fingerprint(&message);
     let socket = message.transport_socket.take();
     let tls = match socket {
@@ -150,6 +127,41 @@ pub(crate) fn compile(mut message: cluster::Cluster, context: &mut TlsContext<'_
     message.ignore_health_on_host_removal = false;
     nothing_left(&message)?;
     Ok(CompiledCluster { config, assignment, secrets: std::mem::take(&mut context.wanted) })
+}
+
+/// How a cluster's endpoints are found.
+struct Discovery {
+    service_name: Option<String>,
+    assignment: Option<LoadAssignment>,
+    dns: Option<Dns>,
+}
+
+fn discovery(message: &mut cluster::Cluster, name: &str) -> Result<Discovery, Refusal> {
+    use cluster::cluster::{ClusterDiscoveryType, DiscoveryType};
+    let kind = match message.cluster_discovery_type.take() {
+        Some(ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(kind).ok(),
+        Some(ClusterDiscoveryType::ClusterType(_)) => return Err(Refusal::unsupported("cluster_type")),
+        None => Some(DiscoveryType::Static),
+    };
+    let mut dns = None;
+    let (service_name, assignment) = match kind {
+        Some(DiscoveryType::Eds) => (Some(eds(message, name).at("eds_cluster_config")?), None),
+        Some(DiscoveryType::Static) => {
+            let load = message.load_assignment.take().map(|load| endpoints::compile(load, Names::Refused)).transpose();
+            let load = load.at("load_assignment")?;
+            (None, Some(load.unwrap_or_default()))
+        }
+        Some(kind @ (DiscoveryType::StrictDns | DiscoveryType::LogicalDns)) => {
+            let (how, load) = dns::take(message, kind == DiscoveryType::LogicalDns)?;
+            dns = Some(how);
+            (None, Some(load))
+        }
+        Some(other) => {
+            return Err(Refusal::field("type", format!("{} is {}", other.as_str_name(), super::refusal::UNSUPPORTED)));
+        }
+        None => return Err(Refusal::field("type", "isn't a known value")),
+    };
+    Ok(Discovery { service_name, assignment, dns })
 }
 
 /// A fingerprint of how connections are made and what is spoken on them.

@@ -55,15 +55,7 @@ impl Multiplexed {
         max_requests: Option<u32>,
         tick: u32,
     ) -> Result<Rc<Self>, DialError> {
-        let mut builder = Builder::new(OnThisThread);
-        builder
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(options.stream_window)
-            .initial_connection_window_size(options.connection_window)
-            .header_table_size(options.header_table);
-        if let Some((interval, timeout)) = options.keepalive {
-            builder.keep_alive_interval(interval).keep_alive_timeout(timeout).keep_alive_while_idle(true);
-        }
+        let builder = builder(options);
         let (told, heard) = oneshot::channel();
         let io = Hearing { link, told: Some(told) };
         let (sender, mut connection) = builder.handshake(TokioIo::new(io)).await.map_err(io::Error::other)?;
@@ -73,11 +65,7 @@ impl Multiplexed {
         tokio::task::spawn_local(async move {
             let mut heard = Some((heard, ready));
             let ended = std::future::poll_fn(|cx| {
-                if heard.as_mut().is_some_and(|(heard, _)| Pin::new(heard).poll(cx).is_ready())
-                    && let Some((_, ready)) = heard.take()
-                {
-                    let _ = ready.send(());
-                }
+                tell(&mut heard, cx);
                 let polled = Pin::new(&mut connection).poll(cx);
                 // What the endpoint allows is known from its settings on, and may change with later ones.
                 let allowed = u32::try_from(connection.current_max_send_streams()).unwrap_or(u32::MAX);
@@ -141,6 +129,28 @@ impl Multiplexed {
     /// Sends a request.
     pub(super) fn send(&self, request: Request<RequestBody>) -> impl Future<Output = Sent> + use<> {
         self.sender.borrow_mut().try_send_request(request)
+    }
+}
+
+fn builder(options: &Http2Options) -> Builder<OnThisThread> {
+    let mut builder = Builder::new(OnThisThread);
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(options.stream_window)
+        .initial_connection_window_size(options.connection_window)
+        .header_table_size(options.header_table);
+    if let Some((interval, timeout)) = options.keepalive {
+        builder.keep_alive_interval(interval).keep_alive_timeout(timeout).keep_alive_while_idle(true);
+    }
+    builder
+}
+
+/// Says that the endpoint has said something, once.
+fn tell(heard: &mut Option<(oneshot::Receiver<()>, oneshot::Sender<()>)>, cx: &mut Context<'_>) {
+    if heard.as_mut().is_some_and(|(heard, _)| Pin::new(heard).poll(cx).is_ready())
+        && let Some((_, ready)) = heard.take()
+    {
+        let _ = ready.send(());
     }
 }
 
