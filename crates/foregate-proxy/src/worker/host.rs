@@ -167,7 +167,6 @@ impl Host {
             !connection.sender.is_closed() && !idle_too_long(connection.since.get()) && !too_old(connection.opened)
         });
         self.plain.borrow_mut().retain_mut(|connection| {
-            connection.shrink();
             !connection.is_stale() && !idle_too_long(connection.since) && !too_old(connection.opened)
         });
         self.shared.borrow_mut().retain(|connection| {

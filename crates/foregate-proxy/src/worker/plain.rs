@@ -19,7 +19,7 @@ use super::pool::Open;
 
 /// Read at once, at least and at most.
 const READ: (usize, usize) = (8 * 1024, 128 * 1024);
-/// Kept by a connection that rests for longer.
+/// Kept for the next response.
 const KEPT: usize = 16 * 1024;
 
 /// A connection to an endpoint.
@@ -96,12 +96,9 @@ impl PlainConnection {
     pub(super) fn rest(&mut self, tick: u32) {
         self.used += 1;
         self.since = tick;
-        // Large responses tend to be followed by large ones.
-        self.read = self.came.next_power_of_two().clamp(READ.0, READ.1);
-    }
-
-    /// Gives memory back that a large response has left behind.
-    pub(super) fn shrink(&mut self) {
+        // Large responses tend to be followed by large ones; but their memory goes to whoever reads next, while it is
+        // still in the processor's cache.
+        self.read = self.came.next_multiple_of(READ.0).clamp(READ.0, READ.1);
         if self.input.capacity() > KEPT {
             self.input = BytesMut::new();
         }
