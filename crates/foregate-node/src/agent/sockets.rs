@@ -14,11 +14,13 @@ const LONGEST_PATH: usize = 107;
 const ROOM: usize = 40;
 
 /// The directory: `run` in the data directory, or where its path is too long, one in `XDG_RUNTIME_DIR` or the temporary
-/// directory that is named after it.
+/// directory that is named after it. It is absolute: an Envoy's working directory is another one.
 ///
 /// # Errors
 /// When it can't be made, or somebody else has made it.
 pub fn socket_dir(data_dir: &Path) -> Result<PathBuf, AgentError> {
+    let data_dir =
+        &std::path::absolute(data_dir).map_err(|source| AgentError::Sockets { path: data_dir.to_owned(), source })?;
     let near = data_dir.join("run");
     let dir = if near.as_os_str().len() + ROOM <= LONGEST_PATH { near } else { elsewhere(data_dir) };
     make(&dir).map_err(|source| AgentError::Sockets { path: dir.clone(), source })?;
@@ -26,8 +28,7 @@ pub fn socket_dir(data_dir: &Path) -> Result<PathBuf, AgentError> {
 }
 
 fn elsewhere(data_dir: &Path) -> PathBuf {
-    let full = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
-    let hash: [u8; 32] = Sha256::digest(full.as_os_str().as_encoded_bytes()).into();
+    let hash: [u8; 32] = Sha256::digest(data_dir.as_os_str().as_encoded_bytes()).into();
     let name: String = hash[..6].iter().map(|byte| format!("{byte:02x}")).collect();
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
     runtime.unwrap_or_else(std::env::temp_dir).join(format!("foregate-{name}"))
@@ -57,6 +58,8 @@ mod tests {
         let near = dir.path().join("data");
         std::fs::create_dir(&near).unwrap();
         assert_eq!(socket_dir(&near).unwrap(), near.join("run"));
+        let (up, here) = ("../".repeat(32), near.strip_prefix("/").unwrap());
+        assert!(socket_dir(&Path::new(&up).join(here)).unwrap().is_absolute());
         let far = dir.path().join("x".repeat(100));
         assert_eq!(elsewhere(&far), elsewhere(&far));
         assert!(elsewhere(&far).as_os_str().len() + ROOM <= LONGEST_PATH);

@@ -71,8 +71,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store of a data directory; nothing is written yet.
+    /// The store of a data directory; nothing is written yet. Paths in it are absolute: an Envoy's working directory is
+    /// another one.
     pub fn new(data_dir: &Path) -> Self {
+        let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
         Self { root: data_dir.join("engines").join("envoy") }
     }
 
