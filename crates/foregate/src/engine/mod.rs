@@ -69,6 +69,9 @@ pub enum EngineError {
         /// Kind, namespace and name of each.
         users: Vec<String>,
     },
+    /// Ctrl-C.
+    #[error("interrupted; nothing was added")]
+    Interrupted,
     /// The answer can't be printed.
     #[error(transparent)]
     Print(CliError),
@@ -105,11 +108,17 @@ fn version(name: &EngineName) -> Result<&str, EngineError> {
 
 async fn add(store: &Store, version: &str, from: &Source, sha256: &str) -> Result<(), EngineError> {
     let progress = progress::Line::new();
-    let added = store.add(version, from, sha256, &|done, total| progress.show(done, total)).await;
+    let report = |done, total| progress.show(done, total);
+    let added = tokio::select! {
+        added = store.add(version, from, sha256, &report) => added.map_err(EngineError::from),
+        // What is there of it goes with the future.
+        Ok(()) = tokio::signal::ctrl_c() => Err(EngineError::Interrupted),
+    };
     progress.clear();
     let engine = added?;
     if !engine.manifest.reported.contains(version) {
-        anstream::eprintln!("warning: it says that it is {}", engine.manifest.reported);
+        let reported = &engine.manifest.reported;
+        anstream::eprintln!("warning: it is added as {}, but says that it is {reported}", engine.name());
     }
     anstream::println!("added {} ({})", engine.name(), engine.manifest.reported);
     anstream::println!("a GatewayTemplate with `engine: {}` runs its gateways on it", engine.name());
