@@ -31,7 +31,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Name of the golden file, columns, command line.
-const OFFLINE: [(&str, Option<&str>, &str); 33] = [
+const OFFLINE: [(&str, Option<&str>, &str); 34] = [
     ("help", Some("80"), "--help"),
     ("translate", None, "translate -f shop.yaml"),
     ("translate-ir", None, "translate -f shop.yaml --stage ir"),
@@ -48,6 +48,7 @@ const OFFLINE: [(&str, Option<&str>, &str); 33] = [
     ("validate-type", None, "validate -f good-envoy.yaml --type envoy.config.cluster.v3.Cluster"),
     ("validate-no-type", None, "validate -f good-envoy.yaml --type envoy.Custer"),
     ("validate-missing-file", None, "validate -f good-envoy.yaml gone.yaml"),
+    ("validate-kubernetes", None, "validate -f shop.yaml"),
     ("explain", Some("80"), "explain -H x-version:2 --header cookie:a -f shop.yaml http://shop.example.com/cart/1?x=1"),
     ("explain-wide", Some("120"), "explain -f shop.yaml -- https://shop.example.com//cart/../cart/1"),
     ("explain-redirect", None, "explain http://shop.example.com/old?q=1 -f shop.yaml"),
@@ -239,7 +240,8 @@ async fn looking(world: &World, client: &kube::Client, address: SocketAddr) {
     assert!(world.well("get foregate -o yaml").contains("kind: GatewayInstance"));
     world.fails("get pods", 2, "has no kind \"pods\"");
     world.fails("get gatewais", 2, "has no kind");
-    world.fails("get gateways nobody", 1, "there is no gateways nobody");
+    world.fails("get gateways nobody", 1, "there is no Gateway nobody");
+    world.fails("get gateways default/nobody", 1, "error: gateways.gateway.networking.k8s.io \"nobody\" not found");
     world.fails("get gateways a/b -n c", 2, "isn't the namespace");
 
     let dump = world.well("config dump default/web");

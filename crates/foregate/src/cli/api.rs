@@ -101,7 +101,10 @@ fn read(path: &Path) -> Result<Kubeconfig, CliError> {
     }
     Kubeconfig::read_from(path).map_err(|error| {
         let next = "name a kubeconfig file with --kubeconfig";
-        CliError::failed(format!("{} is no kubeconfig that can be read: {}", path.display(), chain(&error)), next)
+        // The lines after the first quote the file, and what is in it is secret.
+        let why = chain(&error);
+        let why = why.lines().next().unwrap_or_default();
+        CliError::failed(format!("{} is no kubeconfig that can be read: {why}", path.display()), next)
     })
 }
 
@@ -157,7 +160,11 @@ impl ApiServer {
                     format!("the Foregate at {url} runs no engines itself"),
                     "ask its nodes: `foregate node --metrics-listen ADDR:PORT` serves theirs",
                 ),
-                404 => CliError::failed(message, "`foregate get KIND` shows what there is"),
+                404 => match status.details.as_ref().filter(|details| !details.name.is_empty()) {
+                    // Which path was asked for helps nobody who has asked for an object.
+                    Some(_) => CliError::failed(&status.message, "`foregate get KIND` shows what there is"),
+                    None => CliError::failed(message, "`foregate get KIND` shows what there is"),
+                },
                 _ => CliError::failed(message, "correct what it names, and try again"),
             };
         }

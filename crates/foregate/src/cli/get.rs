@@ -159,7 +159,8 @@ fn nothing(args: &GetArgs, wanted: &[&Kind]) -> Ended {
     let kinds: Vec<&str> = wanted.iter().map(|kind| kind.plural.as_str()).collect();
     let place = args.namespace.as_ref().map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
     if let Some(name) = &args.name {
-        let message = format!("there is no {} {name}{place}", kinds.join(" or "));
+        let singular: Vec<&str> = wanted.iter().map(|kind| kind.kind.as_str()).collect();
+        let message = format!("there is no {} {name}{place}", singular.join(" or "));
         return Err(CliError::failed(
             message,
             format!("`foregate get {}` lists those that there are", kinds.join(",")),

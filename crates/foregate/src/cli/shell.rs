@@ -46,7 +46,9 @@ pub fn man(args: &ManArgs) -> Ended {
             .because(error)
     };
     std::fs::create_dir_all(&args.dir).map_err(failed)?;
-    let mut command = super::help::command();
+    // Nobody reads a page about the `help` of a verb.
+    let plain = |command: clap::Command| command.disable_help_subcommand(true);
+    let mut command = plain(super::help::command()).mut_subcommands(plain);
     command.build();
     clap_mangen::generate_to(command, &args.dir).map_err(failed)?;
     anstream::println!("written; try `man -l {dir}/foregate.1`");

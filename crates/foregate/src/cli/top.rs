@@ -29,7 +29,7 @@ pub struct TopArgs {
     #[arg(long, default_value = "1", value_parser = seconds, value_name = "SECONDS")]
     interval: Duration,
     /// End after so many samples [default: on a terminal never; else after one].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
     samples: Option<u64>,
     #[command(flatten)]
     output: OutputArgs,

@@ -88,7 +88,17 @@ fn render(verdict: &Verdict) -> String {
 
 /// Unknown fields, wrong types, and Envoy's own rules, through every Any.
 fn check(document: &Document, message: Option<&str>) -> Vec<Mistake> {
-    let has_type = || document.value().is_ok_and(|value| matches!(value.get("@type"), Some(Value::String(_))));
+    let value = document.value().ok();
+    let text = |field: &str| match value.as_ref()?.get(field) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    };
+    if let (None, Some(_), Some(kind)) = (message, text("apiVersion"), text("kind")) {
+        let why =
+            format!("a Kubernetes object ({kind}), not Envoy's configuration; `foregate translate` makes that of it");
+        return vec![document.mistake(1, 0, "", why)];
+    }
+    let has_type = || text("@type").is_some();
     let name = message.unwrap_or_else(|| if has_type() { ANY } else { BOOTSTRAP });
     let message = match foregate_envoy::from_yaml(name, &document.text) {
         Ok(message) => message,

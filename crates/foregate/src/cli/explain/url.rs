@@ -31,6 +31,10 @@ pub fn request(url: &str, method: &str, headers: &[String]) -> Result<Request, C
     if authority.is_empty() {
         return Err(bad("it names no host"));
     }
+    let closed = authority.split_once(']').is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with(':'));
+    if authority.contains(['[', ']']) && !(authority.starts_with('[') && closed) {
+        return Err(bad("an IPv6 address stands in brackets, like [2001:db8::1]"));
+    }
     let (name, port) = split_port(authority).ok_or_else(|| bad("its port isn't a number from 1 to 65535"))?;
     let path = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
     let mut request = Request {
@@ -106,6 +110,9 @@ mod tests {
         for (url, header, why) in [
             ("ftp://a/", None, "neither http nor https"),
             ("http:///x", None, "names no host"),
+            ("http://[::1/", None, "in brackets"),
+            ("http://::1]:80/", None, "in brackets"),
+            ("http://[::1]x/", None, "in brackets"),
             ("http://a:0/", None, "1 to 65535"),
             ("http://a:b/", None, "1 to 65535"),
             ("http://a/", Some("x"), "no header"),
