@@ -101,6 +101,9 @@ pub enum TlsMode {
     Passthrough,
 }
 
+/// How many backends a claim's status names at most, so that the object stays small enough to be stored.
+pub const MAX_WANTED_BACKENDS: usize = 4096;
+
 /// What the platform says of a claim.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -123,6 +126,11 @@ pub struct GatewayClaimStatus {
     /// One entry per listener.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<ClaimListenerStatus>,
+    /// Names of GatewayBackends of the claim's cluster that the revision needs that the gateway is held at, or is about
+    /// to be: whoever derives them keeps them, though no route may name them. Sorted, at most
+    /// [`MAX_WANTED_BACKENDS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wanted_backends: Vec<String>,
     /// Ready and connected instances.
     #[serde(default)]
     pub instances: InstanceCounts,

@@ -7,7 +7,7 @@ use foregate_api::claim::GatewayClaimStatus;
 use foregate_api::route::GatewayRouteStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::backend::{DirectState, PolicyState, Source, Upstream};
+use crate::backend::{DirectState, PolicyState, Source, Upstream, Wanted};
 use crate::book::Book;
 use crate::class::ClassState;
 use crate::dirty::Dirty;
@@ -29,6 +29,8 @@ pub struct Attach {
     pub(crate) routes: HashMap<RouteId, RouteState>,
     pub(crate) contention: Contention,
     pub(crate) index: Index,
+    /// Backends that claims want, whatever routes name.
+    pub(crate) wanted: Wanted,
     /// How many accepted routes are attached, by Gateway and listener.
     pub(crate) attached: HashMap<Key, BTreeMap<Arc<str>, i32>>,
     pub(crate) book: Book,
@@ -76,6 +78,7 @@ impl Attach {
             routes: HashMap::new(),
             contention: Contention::default(),
             index: Index::default(),
+            wanted: Wanted::default(),
             attached: HashMap::new(),
             book: Book::default(),
             derived_names: HashMap::new(),
@@ -140,6 +143,9 @@ impl Attach {
         }
         while let Some(route) = self.dirty.routes.pop_first() {
             self.resolve_route(&route);
+        }
+        for name in std::mem::take(&mut self.dirty.wanted) {
+            self.resolve_wanted(&name);
         }
         for backend in std::mem::take(&mut self.dirty.backends) {
             self.derive_backend(&backend);

@@ -17,6 +17,8 @@ pub(crate) struct Dirty {
     /// BackendTLSPolicies.
     pub policies: BTreeSet<Key>,
     pub routes: BTreeSet<RouteId>,
+    /// Names of backends that claims want, or wanted.
+    pub wanted: BTreeSet<Arc<str>>,
     pub backends: BTreeSet<BackendId>,
     pub slices: BTreeSet<Key>,
     pub secrets: BTreeSet<Key>,

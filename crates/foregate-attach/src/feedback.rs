@@ -22,16 +22,16 @@ impl Attach {
             Change::Set(object) => (Arc::from(object.metadata.name.as_deref().unwrap_or_default()), Some(object)),
             Change::Gone(key) => (key.name, None),
         };
-        match &object {
-            Some(claim) => {
-                let status = claim.status.clone().unwrap_or_default();
-                let feedback = ClaimFeedback { generation: claim.metadata.generation, status };
-                self.feedback.claims.insert(name.clone(), feedback);
-            }
-            None => {
-                self.feedback.claims.remove(&name);
-            }
-        }
+        let new = object.as_deref().map(|claim| {
+            let status = claim.status.clone().unwrap_or_default();
+            ClaimFeedback { generation: claim.metadata.generation, status }
+        });
+        let wanted = new.as_ref().map(|new| new.status.wanted_backends.clone()).unwrap_or_default();
+        let old = match new {
+            Some(new) => self.feedback.claims.insert(name.clone(), new),
+            None => self.feedback.claims.remove(&name),
+        };
+        self.follow_wanted(&name, &old.map(|old| old.status.wanted_backends).unwrap_or_default(), &wanted);
         self.dirty.gateway_statuses.extend(self.feedback.claim_gateways.get(&name).cloned());
         self.book.seen((DerivedKind::Claim, name), object.map(|o| Derived::Claim(slim(o))));
     }

@@ -93,7 +93,7 @@ pub(crate) struct Index {
     pub upstream_routes: Refs<Upstream, RouteId>,
     /// Service → its EndpointSlices.
     pub service_slices: Refs<Key, Key>,
-    /// Service or Backend → what of it attached routes use.
+    /// Service or Backend → what of it attached routes use, or claims want.
     pub upstream_backends: Refs<Upstream, BackendId>,
     /// Backend → attached routes that use it.
     pub backend_routes: Refs<BackendId, RouteId>,

@@ -39,6 +39,8 @@ enum Step {
     Answer(bool),
     /// An engine refuses, or no longer refuses, the routes and backends.
     Refuse(bool),
+    /// The platform wants these backends, by the bits, for gateways that are held at a revision.
+    Want(u8),
     /// Somebody edits (or deletes) a derived object.
     Tamper(usize, bool),
 }
@@ -52,6 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (1..6usize).prop_map(Step::Write),
         2 => any::<bool>().prop_map(Step::Answer),
         1 => any::<bool>().prop_map(Step::Refuse),
+        2 => any::<u8>().prop_map(Step::Want),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, delete)| Step::Tamper(which, delete)),
     ]
 }
@@ -257,6 +260,18 @@ impl Sim {
         }
     }
 
+    fn want(&mut self, which: u8) {
+        let all = ["s1-80", "s1-81-grpc", "s1b-80", "s2-80", "s2-80-grpc", "d1", "d1b-grpc", "nobody-80"];
+        let wanted = all.iter().enumerate().filter(|(bit, _)| which & (1 << bit) != 0);
+        let wanted: Vec<String> = wanted.map(|(_, name)| format!("local-{name}")).collect();
+        for (turn, id) in self.derived_ids("GatewayClaim").into_iter().enumerate() {
+            let mut status = self.objects[&id].get("status").cloned().unwrap_or_else(|| json!({}));
+            // Others of each.
+            status["wantedBackends"] = json!(wanted.iter().skip(turn).collect::<Vec<_>>());
+            self.write_status(&id, None, status);
+        }
+    }
+
     fn tamper(&mut self, which: usize, delete: bool) {
         let kinds = ["GatewayClaim", "GatewayRoute", "GatewayBackend", "GatewayEndpointSlice", "Secret"];
         let ids: Vec<Id> = kinds.iter().flat_map(|kind| self.derived_ids(kind)).collect();
@@ -286,6 +301,7 @@ impl Sim {
             Step::Write(count) => self.write(count),
             Step::Answer(programmed) => self.answer(programmed),
             Step::Refuse(refused) => self.refuse(refused),
+            Step::Want(which) => self.want(which),
             Step::Tamper(which, delete) => self.tamper(which, delete),
         }
     }

@@ -17,7 +17,7 @@ use super::{BackendId, CaSource, Found, TlsUser, Upstream, backend_name, protoco
 use crate::output::{StatusChange, StatusKind};
 use crate::problem::Problem;
 use crate::status::Pending;
-use crate::world::{World, origin, slim};
+use crate::world::{World, origin, slim, uid};
 use crate::{Attach, Change, Key, Settings};
 
 const NOT_ALLOWED: &str = "aren't allowed by the controller's settings: they are the gateway's host's own";
@@ -51,13 +51,17 @@ impl Attach {
             Change::Gone(key) => {
                 if let Some(old) = self.directs.remove(&key) {
                     self.index.ca_users.replace(&TlsUser::Backend(key.clone()), &old.named, &[]);
-                    self.mark_upstream(&Upstream::Backend(key));
+                    let upstream = Upstream::Backend(key);
+                    self.know(&upstream, Some(uid(&old.object.metadata)), None);
+                    self.mark_upstream(&upstream);
                 }
                 return;
             }
         };
         let named = named(&object.spec, &key.namespace);
         let user = TlsUser::Backend(key.clone());
+        let before = self.directs.get(&key).map(|old| uid(&old.object.metadata));
+        self.know(&Upstream::Backend(key.clone()), before, Some(uid(&object.metadata)));
         match self.directs.get_mut(&key) {
             Some(state) => {
                 self.index.ca_users.replace(&user, &state.named, &named);

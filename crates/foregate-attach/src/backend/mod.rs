@@ -6,6 +6,7 @@ mod policy;
 mod policy_status;
 mod service;
 mod slice;
+mod wanted;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::{Attach, Key};
 pub(crate) use ca::{CA_KEY, CaSource, TlsUser};
 pub(crate) use direct::DirectState;
 pub(crate) use policy::PolicyState;
+pub(crate) use wanted::Wanted;
 
 /// An object that routes can name as a backend.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,8 +85,7 @@ pub(crate) type Found = (Option<String>, BackendId);
 
 impl Attach {
     pub(crate) fn derive_backend(&mut self, id: &BackendId) {
-        let is_used = self.index.backend_routes.has(id);
-        let spec = is_used.then(|| match &id.upstream {
+        let spec = self.is_used(id).then(|| match &id.upstream {
             Upstream::Service(service) => self.service_backend(service, id),
             Upstream::Backend(backend) => self.direct_backend(backend, id),
         });
@@ -94,6 +95,28 @@ impl Attach {
             Derived::Backend(Arc::new(GatewayBackend { metadata, spec, status: None }))
         });
         self.derive(Source::Backend(id.clone()), wanted);
+    }
+
+    /// Whether an attached route uses it, or a claim wants it.
+    fn is_used(&self, id: &BackendId) -> bool {
+        self.index.backend_routes.has(id) || self.wanted.has(id)
+    }
+
+    /// Who uses a backend, or wants it, has changed.
+    pub(crate) fn follow_use(&mut self, id: &BackendId) {
+        let upstream = &id.upstream;
+        let before = self.index.upstream_backends.has(upstream);
+        if self.is_used(id) {
+            self.index.upstream_backends.add(upstream, id.clone());
+        } else {
+            self.index.upstream_backends.remove(upstream, id);
+        }
+        if before != self.index.upstream_backends.has(upstream)
+            && let Upstream::Service(service) = upstream
+        {
+            self.dirty.slices.extend(self.index.service_slices.of(service).cloned());
+        }
+        self.dirty.backends.insert(id.clone());
     }
 
     /// Marks what is sent to an object: routes that name it, and backends made of it.

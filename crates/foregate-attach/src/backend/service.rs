@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 
 use super::{BackendId, Found, Upstream, backend_name, protocol};
 use crate::problem::Problem;
-use crate::world::{origin, slim};
+use crate::world::{origin, slim, uid};
 use crate::{Attach, Change, Key};
 
 impl Attach {
@@ -24,6 +24,7 @@ impl Attach {
         }
         self.dirty.slices.extend(self.index.service_slices.of(&key).cloned());
         let upstream = Upstream::Service(key);
+        self.know(&upstream, old.map(|it| uid(&it.metadata)), new.map(|it| uid(&it.metadata)));
         self.dirty.routes.extend(self.index.upstream_routes.of(&upstream).cloned());
         self.dirty.backends.extend(self.index.upstream_backends.of(&upstream).cloned());
     }

@@ -24,7 +24,7 @@ use foregate_api::{GatewayRoute, Origin};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
 
-use crate::backend::{BackendId, Upstream};
+use crate::backend::BackendId;
 use crate::book::metadata;
 use crate::output::{Derived, DerivedKind};
 use crate::problem::Problem;
@@ -224,21 +224,7 @@ impl Attach {
     fn use_backends(&mut self, id: &RouteId, old: &[BackendId], new: &[BackendId]) {
         self.index.backend_routes.replace(id, old, new);
         let changed: BTreeSet<&BackendId> = old.iter().chain(new).collect();
-        for backend in changed {
-            let upstream = &backend.upstream;
-            let before = self.index.upstream_backends.has(upstream);
-            if self.index.backend_routes.has(backend) {
-                self.index.upstream_backends.add(upstream, backend.clone());
-            } else {
-                self.index.upstream_backends.remove(upstream, backend);
-            }
-            if before != self.index.upstream_backends.has(upstream)
-                && let Upstream::Service(service) = upstream
-            {
-                self.dirty.slices.extend(self.index.service_slices.of(service).cloned());
-            }
-            self.dirty.backends.insert(backend.clone());
-        }
+        changed.into_iter().for_each(|backend| self.follow_use(backend));
     }
 }
 

@@ -1,0 +1,151 @@
+//! Backends that claims want, whether a route names them or not: those of the revision that their gateway is held at.
+//!
+//! The platform lists them in the claims' statuses, by the names that they had. Such a name holds the UID of its Service
+//! or Backend; one whose object isn't there means nothing, since what has its name now is another one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::{BackendId, Upstream};
+use crate::Attach;
+use crate::refs::Refs;
+
+/// What claims want, and what that means.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// Name of a GatewayBackend → claims that want it.
+    claims: Refs<Arc<str>, Arc<str>>,
+    /// UID that a wanted name may hold → those names.
+    names: Refs<String, Arc<str>>,
+    /// What wanted names mean.
+    ids: HashMap<Arc<str>, BackendId>,
+    /// Backend → names by which it is wanted.
+    backends: Refs<BackendId, Arc<str>>,
+    /// Services and Backends, by kind and UID.
+    objects: HashMap<(&'static str, String), Upstream>,
+}
+
+impl Wanted {
+    pub fn has(&self, id: &BackendId) -> bool {
+        self.backends.has(id)
+    }
+}
+
+/// One way to read a name. Text alone doesn't tell a port from the end of a UID.
+#[derive(Debug, PartialEq, Eq)]
+struct Reading<'a> {
+    kind: &'static str,
+    uid: &'a str,
+    port: u16,
+    grpc: bool,
+}
+
+impl Attach {
+    /// A claim wants others than before.
+    pub(crate) fn follow_wanted(&mut self, claim: &Arc<str>, old: &[String], new: &[String]) {
+        if old == new {
+            return;
+        }
+        let [old, new]: [BTreeSet<&str>; 2] = [old, new].map(|names| names.iter().map(String::as_str).collect());
+        for changed in old.symmetric_difference(&new) {
+            let name: Arc<str> = Arc::from(*changed);
+            let before = self.wanted.claims.has(&name);
+            if new.contains(changed) {
+                self.wanted.claims.add(&name, claim.clone());
+            } else {
+                self.wanted.claims.remove(&name, claim);
+            }
+            let is_wanted = self.wanted.claims.has(&name);
+            if before == is_wanted {
+                continue;
+            }
+            for Reading { uid, .. } in readings(&self.settings.cluster, changed) {
+                if is_wanted {
+                    self.wanted.names.add(&uid.to_owned(), name.clone());
+                } else {
+                    self.wanted.names.remove(&uid.to_owned(), &name);
+                }
+            }
+            self.dirty.wanted.insert(name);
+        }
+    }
+
+    /// An object has come, gone, or been replaced.
+    pub(super) fn know(&mut self, upstream: &Upstream, old: Option<String>, new: Option<String>) {
+        if old == new {
+            return;
+        }
+        if let Some(old) = old {
+            self.dirty.wanted.extend(self.wanted.names.of(&old).cloned());
+            let id = (upstream.kind(), old);
+            if self.wanted.objects.get(&id) == Some(upstream) {
+                self.wanted.objects.remove(&id);
+            }
+        }
+        if let Some(new) = new {
+            self.dirty.wanted.extend(self.wanted.names.of(&new).cloned());
+            self.wanted.objects.insert((upstream.kind(), new), upstream.clone());
+        }
+    }
+
+    /// Finds what a name means.
+    pub(crate) fn resolve_wanted(&mut self, name: &Arc<str>) {
+        let new = if self.wanted.claims.has(name) { self.meaning(name) } else { None };
+        let old = match &new {
+            Some(id) => self.wanted.ids.insert(name.clone(), id.clone()),
+            None => self.wanted.ids.remove(name),
+        };
+        if old == new {
+            return;
+        }
+        self.wanted.backends.replace(name, &old, &new);
+        old.iter().chain(&new).for_each(|id| self.follow_use(id));
+    }
+
+    fn meaning(&self, name: &str) -> Option<BackendId> {
+        readings(&self.settings.cluster, name).into_iter().find_map(|Reading { kind, uid, port, grpc }| {
+            let upstream = self.wanted.objects.get(&(kind, uid.to_owned()))?.clone();
+            Some(BackendId { upstream, port, grpc })
+        })
+    }
+}
+
+/// All ways to read a name; none: it is another cluster's.
+fn readings<'a>(cluster: &str, name: &'a str) -> Vec<Reading<'a>> {
+    let Some(rest) = name.strip_prefix(cluster).and_then(|rest| rest.strip_prefix('-')) else { return Vec::new() };
+    let forms = [(Some(rest), false), (rest.strip_suffix("-grpc"), true)];
+    let mut readings = Vec::new();
+    for (text, grpc) in forms.into_iter().filter_map(|(text, grpc)| Some((text?, grpc))) {
+        if let Some((uid, digits)) = text.rsplit_once('-')
+            && let Ok(port) = digits.parse::<u16>()
+            && port != 0
+            && port.to_string() == digits
+        {
+            readings.push(Reading { kind: "Service", uid, port, grpc });
+        }
+        readings.push(Reading { kind: "Backend", uid: text, port: 0, grpc });
+    }
+    readings
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn names_are_read_in_every_way_that_they_may_be_meant() {
+        let shown = |name| {
+            let show =
+                |it: Reading<'_>| format!("{} {}:{}{}", it.kind, it.uid, it.port, if it.grpc { " grpc" } else { "" });
+            readings("local", name).into_iter().map(show).collect::<Vec<_>>()
+        };
+        assert_eq!(shown("local-3f-4a-80"), ["Service 3f-4a:80", "Backend 3f-4a-80:0"]);
+        assert_eq!(shown("local-3f-4a"), ["Backend 3f-4a:0"]);
+        let grpc = ["Backend 3f-80-grpc:0", "Service 3f:80 grpc", "Backend 3f-80:0 grpc"];
+        assert_eq!(shown("local-3f-80-grpc"), grpc);
+        assert_eq!(shown("local-3f-080"), ["Backend 3f-080:0"]);
+        assert_eq!(shown("local-3f-70000"), ["Backend 3f-70000:0"]);
+        assert!(shown("other-3f-80").is_empty() && shown("local3f-80").is_empty() && shown("").is_empty());
+    }
+}
