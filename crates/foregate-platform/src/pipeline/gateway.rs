@@ -39,6 +39,8 @@ pub(crate) struct Gateway {
     pub pinned: Option<String>,
     /// How far that is; none: it isn't held.
     pub pin: Option<Pin>,
+    /// Names of the backends that this takes; none: it isn't held, or they aren't known yet.
+    pub wanted: Option<BTreeSet<String>>,
     /// What the translator was told of it last.
     pub fed: Option<Fed>,
     /// Sequence of what was published for it last; 0: nothing yet.

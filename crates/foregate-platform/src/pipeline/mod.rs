@@ -6,7 +6,8 @@
 //! already is neither published nor written again.
 //!
 //! One file per step: `observe` (what a change touches), `shape` (claims to gateway, addresses, instances), `address`,
-//! `publish` (translation, sequences), `pin` and `flow` (gateways held at a revision), `engines` (what they say), `trial` (who is to blame among several), `report` (statuses).
+//! `publish` (translation, sequences), `pin`, `flow` and `wanted` (gateways held at a
+//! revision), `engines` (what they say), `trial` (who is to blame among several), `report` (statuses).
 
 mod address;
 mod engines;
@@ -21,6 +22,7 @@ mod refusal;
 mod report;
 mod shape;
 mod trial;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -46,6 +48,7 @@ use address::Pools;
 use gateway::Gateway;
 use patience::Patience;
 use readiness::Readiness;
+use wanted::Waiting;
 
 /// A change in the API.
 #[derive(Debug)]
@@ -142,6 +145,8 @@ pub(crate) struct Pipeline {
     asking: BTreeSet<ProxyRef>,
     /// The answers.
     rebuilt: Vec<Rebuilt>,
+    /// Answers that can't be served yet: backends that only they need are being derived.
+    waiting: BTreeMap<ProxyRef, Waiting>,
     /// Tenants whose endpoints or secrets have changed.
     stirred: BTreeSet<String>,
     /// When certificates expire.
@@ -206,6 +211,7 @@ impl Pipeline {
             unpinned: BTreeSet::new(),
             asking: BTreeSet::new(),
             rebuilt: Vec::new(),
+            waiting: BTreeMap::new(),
             stirred: BTreeSet::new(),
             expiries: Expiries::default(),
             gone: Vec::new(),
@@ -244,7 +250,7 @@ impl Pipeline {
             self.restate.extend(self.gateways.keys().filter(|it| it.namespace == namespace).cloned());
         }
         self.shape_all(now);
-        self.publish();
+        self.publish(now);
         if first {
             // From here on streams are answered: everything that there is, is published.
             self.cache.start();
@@ -261,7 +267,8 @@ impl Pipeline {
             return None;
         }
         let others = [self.presences.next_deadline(), self.patience.next_deadline(), self.expiries.next_deadline()];
-        self.outbox.next_due().into_iter().chain(others.into_iter().flatten()).min()
+        let waiting = self.waiting.values().map(Waiting::until);
+        self.outbox.next_due().into_iter().chain(waiting).chain(others.into_iter().flatten()).min()
     }
 
     /// What only a start has to do: instances that were there are expected back, and objects that an engine refused

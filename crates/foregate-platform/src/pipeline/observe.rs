@@ -161,8 +161,10 @@ impl Pipeline {
             gateway.refused_listeners.clear();
         }
         if changed.new.is_none() {
+            self.waiting.remove(&proxy);
+            let gateway = self.gateway(&proxy);
             gateway.pinned = None;
-            gateway.pin = None;
+            (gateway.pin, gateway.wanted) = (None, None);
             self.patience.forget(&Target { kind: Kind::Proxy, key: changed.key.clone() });
             self.problems.remove(&ObjectRef { kind: "GatewayProxy", key: translator_key(&changed.key) });
             self.changes.push(Translate::Proxy(Change::Gone(translator_key(&changed.key))));

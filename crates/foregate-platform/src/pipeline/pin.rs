@@ -19,6 +19,7 @@ use crate::bind::group_of;
 use crate::keeper::{Ask, Content, Rebuilt, Record};
 use crate::pipeline::Pipeline;
 use crate::pipeline::gateway::has_port;
+use crate::pipeline::wanted::backend_of;
 use crate::status::claim::Pinned;
 use crate::store::Key;
 
@@ -30,7 +31,7 @@ pub(super) const fn flows(kind: ResourceKind) -> bool {
 /// How far a gateway's pin is.
 #[derive(Debug)]
 pub(crate) enum Pin {
-    /// What the revision was is being found out; what serves stays.
+    /// What the revision was is being found out, or what it needs is being derived (`wanted`); what serves stays.
     Asked,
     /// It is held.
     Held(Held),
@@ -74,13 +75,14 @@ impl Pipeline {
             return;
         }
         let group = group_of(proxy);
+        self.waiting.remove(proxy);
         if let Some(revision) = &pinned {
             tracing::info!(group, revision, "pinned");
             gateway.pin = Some(Pin::Asked);
             self.asking.insert(proxy.clone());
         } else {
             tracing::info!(group, "unpinned");
-            gateway.pin = None;
+            (gateway.pin, gateway.wanted) = (None, None);
             self.unpinned.insert(proxy.clone());
             self.asking.remove(proxy);
         }
@@ -111,7 +113,7 @@ impl Pipeline {
     }
 
     /// What a gateway serves now, without endpoints and secrets; after a start, what it would serve if it weren't held.
-    fn serving_now(&self, proxy: &ProxyRef) -> BTreeMap<ResourceId, Resource> {
+    pub(super) fn serving_now(&self, proxy: &ProxyRef) -> BTreeMap<ResourceId, Resource> {
         let published = self.gateways.get(proxy).is_some_and(|gateway| gateway.sequence > 0);
         let all = if published {
             self.cache.dump(&group_of(proxy))
@@ -167,6 +169,7 @@ impl Pipeline {
         let (delta, changes) = difference(&mut before, wanted.iter());
         let causes = self.pin_causes(proxy);
         if let Some(gateway) = self.gateways.get_mut(proxy) {
+            gateway.wanted = Some(held.needs.iter().filter_map(backend_of).map(str::to_owned).collect());
             gateway.pin = Some(Pin::Held(held));
         }
         self.send(proxy, delta, changes, causes);
@@ -272,7 +275,7 @@ impl crate::pipeline::gateway::Gateway {
             Some(Pin::Held(held)) => (held.failure.clone(), held.troubles()),
             _ => (None, Vec::new()),
         };
-        Some(Pinned { revision, failure, troubles })
+        Some(Pinned { revision, failure, troubles, awaited: 0 })
     }
 }
 

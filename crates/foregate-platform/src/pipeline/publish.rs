@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use foregate_api::Origin;
 use foregate_api::address::ProxyRef;
@@ -21,7 +22,7 @@ type Published = (ResourceId, Arc<str>, Arc<[Owner]>);
 
 impl Pipeline {
     /// Translates what has changed and publishes what follows.
-    pub(super) fn publish(&mut self) {
+    pub(super) fn publish(&mut self, now: Instant) {
         if !self.changes.is_empty() || !self.unpinned.is_empty() {
             let mut output = self.translator.apply(std::mem::take(&mut self.changes));
             for proxy in std::mem::take(&mut self.unpinned) {
@@ -38,9 +39,7 @@ impl Pipeline {
             }
             reports.into_iter().for_each(|report| self.reported(report));
         }
-        for answer in std::mem::take(&mut self.rebuilt) {
-            self.hold(answer);
-        }
+        self.hold_due(now);
         self.refresh_extras();
         self.mark_published();
         self.mark_trials();

@@ -21,7 +21,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::gateway::Gateway;
 use crate::pipeline::observe::translator_key;
 use crate::presence::Serving;
-use crate::status::claim::{Binding, ClaimFacts, ListenerFacts, claim_status, is_awaited, is_transient};
+use crate::status::claim::{Binding, ClaimFacts, ListenerFacts, Pinned, claim_status, is_awaited, is_transient};
 use crate::status::complaint::Complaint;
 use crate::status::instance::instance_status;
 use crate::status::proxy::{ProxyFacts, proxy_status};
@@ -43,6 +43,7 @@ struct Shared<'a> {
     /// Engines that don't run.
     engines: &'a [String],
     serves: bool,
+    pinned: Option<Pinned>,
     clock: Timestamp,
 }
 
@@ -88,7 +89,8 @@ impl Pipeline {
         let (serving, engines) = self.serving(proxy, &nodes);
         // Looked for only where it is said.
         let serves = template.is_some() && self.translator.resources_of(proxy, ResourceKind::Listener).next().is_some();
-        let shared = Shared { complaint, serving, engines: &engines, serves, clock };
+        let pinned = gateway.pinned_as().map(|it| Pinned { awaited: self.awaits(proxy), ..it });
+        let shared = Shared { complaint, serving, engines: &engines, serves, pinned, clock };
         for claim in gateway.order.iter().filter_map(|name| self.stores.claims.get(&Key::new(&proxy.namespace, name))) {
             let bound = object.is_some().then_some(&*proxy.name);
             let (wanted, is_transient) = self.claim_status(gateway, claim, bound, &shared);
@@ -111,7 +113,7 @@ impl Pipeline {
             engines: &engines,
             published: (gateway.unpublished.is_empty() && gateway.sequence > 0).then(|| gateway.awaited()),
             serving,
-            pinned: gateway.pinned_as(),
+            pinned: shared.pinned.clone(),
         };
         let write_proxy =
             write(&**object, object.status.as_ref(), proxy_status(&facts, clock), status::proxy::OPTIONAL);
@@ -162,7 +164,8 @@ impl Pipeline {
             engines: shared.engines,
             published: gateway.published.get(&name).copied(),
             serving: shared.serving,
-            pinned: gateway.pinned_as(),
+            pinned: shared.pinned.clone(),
+            wanted: gateway.wanted_of(claim),
         };
         (claim_status(&facts, shared.clock), is_transient(&facts))
     }

@@ -9,6 +9,7 @@ mod pinned;
 mod readiness;
 mod rebuild;
 mod restart;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

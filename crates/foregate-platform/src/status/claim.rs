@@ -11,7 +11,7 @@ use crate::presence::Serving;
 use crate::status::Unmet;
 
 /// Fields that may be absent.
-pub(crate) const OPTIONAL: &[&str] = &["proxy", "addresses", "conditions", "listeners"];
+pub(crate) const OPTIONAL: &[&str] = &["proxy", "addresses", "conditions", "listeners", "wantedBackends"];
 
 const BOUND: &str = "Bound";
 const PROGRAMMED: &str = "Programmed";
@@ -62,6 +62,8 @@ pub(crate) struct ClaimFacts<'a> {
     pub serving: Serving,
     /// The revision that the gateway is held at.
     pub pinned: Option<Pinned>,
+    /// Backends that this needs; none: it isn't known yet.
+    pub wanted: Option<Vec<String>>,
 }
 
 /// A gateway's pin.
@@ -73,6 +75,8 @@ pub(crate) struct Pinned {
     pub failure: Option<String>,
     /// What of it can't be served.
     pub troubles: Vec<String>,
+    /// How many backends it waits for before it is served.
+    pub awaited: usize,
 }
 
 impl Pinned {
@@ -84,6 +88,14 @@ impl Pinned {
                  unpinned or pinned at a revision that is kept"
             );
             return Finding::yes(PINNED, "RevisionNotFound", message);
+        }
+        if self.awaited > 0 {
+            let message = format!(
+                "to be held at ConfigRevision {}; it stays as it is until the endpoints of {} backend(s) are known that \
+                 no route names now",
+                self.revision, self.awaited
+            );
+            return Finding::yes(PINNED, "Pending", message);
         }
         let mut message = format!(
             "held at ConfigRevision {}: changes of listeners and routes wait until it is unpinned",
@@ -130,6 +142,8 @@ pub(crate) fn claim_status(facts: &ClaimFacts<'_>, now: Timestamp) -> GatewayCla
         addresses: facts.addresses.to_vec(),
         conditions: settle(&previous.conditions, findings, generation, now),
         listeners: facts.listeners.iter().map(listener).collect(),
+        // What was said before a restart holds until it is known again.
+        wanted_backends: facts.wanted.clone().unwrap_or_else(|| previous.wanted_backends.clone()),
         instances: counts(facts.serving, previous.instances),
     }
 }

@@ -45,6 +45,17 @@ impl Translator {
         }
     }
 
+    /// Whether the endpoints of a cluster are known: its backend is here, and so are all the slices that it lists.
+    pub fn knows_endpoints(&self, proxy: &ProxyRef, id: &ResourceId) -> bool {
+        let made = || {
+            let (name, _) = id.name.rsplit_once('/')?;
+            let key = Key::new(proxy.namespace.as_str(), name);
+            let backend = self.index.backends.get(&key).filter(|backend| !backend.gone && backend.cluster.is_some())?;
+            Some(self.has_endpoints(&key, backend))
+        };
+        self.resource(proxy, id).is_some() || made().unwrap_or_default()
+    }
+
     /// A cluster's name is that of its backend, and a fingerprint of how connections to it were made.
     fn present_endpoints(&self, proxy: &ProxyRef, id: &ResourceId) -> Present {
         let backend = id.name.rsplit_once('/').map(|(backend, _)| Key::new(proxy.namespace.as_str(), backend));

@@ -33,25 +33,25 @@ impl World {
         all.map(|it| (format!("{:?}", it.id), it.body.to_vec())).collect()
     }
 
-    fn message(&self, kind: &str) -> String {
+    pub(super) fn message(&self, kind: &str) -> String {
         let status = self.status("web");
         crate::conditions::find(&status.conditions, kind).map(|it| it.message.clone()).unwrap_or_default()
     }
 
-    fn named(&self, name: &str) -> Option<foregate_xds::Resource> {
+    pub(super) fn named(&self, name: &str) -> Option<foregate_xds::Resource> {
         self.cache.dump("tenant-default/web").into_iter().find(|it| format!("{:?}", it.id) == name)
     }
 }
 
 /// A route to a backend.
-fn to_backend(name: &str, host: &str, backend: &str) -> foregate_api::GatewayRoute {
+pub(super) fn to_backend(name: &str, host: &str, backend: &str) -> foregate_api::GatewayRoute {
     let mut route = route(name, host);
     let rule = json!({ "matches": [{}], "backends": [{ "backend": backend, "weight": 1 }] });
     route.spec.rules = vec![serde_json::from_value(rule).unwrap()];
     route
 }
 
-fn backend(name: &str) -> foregate_api::GatewayBackend {
+pub(super) fn backend(name: &str) -> foregate_api::GatewayBackend {
     let spec = json!({ "origin": testing::origin("Service", name, "2026-01-01T00:00:00Z"), "port": 80 });
     let mut backend = foregate_api::GatewayBackend::new(name, serde_json::from_value(spec).unwrap());
     backend.metadata.namespace = Some("tenant-default".into());
@@ -271,7 +271,7 @@ fn a_restart_goes_on_with_the_pinned_revision_and_tells_engines_nothing_before()
     assert_eq!(after.condition("web", "Programmed"), "True Programmed");
 }
 
-fn content(name: &str, body: &[u8]) -> (foregate_xds::ResourceId, crate::keeper::Content) {
+pub(super) fn content(name: &str, body: &[u8]) -> (foregate_xds::ResourceId, crate::keeper::Content) {
     let (kind, name) = name.split_once(' ').unwrap();
     let kind = ResourceKind::ALL.into_iter().find(|it| format!("{it:?}") == kind).unwrap();
     let id = foregate_xds::ResourceId::new(kind, name);

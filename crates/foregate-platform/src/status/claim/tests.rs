@@ -22,6 +22,7 @@ fn facts<'a>(claim: &'a GatewayClaim, addresses: &'a [String]) -> ClaimFacts<'a>
         published: Some(3),
         serving: known(1, 1, 3),
         pinned: None,
+        wanted: Some(vec![]),
         serves: true,
         engines: &[],
     }
