@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use harness::{Foregate, apply, backend, eventually, gateway, gateway_address, http, route, service};
+use k8s_openapi::api::core::v1::Service;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -316,10 +317,7 @@ async fn over_time(world: &World, client: &kube::Client, address: SocketAddr) {
     let last = world.json("history web -o json")[0]["number"].as_u64().unwrap();
     assert!(world.well(&format!("diff web {last} {last}")).starts_with("nothing differs"));
 
-    // Endpoints of a Service that no route names are nobody's business, until one names it again.
-    world.fails(&format!("rollback web {before}"), 1, "of HTTPRoute default/web");
-    apply(client, &route("keep", "web", "/keep", "blue")).await;
-    until_body(address, "/keep", "blue").await;
+    // What no route names any more comes back with the revision.
     assert!(world.well(&format!("rollback web {before}")).contains(&format!("held at revision {before}")));
     until_body(address, "/", "blue").await;
     world.until("status", "held").await;
@@ -333,6 +331,16 @@ async fn over_time(world: &World, client: &kube::Client, address: SocketAddr) {
     until_body(address, "/", "green").await;
     assert!(world.well("unpin web").contains("isn't held"));
     assert!(world.well("pin web").contains("held at revision"));
+    // A Service that is gone doesn't; held or not.
+    let services: kube::Api<Service> = kube::Api::default_namespaced(client.clone());
+    services.delete("blue", &Default::default()).await.unwrap();
+    world.fails(&format!("rollback web {before}"), 1, "of HTTPRoute default/web");
+    world.well("unpin web");
+    world.fails(&format!("pin web {before}"), 1, "of HTTPRoute default/web");
+    apply(client, &service("blue", &[address])).await;
+    world.fails(&format!("rollback web {before}"), 1, "made anew");
+    world.well(&format!("rollback web {before} --force"));
+    world.until("status", "held").await;
     world.well("unpin web");
     world.fails("rollback web 4711", 1, "has no revision 4711");
     world.fails("diff web gone", 1, "has no revision gone");

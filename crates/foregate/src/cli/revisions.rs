@@ -1,6 +1,7 @@
 //! `foregate history`, `diff`, `rollback`, `pin`, `unpin`: a gateway's configuration over time.
 
 mod changes;
+mod gone;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -10,7 +11,6 @@ use clap::Args;
 use foregate_api::revision::ConfigRevision;
 use foregate_api::{GatewayBackend, GatewayProxy, Origin};
 use foregate_platform::revisions::{self, Kept, Named, RevisionError, Summary};
-use foregate_translate::explain::RouteOrigin;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde::Serialize;
@@ -66,7 +66,7 @@ pub struct HoldArgs {
     /// The revision: its name, or its number [default for rollback: the one before the newest; for pin: the newest].
     #[arg(value_name = "REV")]
     revision: Option<String>,
-    /// Even if Services that the revision sends to have no endpoints any more.
+    /// Even if Services that the revision sends to are gone: requests to them are answered with 503.
     #[arg(long)]
     force: bool,
 }
@@ -297,12 +297,12 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 async fn held_at(chain: &Chain, revision: &str, force: bool) -> Ended {
-    // A held gateway serves something else than its newest revision: only an unheld one can be rebuilt from here.
-    if chain.pinned().is_none() {
-        let kept = rebuilt(chain, revision).await?;
-        if !force {
-            check_endpoints(chain, revision, &kept)?;
-        }
+    match rebuilt(chain, revision).await {
+        Ok(kept) if !force => gone::check(chain, revision, &kept).await?,
+        Ok(_) => {}
+        // What a held gateway serves may be in no step: the platform has it whole, or says that it hasn't.
+        Err(_) if chain.pinned().is_some() => {}
+        Err(error) => return Err(error),
     }
     chain.hold(Some(revision)).await?;
     let gateway = chain.name.display();
@@ -316,7 +316,7 @@ async fn held_at(chain: &Chain, revision: &str, force: bool) -> Ended {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The whole configuration at a revision.
+/// The whole configuration at a revision, with all texts.
 async fn rebuilt(chain: &Chain, revision: &str) -> Result<BTreeMap<Named, Kept>, CliError> {
     let deadline = Instant::now() + WRITTEN_WITHIN;
     loop {
@@ -327,40 +327,16 @@ async fn rebuilt(chain: &Chain, revision: &str) -> Result<BTreeMap<Named, Kept>,
             .filter(|(id, _)| !matches!(id.kind(), "ClusterLoadAssignment" | "Secret"));
         let kept = Chain::kept(&chain.api, &chain.name).await?;
         match revisions::rebuild(&kept, &chain.name.proxy.name, &now.collect(), revision) {
-            Ok(kept) => return Ok(kept),
+            Ok(mut kept) => {
+                for (id, kept) in kept.iter_mut().filter(|(_, kept)| kept.text.is_none()) {
+                    kept.text = present(&published, id).map(|(_, text)| text);
+                }
+                return Ok(kept);
+            }
             Err(RevisionError::Broken { .. }) if Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
             Err(error) => return Err(lost(error, &chain.name)),
         }
     }
-}
-
-/// Endpoints aren't in revisions: they come from Services that routes name now.
-fn check_endpoints(chain: &Chain, revision: &str, kept: &BTreeMap<Named, Kept>) -> Result<(), CliError> {
-    let gone: Vec<&str> =
-        kept.keys().filter(|id| id.kind() == "Cluster" && chain.backends.lacks(&id.name)).map(|id| &*id.name).collect();
-    if gone.is_empty() {
-        return Ok(());
-    }
-    // Whose they are the revision's routes tell.
-    let hosts = kept.iter().filter(|(id, _)| id.kind() == "VirtualHost").filter_map(|(_, kept)| kept.text.as_deref());
-    let hosts = hosts.filter_map(|text| serde_json::from_str::<serde_json::Value>(text).ok());
-    let routes = hosts.flat_map(|host| host["routes"].as_array().cloned().unwrap_or_default());
-    let named = routes.filter(|route| {
-        let action = route["route"].to_string();
-        gone.iter().any(|cluster| action.contains(cluster))
-    });
-    let mut owners: Vec<String> = named
-        .filter_map(|route| RouteOrigin::parse(route["name"].as_str()?))
-        .map(|it| format!("{} {}/{}", it.kind, it.namespace, it.name))
-        .collect();
-    owners.dedup();
-    let message = format!(
-        "at {}, {} of {} would have no endpoints and answer 503: no route names it now",
-        in_words(revision),
-        if gone.len() == 1 { "a Service".to_owned() } else { format!("{} Services", gone.len()) },
-        owners.join(", "),
-    );
-    Err(CliError::failed(message, "name it in a route again (another path will do), or roll back with --force"))
 }
 
 /// `foregate unpin`: a gateway follows its objects again.
