@@ -47,6 +47,8 @@ pub(crate) fn compile(mut message: route::Route, numbers: &mut Numbers) -> Resul
     filters_off(std::mem::take(&mut message.typed_per_filter_config))?;
     // Metadata is for whoever reads the configuration, it changes nothing here.
     message.metadata = None;
+    // A name for Envoy's counters. Here a route is counted under its own.
+    message.stat_prefix.clear();
     let name = std::mem::take(&mut message.name);
     let route = Route {
         slot: (!name.is_empty()).then(|| numbers.routes.slot(&name)),

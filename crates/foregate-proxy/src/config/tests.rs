@@ -156,6 +156,7 @@ fn routes() {
         &[
             ("match: { prefix: / }, route: { cluster: a }", None),
             ("match: { prefix: / }, metadata: { filter_metadata: { x: { y: 1 } } }, route: { cluster: a }", None),
+            ("match: { prefix: / }, stat_prefix: x, route: { cluster: a }", None),
             ("match: { prefix: / }, decorator: { operation: x }, route: { cluster: a }", Some("routes[0].decorator")),
             ("match: { connect_matcher: {} }, route: { cluster: a }", Some("routes[0].match.connect_matcher")),
             ("match: { prefix: /, grpc: {} }, route: { cluster: a }", Some("routes[0].match.grpc")),

@@ -26,13 +26,21 @@ pub(crate) struct Compiled {
     pub element: Bytes,
 }
 
-/// Compiles and checks every route of an entry.
-pub(crate) fn compile(entry: &Entry, patch: Option<&patch::RoutePatch<'_>>) -> Result<Vec<Compiled>, Problem> {
+/// Compiles and checks every route of an entry. `counted`: the engine counts a route's requests only if it is told to.
+pub(crate) fn compile(
+    entry: &Entry,
+    counted: bool,
+    patch: Option<&patch::RoutePatch<'_>>,
+) -> Result<Vec<Compiled>, Problem> {
     let mut compiled = Vec::with_capacity(entry.rules.len());
     for (at, rule) in (0u32..).zip(&entry.rules) {
         for (index, matched) in (0u32..).zip(&rule.matches) {
             let field = format!("spec.rules[{at}]");
-            let mut body = build(entry, rule, matched, index, &field)?.encode_to_vec();
+            let mut route = build(entry, rule, matched, index, &field)?;
+            if counted {
+                route.stat_prefix = stat_prefix(&route.name);
+            }
+            let mut body = route.encode_to_vec();
             check(TYPE, &body, &field)?;
             // The encoder writes a oneof where its first member would be; what is read of it again would be sorted.
             foregate_envoy::canonical::sort(TYPE, &mut body);
@@ -65,6 +73,11 @@ pub(crate) fn misdirected() -> Bytes {
 /// The route's name: whose rule and match it is.
 pub(crate) fn name(entry: &Entry, rule: &Rule, index: u32) -> String {
     format!("{}/{}/{index}", entry.route, rule.name)
+}
+
+/// The route's name, for Envoy's counters: these are parted at dots, and no name has an underscore in it.
+fn stat_prefix(name: &str) -> String {
+    name.replace('.', "_")
 }
 
 fn build(entry: &Entry, rule: &Rule, matched: &Match, index: u32, field: &str) -> Result<pb::Route, Problem> {

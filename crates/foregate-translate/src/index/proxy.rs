@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use foregate_api::GatewayProxy;
+use foregate_api::{EngineName, GatewayProxy};
 use foregate_envoy::{Owner, Resource, ResourceId, ResourceKind};
 use serde_json::Value;
 
@@ -82,6 +82,11 @@ impl Proxy {
         let statics = self.statics.as_ref().map(|statics| &statics.rendered);
         self.listeners.values().chain(statics).any(|rendered| rendered.problem.is_some())
             || !self.patch_problems.is_empty()
+    }
+
+    /// Whether an Envoy serves it. The built-in engine counts requests by route without being told.
+    pub(crate) fn is_on_envoy(&self) -> bool {
+        matches!(self.object.spec.template.engine.parse(), Ok(EngineName::Envoy(_)))
     }
 
     /// Whether its templates have a part in virtual hosts, and so in their refusal.

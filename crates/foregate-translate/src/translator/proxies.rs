@@ -31,7 +31,9 @@ impl Translator {
             self.templates_changed(&key, work);
             return;
         };
+        let was_on_envoy = known.is_on_envoy();
         known.object = object.clone();
+        let engine_changed = was_on_envoy != known.is_on_envoy();
         let same = known.templates.current.spec == object.spec.template;
         if same && known.templates.owner == owner {
             return;
@@ -45,6 +47,19 @@ impl Translator {
         known.templates.replace(templates, owner);
         // Also when only the generation is new: a refusal has to name the present one.
         self.templates_changed(&key, work);
+        if engine_changed {
+            // Envoy's routes say under which names they are counted.
+            self.mark_routes(&key, work);
+        }
+    }
+
+    /// Every route of a gateway is made again.
+    fn mark_routes(&self, key: &Key, work: &mut Work) {
+        let Some(proxy) = self.index.proxies.get(key) else { return };
+        let causes = [Arc::new(proxy_origin(&proxy.object))];
+        for claim in proxy.plan.claims.keys() {
+            self.index.routes_by_claim.of(&key.sibling(claim)).for_each(|route| work.mark_route(route, &causes));
+        }
     }
 
     pub(super) fn drop_proxy(&mut self, key: &Key, work: &mut Work) {
@@ -93,9 +108,7 @@ impl Translator {
         work.virtual_hosts.extend(proxy.virtual_hosts.keys().map(|name| (key.clone(), name.clone())));
         let has_patch = |templates: &Arc<Templates>| templates.spec.envoy.route_patch.is_some();
         if has_patch(&proxy.templates.current) || proxy.templates.previous.as_ref().is_some_and(has_patch) {
-            for claim in proxy.plan.claims.keys() {
-                self.index.routes_by_claim.of(&key.sibling(claim)).for_each(|route| work.mark_route(route, &causes));
-            }
+            self.mark_routes(key, work);
         }
     }
 

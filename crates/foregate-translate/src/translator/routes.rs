@@ -153,7 +153,10 @@ impl Translator {
         proxy_key: &Key,
         work: &mut Work,
     ) -> Result<Vec<envoy_route::Compiled>, Problem> {
-        let Some(proxy) = self.index.proxies.get(proxy_key) else { return envoy_route::compile(entry, None) };
+        let Some(proxy) = self.index.proxies.get(proxy_key) else {
+            return envoy_route::compile(entry, false, None);
+        };
+        let counted = proxy.is_on_envoy();
         let mut failed = None;
         for templates in proxy.templates.candidates_or_current() {
             let Ok(parsed) = &templates.parsed else { continue };
@@ -162,7 +165,7 @@ impl Translator {
                 gateway: &proxy.data,
                 values: &parsed.values,
             });
-            match envoy_route::compile(entry, patch.as_ref()) {
+            match envoy_route::compile(entry, counted, patch.as_ref()) {
                 Err(problem @ Problem::Template { .. }) => failed = failed.or(Some(problem)),
                 other => {
                     if patch.is_some() || failed.is_some() {

@@ -15,11 +15,17 @@ pub fn inputs(text: &str) -> Vec<Input> {
     documents.into_iter().filter(|document| !document.is_null()).map(input).collect()
 }
 
-/// One manifest as an input; `template: stock` stands for the stock template.
+/// One manifest as an input; `template: stock` stands for the stock template, `template: envoy` for that on an Envoy.
 pub fn input(mut manifest: Value) -> Input {
     let kind = manifest["kind"].as_str().expect("a manifest has a kind").to_owned();
-    if manifest["spec"]["template"] == "stock" {
+    let engine = match manifest["spec"]["template"].as_str() {
+        Some("stock") => Some("builtin"),
+        Some("envoy") => Some("envoy@1.40.0"),
+        _ => None,
+    };
+    if let Some(engine) = engine {
         manifest["spec"]["template"] = serde_json::to_value(default_template().spec).unwrap();
+        manifest["spec"]["template"]["engine"] = engine.into();
     }
     match kind.as_str() {
         "GatewayProxy" => Input::Proxy(set(manifest)),

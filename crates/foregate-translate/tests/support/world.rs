@@ -141,6 +141,9 @@ pub fn proxy(index: usize, variant: u8, generation: i64) -> Value {
     if variant & 32 != 0 {
         template["envoy"]["clusters"] = json!("[{ name: static, connect_timeout: 1s }]");
     }
+    if variant & 128 != 0 {
+        template["engine"] = json!("envoy@1.40.0");
+    }
     let addresses = if variant & 64 != 0 { json!([]) } else { json!([format!("192.0.2.{index}")]) };
     json!({ "kind": "GatewayProxy", "apiVersion": "foregate.dev/v1alpha1",
             "metadata": metadata(&name, generation),
