@@ -148,6 +148,8 @@ pub(crate) struct Pipeline {
     /// Answers that can't be served yet: backends that only they need are being derived.
     waiting: BTreeMap<ProxyRef, Waiting>,
     /// Tenants whose endpoints or secrets have changed.
+    /// When held gateways' endpoints are over whose backends went.
+    fading: BTreeSet<(Instant, ProxyRef)>,
     stirred: BTreeSet<String>,
     /// When certificates expire.
     expiries: Expiries,
@@ -213,6 +215,7 @@ impl Pipeline {
             rebuilt: Vec::new(),
             waiting: BTreeMap::new(),
             stirred: BTreeSet::new(),
+            fading: BTreeSet::new(),
             expiries: Expiries::default(),
             gone: Vec::new(),
             steps: BTreeMap::new(),
@@ -267,7 +270,8 @@ impl Pipeline {
             return None;
         }
         let others = [self.presences.next_deadline(), self.patience.next_deadline(), self.expiries.next_deadline()];
-        let waiting = self.waiting.values().map(Waiting::until);
+        let fading = self.fading.first().map(|(at, _)| *at);
+        let waiting = self.waiting.values().map(Waiting::until).chain(fading);
         self.outbox.next_due().into_iter().chain(waiting).chain(others.into_iter().flatten()).min()
     }
 

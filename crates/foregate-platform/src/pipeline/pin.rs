@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use foregate_api::GatewayProxy;
 use foregate_api::address::ProxyRef;
@@ -48,6 +49,8 @@ pub(crate) struct Held {
     pub extras: BTreeMap<ResourceId, Arc<str>>,
     /// Those whose objects are gone.
     pub missing: BTreeSet<ResourceId>,
+    /// Endpoints whose backends went a moment ago: until then they stay what they were.
+    pub fading: BTreeMap<ResourceId, Instant>,
     /// Its listeners' versions.
     pub listeners: BTreeMap<Arc<str>, Arc<str>>,
     /// What engines said against resources that nobody owns any more.

@@ -40,7 +40,7 @@ impl Pipeline {
             reports.into_iter().for_each(|report| self.reported(report));
         }
         self.hold_due(now);
-        self.refresh_extras();
+        self.refresh_extras(now);
         self.mark_published();
         self.mark_trials();
         self.records.extend(std::mem::take(&mut self.steps).into_values().map(|step| Record::Step(Box::new(step))));

@@ -19,7 +19,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::gateway::Gateway;
 use crate::pipeline::pin::Pin;
 
-/// How long a controller may take to derive what a revision needs.
+/// How long a controller may take to derive what a revision needs; so long endpoints stay that go while it is held.
 pub(crate) const DERIVED_WITHIN: Duration = Duration::from_secs(3);
 
 /// An answer that waits for backends.
@@ -136,6 +136,11 @@ impl Gateway {
 pub(super) fn backend_of(id: &ResourceId) -> Option<&str> {
     let endpoints = id.kind == ResourceKind::ClusterLoadAssignment;
     id.name.rsplit_once('/').filter(|_| endpoints).map(|(backend, _)| backend)
+}
+
+/// Whether a claim's cluster may have the backend of these endpoints.
+pub(super) fn may_derive(claim: &GatewayClaim, id: &ResourceId) -> bool {
+    backend_of(id).is_some_and(|backend| is_of(claim, backend))
 }
 
 /// Whether a backend is derived by the controller of a claim's cluster.

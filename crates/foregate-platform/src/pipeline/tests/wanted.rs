@@ -106,6 +106,41 @@ fn what_never_comes_is_not_waited_for_long() {
     assert_eq!(world.condition("web", "Pinned"), "True Pinned");
 }
 
+/// A route moves on right after the pin: its backend goes and comes again, as a controller learns late that it is wanted.
+#[test]
+fn endpoints_that_come_again_at_once_were_never_gone() {
+    let Moved { mut world, mut book, revision, .. } = moved();
+    pin(&mut world, Some(&revision));
+    world.keep(&mut book);
+    let endpoints = |world: &World| {
+        let all = world.cache.dump("tenant-default/web");
+        all.into_iter().find(|it| it.id.kind == ResourceKind::ClusterLoadAssignment).unwrap().version
+    };
+    let mut blue = backend(BLUE);
+    blue.spec.endpoint_slices = vec!["local-blue-1".into()];
+    world.put(None, slice(), Observation::Slice);
+    world.put(Some(Kind::Backend), blue.clone(), Observation::Backend);
+    let before = endpoints(&world);
+    lose(&mut world, BLUE);
+    assert_eq!((endpoints(&world), world.condition("web", "Pinned")), (before.clone(), "True Pinned".into()));
+    // Watches of different kinds are independent streams.
+    world.pipeline.take_now(Observation::Slice(Seen::Gone(Arc::new(slice()))));
+    world.put(Some(Kind::Backend), blue, Observation::Backend);
+    assert_eq!(endpoints(&world), before);
+    world.put(None, slice(), Observation::Slice);
+    world.now += DERIVED_WITHIN;
+    world.settle();
+    assert_eq!((endpoints(&world), world.condition("web", "Pinned")), (before.clone(), "True Pinned".into()));
+
+    // For good.
+    lose(&mut world, BLUE);
+    assert_eq!(endpoints(&world), before);
+    world.now = world.pipeline.next_deadline().unwrap();
+    world.settle();
+    assert_ne!(endpoints(&world), before);
+    assert_eq!(world.condition("web", "Pinned"), "True Incomplete");
+}
+
 #[test]
 fn whoever_unpins_waits_for_nothing() {
     let Moved { mut world, mut book, revision, now, .. } = moved();
