@@ -96,8 +96,8 @@ impl Inventory {
 pub(super) struct Actor {
     pub(super) shared: Arc<Shared>,
     pub(super) name: String,
-    identity: Instance,
-    cache: Cache,
+    pub(super) identity: Instance,
+    pub(super) cache: Cache,
     xds_socket: PathBuf,
     dir: PathBuf,
     pub(super) wanted: watch::Receiver<EngineName>,
@@ -323,7 +323,8 @@ impl Actor {
         let pause = self.backoff.failed(since, now);
         self.retry_at = Some(now + pause);
         let advice = "if that goes on, choose another engine in the GatewayTemplate";
-        let message = format!("{engine} {how}; it is started again after {:.2} s; {advice}", pause.as_secs_f64());
+        let when = if pause.is_zero() { "at once".to_owned() } else { format!("after {} s", pause.as_secs_f64()) };
+        let message = format!("{engine} {how}; it is started again {when}; {advice}");
         tracing::warn!(instance = %self.name, "{message}");
         // One that is started again at once isn't away: nobody has to be told that the gateway doesn't run.
         self.say(if pause.is_zero() { EngineState::Starting } else { EngineState::Backoff }, &message);

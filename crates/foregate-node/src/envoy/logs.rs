@@ -15,6 +15,14 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// `--log-format`, with `--log-format-escaped`: a message is one line.
 pub(crate) const FORMAT: &str = "%l %n: %v";
 
+/// What it warns of when the agent itself has told it to take over, to drain or to end, or has closed its stream.
+const ROUTINE: [&str; 4] = [
+    "shutting down admin due to child startup",
+    "terminating parent process",
+    "caught ENVOY_SIGTERM",
+    "gRPC config stream to foregate-agent closed",
+];
+
 /// The last thing that an Envoy said before it ended.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LastWords(Arc<Mutex<Said>>);
@@ -69,6 +77,7 @@ pub(crate) async fn take_in(instance: String, stream: impl AsyncRead + Unpin, wo
 
 fn log(instance: &str, level: Level, text: &str) {
     match level {
+        _ if ROUTINE.iter().any(|words| text.contains(words)) => tracing::debug!(target: "envoy", %instance, "{text}"),
         Level::Info => tracing::info!(target: "envoy", %instance, "{text}"),
         Level::Warning => tracing::warn!(target: "envoy", %instance, "{text}"),
         Level::Error => tracing::error!(target: "envoy", %instance, "{text}"),

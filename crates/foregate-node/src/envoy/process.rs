@@ -101,6 +101,10 @@ pub(crate) struct Process {
     pub(crate) spent: bool,
 }
 
+/// Envoy names its sockets by ten times the base id, plus the epoch, as an `int`: beyond it the name has another number,
+/// and is longer than the room that there is for it.
+const MAX_BASE_ID: u32 = i32::MAX.unsigned_abs() / 10;
+
 impl Process {
     /// Starts one; as the next epoch of `parent`, or as a first one.
     ///
@@ -109,8 +113,7 @@ impl Process {
     pub(crate) async fn start(launch: &Launch, parent: Option<&Record>) -> io::Result<Self> {
         let (base_id, epoch) = match parent {
             Some(parent) => (parent.base_id, parent.epoch + 1),
-            // Envoy multiplies it by ten.
-            None => (rand::random_range(1..u32::MAX / 10), 0),
+            None => (rand::random_range(1..MAX_BASE_ID), 0),
         };
         // Short, and never that of a process that may still be there.
         let admin = launch.dir.join(format!("a{base_id:x}-{epoch}"));
