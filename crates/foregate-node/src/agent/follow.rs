@@ -72,7 +72,11 @@ impl Follower {
                     self.remember();
                 }
                 Ok(None) => return Err(AgentError::WatchEnded),
-                Err(error) => tracing::warn!(%error, "watching GatewayInstances failed; trying again"),
+                Err(error) => {
+                    // With its causes: that a certificate isn't known is the last of them.
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "watching GatewayInstances failed; trying again");
+                }
             }
         }
     }
