@@ -108,8 +108,13 @@ impl Listing {
         }
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
-            // Gone again, or a link to nothing.
-            Err(error) if error.kind() == ErrorKind::NotFound => return self.note_link(path),
+            // Where a link leads to is being replaced, or was lost: that is nobody's wish to delete what was there.
+            Err(error) if error.kind() == ErrorKind::NotFound && path.is_symlink() => {
+                self.note_link(path);
+                return self.leave(path, "leads to nothing; what was read from it stays until it does".to_owned());
+            }
+            // Gone again.
+            Err(error) if error.kind() == ErrorKind::NotFound => return,
             Err(error) => return self.cannot(path, &error),
         };
         if metadata.is_dir() {
@@ -213,7 +218,6 @@ mod tests {
             fs::write(root.join(name), "").unwrap();
         }
         symlink(&root, root.join("sub/loop")).unwrap();
-        symlink("nothing", root.join("h.yaml")).unwrap();
         let listing = list(std::slice::from_ref(&root));
         assert_eq!(names(&listing, &root), ["a.yaml", "b.YML", "c.json", "sub/deeper/g.yaml"]);
         assert!(listing.mistakes.is_empty() && listing.unknown.is_empty(), "{:?}", listing.mistakes);
@@ -249,6 +253,22 @@ mod tests {
         let after = list(std::slice::from_ref(&root));
         assert_ne!(before.files, after.files);
         assert!(matches!(read(&root.join("a.yaml")), Text::Read(text) if text == "..2"));
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_told_and_what_it_led_to_unknown() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_owned();
+        symlink("..data/a.yaml", root.join("a.yaml")).unwrap();
+        symlink("elsewhere", root.join("sub")).unwrap();
+        let listing = list(std::slice::from_ref(&root));
+        assert!(listing.files.is_empty());
+        let told: Vec<String> = listing.mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told.iter().all(|it| it.ends_with("leads to nothing; what was read from it stays until it does")));
+        assert!(listing.is_unknown(&root.join("a.yaml")) && listing.is_unknown(&root.join("sub/b.yaml")));
+        assert!(!listing.is_unknown(&root.join("c.yaml")));
+        assert!(listing.directories.contains(&root.join("..data")), "that tells when it comes back");
     }
 
     #[test]
