@@ -1,6 +1,6 @@
 //! `foregate node add NAME`: makes a GatewayNode and the credential that its agent needs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -51,27 +51,51 @@ pub async fn run(args: AddArgs) -> Result<(), NodeError> {
     let data_dir = args.data_dir.clone().unwrap_or_else(crate::config::default_data_dir);
     let client = administrator(&data_dir).await?;
     let (api, xds) = addresses(&client, &args).await?;
-    create(&client, &args).await?;
+    // Before there is a node whose only credential would be lost.
+    let file = args
+        .output
+        .as_ref()
+        .map(|path| Credential::create(path).map_err(|source| NodeError::Write { path: path.clone(), source }));
+    let file = file.transpose()?;
+    let made = make(&client, &args, &data_dir, (api, xds)).await;
+    match (made, &args.output, file) {
+        (Ok(credential), Some(path), Some(file)) => {
+            credential.write(file).map_err(|source| NodeError::Write { path: path.clone(), source })?;
+            anstream::eprintln!("on the node: foregate node --credential {}", path.display());
+            Ok(())
+        }
+        (Ok(credential), ..) => {
+            anstream::print!("{}", credential.to_yaml());
+            Ok(())
+        }
+        (Err(error), path, _) => {
+            // It is empty, and in the way of the next try.
+            path.as_ref().map(std::fs::remove_file);
+            Err(error)
+        }
+    }
+}
+
+/// The GatewayNode, and what its agent needs.
+async fn make(
+    client: &Client,
+    args: &AddArgs,
+    data_dir: &Path,
+    (api, xds): (String, String),
+) -> Result<Credential, NodeError> {
+    create(client, args).await?;
     let pki = data_dir.join("pki");
     let authority = Authority::open(&pki).map_err(|source| NodeError::Authority { source: Box::new(source) })?;
     let issued = authority.client(&format!("{NODE_USER}{}", args.name), NODES_GROUP, LIFE);
     let issued = issued.map_err(|source| NodeError::Authority { source: Box::new(source) })?;
-    let credential = Credential {
+    Ok(Credential {
         node: args.name.clone(),
         api,
         xds,
         certificate_authority: authority.certificate,
         certificate: issued.certificate,
         key: issued.key,
-    };
-    match &args.output {
-        Some(path) => {
-            credential.write_new(path).map_err(|source| NodeError::Write { path: path.clone(), source })?;
-            anstream::eprintln!("on the node: foregate node --credential {}", path.display());
-        }
-        None => anstream::print!("{}", credential.to_yaml()),
-    }
-    Ok(())
+    })
 }
 
 /// A client with the administrator's credentials, which are in the data directory.
@@ -92,7 +116,22 @@ async fn addresses(client: &Client, args: &AddArgs) -> Result<(String, String), 
     let pick = |flag: &Option<String>, key: &str| flag.clone().or_else(|| said.get(key).cloned());
     let api = pick(&args.api, "api").ok_or(NodeError::NoAddress { flag: "--api URL" })?;
     let xds = pick(&args.xds, "xds").ok_or(NodeError::NoAddress { flag: "--xds HOST:PORT" })?;
+    check(&api, &xds)?;
     Ok((api, xds))
+}
+
+/// Typing errors are found here, not on another machine.
+fn check(api: &str, xds: &str) -> Result<(), NodeError> {
+    let wrong = |flag, value: &str, example| Err(NodeError::Address { flag, value: value.to_owned(), example });
+    let authority = |text: &str| text.parse::<http::uri::Authority>().ok().filter(|it| !it.as_str().contains('@'));
+    let host = api.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
+    if host.and_then(authority).is_none() {
+        return wrong("--api", api, "https://platform.example.com:7443");
+    }
+    if authority(xds).is_none_or(|it| it.port_u16().is_none_or(|port| port == 0)) {
+        return wrong("--xds", xds, "platform.example.com:7444");
+    }
+    Ok(())
 }
 
 async fn create(client: &Client, args: &AddArgs) -> Result<(), NodeError> {
@@ -103,5 +142,29 @@ async fn create(client: &Client, args: &AddArgs) -> Result<(), NodeError> {
         Err(kube::Error::Api(status)) if status.code == 409 && args.renew => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => Err(NodeError::Exists { name: args.name.clone() }),
         Err(source) => Err(NodeError::api(&format!("GatewayNode {}", args.name), source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_no_node_could_connect_to_are_refused() {
+        for (api, xds, flag) in [
+            ("https://a:7443", "a:7444", None),
+            ("https://[::1]:7443/", "[::1]:7444", None),
+            ("https://a", "127.0.0.1:1", None),
+            ("a:7443", "a:7444", Some("--api")),
+            ("http://a:7443", "a:7444", Some("--api")),
+            ("https://a/b", "a:7444", Some("--api")),
+            ("https://", "a:7444", Some("--api")),
+            ("https://a", "a", Some("--xds")),
+            ("https://a", "a:0", Some("--xds")),
+            ("https://a", "https://a:7444", Some("--xds")),
+        ] {
+            let error = check(api, xds).err().map(|error| error.to_string());
+            assert_eq!(error.as_deref().map(|it| it.split(' ').next()), flag.map(Some), "{api} {xds} {error:?}");
+        }
     }
 }

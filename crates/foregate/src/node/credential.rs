@@ -1,5 +1,6 @@
 //! A node's credential: one file with all that a node needs to know of its platform.
 
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -85,12 +86,19 @@ impl Credential {
         serde_saphyr::to_string(self).unwrap_or_else(|_| serde_json::to_string(self).unwrap_or_default())
     }
 
-    /// Writes a new file that only its owner may read.
+    /// A new, empty file that only its owner may read.
     ///
     /// # Errors
-    /// When there is a file already, or it can't be written.
-    pub fn write_new(&self, path: &Path) -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    /// When there is a file already, or it can't be made.
+    pub fn create(path: &Path) -> std::io::Result<File> {
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    }
+
+    /// Writes it to a file that is [made](Self::create) for it.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write(&self, mut file: File) -> std::io::Result<()> {
         file.write_all(self.to_yaml().as_bytes())?;
         file.sync_all()
     }
@@ -139,10 +147,10 @@ mod tests {
         };
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("n1.yaml");
-        credential.write_new(&path).unwrap();
+        credential.write(Credential::create(&path).unwrap()).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(Credential::read(&path).unwrap() == credential);
-        assert!(credential.write_new(&path).is_err(), "once");
+        assert!(Credential::create(&path).is_err(), "once");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         let error = Credential::read(&path).map(drop).unwrap_err().to_string();
         assert!(error.contains("chmod 600"), "{error}");

@@ -52,15 +52,31 @@ pub enum NodeError {
         name: String,
     },
     /// The API refuses.
-    #[error("the platform's API refuses {what}; does `foregate platform` run?")]
+    #[error("the platform's API refuses {what}")]
     Api {
         /// What.
         what: String,
         /// Why.
         source: Source,
     },
+    /// The API doesn't answer.
+    #[error("the platform's API doesn't answer; does `foregate platform` run?")]
+    Away {
+        /// Why.
+        source: Source,
+    },
+    /// A flag's value makes no sense.
+    #[error("{flag} {value:?} isn't what a node can connect to: write it like {example}")]
+    Address {
+        /// Which flag.
+        flag: &'static str,
+        /// What it says.
+        value: String,
+        /// How it is written.
+        example: &'static str,
+    },
     /// The credential can't be written.
-    #[error("cannot write the credential {path}; the node is made: `--renew` gives it one elsewhere", path = path.display())]
+    #[error("cannot write the credential {path}", path = path.display())]
     Write {
         /// Where.
         path: PathBuf,
@@ -72,6 +88,10 @@ pub enum NodeError {
 impl NodeError {
     /// The API refuses something.
     pub fn api(what: &str, source: kube::Error) -> Self {
-        Self::Api { what: what.to_owned(), source: Box::new(source) }
+        match source {
+            // The rest of the status says the same again.
+            kube::Error::Api(status) => Self::Api { what: what.to_owned(), source: status.message.into() },
+            source => Self::Away { source: Box::new(source) },
+        }
     }
 }
