@@ -93,10 +93,11 @@ fn draw(out: &mut String, node: &Node, (own, below): (&str, &str), room: usize) 
     let what = if own.is_empty() { styled(STRONG, &node.what) } else { node.what.clone() };
     let head = own.chars().count() + 2 + node.what.chars().count() + 2;
     let broken = node.state != State::Serving;
-    let fits = head + node.says.chars().count() <= room;
-    let says = if broken { style } else { DIM };
+    let says = node.says.trim_end();
+    let fits = head + says.chars().count() <= room && !says.contains('\n');
+    let tone = if broken { style } else { DIM };
     // Writing to a string can't fail.
-    let inline = if fits && !node.says.is_empty() { format!("  {}", styled(says, &node.says)) } else { String::new() };
+    let inline = if fits && !says.is_empty() { format!("  {}", styled(tone, says)) } else { String::new() };
     out.push_str(&format!("{}{} {what}{inline}\n", styled(DIM, own), styled(style, sign)));
     let bar = if node.parts.is_empty() { format!("{below}  ") } else { format!("{below}│ ") };
     let mut told = |text: &str, style: anstyle::Style, lead: &str| {
@@ -107,7 +108,7 @@ fn draw(out: &mut String, node: &Node, (own, below): (&str, &str), room: usize) 
         }
     };
     if !fits {
-        told(&node.says, says, "");
+        told(says, tone, "");
     }
     if let Some(next) = &node.next {
         told(next, STRONG, "→ ");
