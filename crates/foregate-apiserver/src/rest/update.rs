@@ -14,7 +14,7 @@ use crate::schema::FieldValidation;
 use crate::store::WriteError;
 
 /// How often a change without a resourceVersion is tried again when someone else was faster.
-const RETRIES: usize = 20;
+const RETRIES: usize = 200;
 
 /// PUT of an object. It creates none: no kind here lets a PUT do that.
 pub(crate) async fn replace(op: &Op, object: Value, warnings: Vec<String>) -> Result<Response<Body>, ApiError> {

@@ -76,7 +76,12 @@ mod tests {
             assert!(of(me).contains(&Socket { address, fd: socket.as_raw_fd() }), "{address}");
             assert_eq!(count(me, address), 1);
             drop(socket);
-            assert_eq!(count(me, address), 0);
+            // A child that another test is just starting has a copy until it becomes its own program.
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+            while count(me, address) != 0 {
+                assert!(std::time::Instant::now() < deadline, "{address} still listens");
+                std::thread::yield_now();
+            }
         }
     }
 }
