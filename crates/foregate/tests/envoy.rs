@@ -62,6 +62,38 @@ async fn a_dead_or_wedged_envoy_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn top_counts_an_envoys_requests_by_route() {
+    let metrics = free_address();
+    let flags = ["--metrics-listen", &metrics.to_string()];
+    let scene = Scene::set_on("127.119.7.0/24", OLD, 0, &flags, envoy::install_all).await;
+    for _ in 0..10 {
+        assert_eq!(http::get(scene.address, "web", "/").await.unwrap().status(), 200);
+    }
+    let kubeconfig = scene.foregate.kubeconfig();
+    let row = eventually("the route is in the list", || async {
+        let mut top = tokio::process::Command::new(harness::binary());
+        top.args(["top", "web", "--samples", "1", "--interval", "0.1", "-o", "json", "--kubeconfig"]).arg(&kubeconfig);
+        let output = top.output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        rows.as_array().unwrap().iter().find(|row| row["route"] == "HTTPRoute default/web").cloned()
+    })
+    .await;
+    assert_eq!((&row["gateway"], &row["rule"]), (&json!("default/web"), &json!("0.0")));
+    assert!(row["total"].as_f64().unwrap() >= 10.0, "{row}");
+
+    let text = http::get(metrics, "x", "/metrics").await.unwrap();
+    let text = String::from_utf8_lossy(text.body()).into_owned();
+    let types = text.lines().filter(|line| line.starts_with("# TYPE foregate_route_requests_total "));
+    assert_eq!(types.count(), 1, "both engines' are one metric");
+    assert!(!text.contains("_route_HTTPRoute"), "not a second time under Envoy's name");
+
+    // The built-in engine counts by itself, and takes the routes that were made for Envoy until it has its own.
+    envoy::switch(&scene.client, "builtin").await;
+    serves(&scene).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn envoy_outlives_foregate_and_is_taken_over() {
     let Scene { foregate, dir, client, address, .. } =
         Scene::set_on("127.119.1.0/24", NEW, 0, &[], envoy::install_all).await;

@@ -9,6 +9,8 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
+use super::routes;
+
 /// The longest answer that is read, in bytes: the statistics of some ten thousand clusters.
 const MAX_ANSWER: usize = 256 << 20;
 
@@ -57,9 +59,18 @@ impl Admin {
         Ok((active(&text, "cx"), active(&text, "rq")))
     }
 
-    /// Its metrics for Prometheus.
+    /// Its metrics for Prometheus, without those of routes.
     pub(crate) async fn metrics(&self, patience: Duration) -> Result<String, AdminError> {
-        let (_, text) = self.ask(Method::GET, "/stats/prometheus?usedonly", patience).await?;
+        self.stats("/stats/prometheus?usedonly", routes::OTHERS, patience).await
+    }
+
+    /// Its counters of routes that have had a request, as [`routes::convert`] reads them.
+    pub(crate) async fn routes(&self, patience: Duration) -> Result<String, AdminError> {
+        self.stats("/stats?usedonly&histogram_buckets=cumulative", routes::FILTER, patience).await
+    }
+
+    async fn stats(&self, path: &str, filter: &str, patience: Duration) -> Result<String, AdminError> {
+        let (_, text) = self.ask(Method::GET, &format!("{path}&filter={}", encoded(filter)), patience).await?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
@@ -79,6 +90,15 @@ impl Admin {
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(AdminError::Body)?;
         Ok((status, body.to_bytes()))
     }
+}
+
+/// A text as a value in a query: all but letters and digits by its number.
+fn encoded(text: &str) -> String {
+    let each = |byte: u8| match byte.is_ascii_alphanumeric() {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(each).collect()
 }
 
 /// A task that ends with its owner.

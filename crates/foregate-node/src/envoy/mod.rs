@@ -22,6 +22,7 @@ mod logs;
 pub(crate) mod metrics;
 pub(crate) mod pid;
 pub(crate) mod process;
+mod routes;
 pub(crate) mod steer;
 pub(crate) mod stray;
 

@@ -39,16 +39,39 @@ pub(crate) fn steer(envoy: &Handle, role: Role) {
     });
 }
 
+/// Keeps new connections on some addresses with the process that listens there, whoever joins it. To be called before
+/// anybody does.
+pub(crate) fn keep(incumbent: &Handle, addresses: &BTreeSet<SocketAddr>) {
+    each_of(
+        incumbent,
+        addresses,
+        |socket, own, all| if own == all { attach_first(socket, own as u32) } else { Ok(()) },
+    );
+}
+
 /// Lets the kernel deal out connections on an Envoy's addresses again.
 pub(crate) fn release(envoy: &Handle) {
     each_address(envoy, |socket, _, _| detach(socket));
 }
 
+/// Lets the kernel deal out connections on a process's addresses again.
+pub(crate) fn release_at(incumbent: &Handle, addresses: &BTreeSet<SocketAddr>) {
+    each_of(incumbent, addresses, |socket, _, _| detach(socket));
+}
+
 /// Does something with one socket of each address; it is told how many the Envoy has there, and how many there are.
 fn each_address(envoy: &Handle, action: impl Fn(&OwnedFd, usize, usize) -> io::Result<()>) {
+    let addresses = listening::of(envoy.pid).iter().map(|socket| socket.address).collect();
+    each_of(envoy, &addresses, action);
+}
+
+fn each_of(
+    envoy: &Handle,
+    addresses: &BTreeSet<SocketAddr>,
+    action: impl Fn(&OwnedFd, usize, usize) -> io::Result<()>,
+) {
     let sockets = listening::of(envoy.pid);
-    let addresses: BTreeSet<SocketAddr> = sockets.iter().map(|socket| socket.address).collect();
-    for address in addresses {
+    for &address in addresses {
         let own: Vec<_> = sockets.iter().filter(|socket| socket.address == address).collect();
         let all = listening::count(envoy.pid, address);
         let done = own.first().map_or(Ok(()), |socket| {
@@ -74,8 +97,19 @@ fn borrow(envoy: &Handle, fd: i32, address: SocketAddr) -> io::Result<OwnedFd> {
 /// Attaches the program "the socket of this number".
 fn attach(socket: &impl AsFd, number: u32) -> io::Result<()> {
     // RET, K.
-    let mut instruction = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: number };
-    let program = libc::sock_fprog { len: 1, filter: &raw mut instruction };
+    run(socket, &mut [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: number }])
+}
+
+/// Attaches the program "any of the first so many sockets".
+fn attach_first(socket: &impl AsFd, count: u32) -> io::Result<()> {
+    const RANDOM: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_RANDOM).cast_unsigned();
+    // LD, W, ABS: a random number; ALU, MOD, K; RET, A.
+    let program = [(0x20, RANDOM), (0x94, count), (0x16, 0)];
+    run(socket, &mut program.map(|(code, k)| libc::sock_filter { code, jt: 0, jf: 0, k }))
+}
+
+fn run(socket: &impl AsFd, program: &mut [libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     set(socket, libc::SO_ATTACH_REUSEPORT_CBPF, &program)
 }
 
@@ -139,6 +173,22 @@ mod tests {
         detach(&new[0]).unwrap();
         let _more = connect();
         assert!(old.iter().map(|listener| waiting(listener)).sum::<usize>() > 0, "40 of 40 on the others' side");
+    }
+
+    #[tokio::test]
+    async fn newcomers_get_nothing_while_connections_are_kept() {
+        let first = listener("127.0.0.1:0".parse().unwrap());
+        let address = first.local_addr().unwrap();
+        let second = listener(address);
+        attach_first(&first, 2).unwrap();
+        let newcomer = listener(address);
+        let connect = || (0..60).map(|_| TcpStream::connect(address).unwrap()).collect::<Vec<_>>();
+        let _open = connect();
+        let got = [&first, &second, &newcomer].map(waiting);
+        assert!(got[0] > 0 && got[1] > 0 && got[2] == 0, "{got:?}");
+        detach(&first).unwrap();
+        let _more = connect();
+        assert!(waiting(&newcomer) > 0);
     }
 
     #[tokio::test]

@@ -30,9 +30,7 @@ impl Source {
 
     /// All of them in the Prometheus text format.
     pub async fn render(&self) -> String {
-        let mut text = (self.builtin)();
-        text.push_str(&self.envoys.render().await);
-        text
+        self.envoys.render((self.builtin)()).await
     }
 }
 

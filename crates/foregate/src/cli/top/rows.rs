@@ -1,5 +1,6 @@
 //! What happened between two samples.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use foregate_translate::explain::RouteOrigin;
@@ -7,6 +8,9 @@ use serde::Serialize;
 
 use super::text::{Counters, Sample};
 use crate::cli::table::{BAD, Cell, DIM, Table, WARN};
+
+/// Requests that no route has counted: redirects, fixed answers, and what no route took.
+const REST: &str = "not forwarded";
 
 /// Gateways by the names that metrics have of them.
 pub struct Names {
@@ -53,14 +57,11 @@ pub struct Row {
 impl Row {
     /// What happened between two samples, busiest first.
     pub fn between(before: &Sample, now: &Sample, time: Duration, names: &Names) -> Vec<Self> {
+        let (before, now) = (by_route(before, names), by_route(now, names));
         let none = Counters::default();
         let mut rows: Vec<Self> = now
-            .routes
             .iter()
-            .filter_map(|(key, counters)| {
-                let gateway = names.find(&key.0)?;
-                Some(row(gateway, &key.1, before.routes.get(key).unwrap_or(&none), counters, time))
-            })
+            .map(|(key, counters)| row(&key.0, &key.1, before.get(key).unwrap_or(&none), counters, time))
             .collect();
         rows.sort_by(|a, b| {
             b.rps.total_cmp(&a.rps).then_with(|| (&a.gateway, &a.route, &a.rule).cmp(&(&b.gateway, &b.route, &b.rule)))
@@ -69,7 +70,35 @@ impl Row {
     }
 }
 
-fn row(gateway: String, route: &str, before: &Counters, now: &Counters, time: Duration) -> Row {
+/// Counters by gateway, as people say it, and route. Envoy counts a route's requests where it forwards them: what its
+/// listeners have counted besides is the rest.
+fn by_route(sample: &Sample, names: &Names) -> BTreeMap<(String, String), Counters> {
+    let named = |all: &BTreeMap<(String, String), Counters>| -> Vec<((String, String), Counters)> {
+        let named = all
+            .iter()
+            .filter_map(|((gateway, of), counters)| Some(((names.find(gateway)?, of.clone()), counters.clone())));
+        named.collect()
+    };
+    let mut routes: BTreeMap<_, _> = named(&sample.routes).into_iter().collect();
+    let mut rest: BTreeMap<String, Counters> = BTreeMap::new();
+    for ((gateway, listener), counters) in named(&sample.listeners) {
+        if routes.keys().any(|(other, _)| *other == gateway) {
+            rest.entry(gateway).or_default().add(&counters, 1.0);
+        } else {
+            routes.insert((gateway, listener), counters);
+        }
+    }
+    for ((gateway, _), counters) in &routes {
+        if let Some(rest) = rest.get_mut(gateway) {
+            rest.add(counters, -1.0);
+        }
+    }
+    let rest = rest.into_iter().filter(|(_, counters)| counters.total() > 0.0);
+    routes.extend(rest.map(|(gateway, counters)| ((gateway, REST.to_owned()), counters)));
+    routes
+}
+
+fn row(gateway: &str, route: &str, before: &Counters, now: &Counters, time: Duration) -> Row {
     // An engine that was restarted counts from nothing again.
     let since = |now: f64, before: f64| if now >= before { now - before } else { now };
     let classes = now
@@ -94,7 +123,7 @@ fn row(gateway: String, route: &str, before: &Counters, now: &Counters, time: Du
         None => (route.to_owned(), String::new()),
     };
     Row {
-        gateway,
+        gateway: gateway.to_owned(),
         route,
         rule,
         rps: requests / time.as_secs_f64().max(0.001),
@@ -180,6 +209,27 @@ mod tests {
              foregate_route_request_duration_seconds_bucket{{gateway=\"t/p\",route=\"HTTPRoute/a/b/0/1\",le=\"+Inf\"}} {all}\n\
              other{{a=\"b\\\"c\"}} 1\nplain 2\n"
         ))
+    }
+
+    #[test]
+    fn what_envoy_does_not_forward_is_the_rest() {
+        let listener = "envoy_http_downstream_rq_xx{gateway=\"t/p\",envoy_response_code_class=\"2\",\
+             envoy_http_conn_manager_prefix=\"http-80\"}";
+        let route = "foregate_route_requests_total{gateway=\"p.n\",route=\"HTTPRoute/a/b/0/1\",code_class=\"2xx\"}";
+        let names = |known: &[&str]| Names {
+            known: known.iter().map(|name| ((*name).to_owned(), "web".to_owned())).collect(),
+            only: true,
+        };
+        let rows = |before: &str, now: &str, known: &[&str]| {
+            let (before, now) = (Sample::parse(before), Sample::parse(now));
+            let rows = Row::between(&before, &now, Duration::from_secs(1), &names(known));
+            rows.into_iter().map(|row| (row.route, row.rps, row.total)).collect::<Vec<_>>()
+        };
+        let now = format!("{listener} 9\n{route} 6\n");
+        let both = rows(&format!("{listener} 4\n{route} 3\n"), &now, &["t/p", "p.n"]);
+        assert_eq!(both, [("HTTPRoute a/b".to_owned(), 3.0, 6.0), (REST.to_owned(), 2.0, 3.0)]);
+        assert_eq!(rows("", &now, &["t/p"]), [("listener http-80".to_owned(), 9.0, 9.0)]);
+        assert_eq!(rows("", &format!("{listener} 6\n{route} 6\n"), &["t/p", "p.n"]).len(), 1);
     }
 
     #[test]

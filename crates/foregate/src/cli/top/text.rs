@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-/// Counters of routes and, where an engine tells no more, of listeners.
+/// Counters of routes and of listeners.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
     /// By gateway (as the metric names it) and route.
     pub routes: BTreeMap<(String, String), Counters>,
+    /// Envoy's, by gateway and listener.
+    pub listeners: BTreeMap<(String, String), Counters>,
 }
 
 /// Counters of one route.
@@ -36,7 +38,7 @@ impl Sample {
         let (key, class, unit) = match name {
             "foregate_route_requests_total" => ((label("gateway"), label("route")), Some(label("code_class")), 1.0),
             "foregate_route_request_duration_seconds_bucket" => ((label("gateway"), label("route")), None, 1.0),
-            // Envoy counts by listener.
+            // Envoy counts by route only what it forwards.
             "envoy_http_downstream_rq_xx" => {
                 ((label("gateway"), listener()), Some(format!("{}xx", label("envoy_response_code_class"))), 1.0)
             }
@@ -46,7 +48,8 @@ impl Sample {
         if key.1 == "listener admin" || key.1 == "listener " {
             return;
         }
-        let counters = self.routes.entry(key).or_default();
+        let of = if name.starts_with("envoy_") { &mut self.listeners } else { &mut self.routes };
+        let counters = of.entry(key).or_default();
         match class {
             Some(class) => *counters.classes.entry(class).or_default() += value,
             None => {
@@ -58,6 +61,14 @@ impl Sample {
 }
 
 impl Counters {
+    /// Adds so many times what others have counted; none is less than nothing.
+    pub fn add(&mut self, other: &Self, times: f64) {
+        for (class, count) in &other.classes {
+            let known = self.classes.entry(class.clone()).or_default();
+            *known = (*known + count * times).max(0.0);
+        }
+    }
+
     /// All requests.
     pub fn total(&self) -> f64 {
         self.classes.values().sum()
