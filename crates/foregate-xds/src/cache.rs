@@ -1,6 +1,6 @@
 //! All groups, the streams that read them, and the events that come back.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,11 +24,23 @@ pub struct Cache {
 struct Shared {
     options: Options,
     groups: Mutex<HashMap<Arc<str>, Arc<Group>>>,
-    instances: Mutex<HashMap<Instance, BTreeSet<u64>>>,
+    /// The streams of each instance's engines, in the order in which they came.
+    instances: Mutex<HashMap<Instance, BTreeMap<u64, Standing>>>,
     events: mpsc::UnboundedSender<Event>,
     counters: Counters,
     next_stream: AtomicU64,
     started: watch::Sender<bool>,
+}
+
+/// What an engine refuses at present: the version, and its words.
+pub(crate) type Refused = BTreeMap<ResourceId, (Arc<str>, String)>;
+
+/// How one engine fares.
+#[derive(Debug, Default)]
+struct Standing {
+    /// It has answered all that there was when it came.
+    complete: bool,
+    refused: Refused,
 }
 
 /// One gateway: its resources, and its streams' inboxes.
@@ -105,6 +117,30 @@ impl Cache {
         all
     }
 
+    /// The number of the stream of an instance's newest engine; 0: there is none. It grows with every engine that comes.
+    pub fn newest_engine(&self, instance: &Instance) -> u64 {
+        let instances = self.shared.instances.lock();
+        instances.get(instance).and_then(BTreeMap::last_key_value).map_or(0, |(id, _)| *id)
+    }
+
+    /// What engines that came after `since` (of [`Cache::newest_engine`]) refuse and those before don't, with their
+    /// words. None: there is no such engine, or it hasn't answered all that there is yet.
+    pub fn refused_since(&self, instance: &Instance, since: u64) -> Option<Vec<(ResourceId, String)>> {
+        let instances = self.shared.instances.lock();
+        let streams = instances.get(instance)?;
+        let newer = || streams.range(since + 1..).map(|(_, standing)| standing);
+        if newer().next().is_none() || newer().any(|standing| !standing.complete) {
+            return None;
+        }
+        let older = |id: &ResourceId, version: &Arc<str>| {
+            let mut before = streams.range(..=since).map(|(_, standing)| standing);
+            before.any(|standing| standing.refused.get(id).is_some_and(|(refused, _)| refused == version))
+        };
+        let all = newer().flat_map(|standing| &standing.refused);
+        let all = all.filter(|(id, (version, _))| !older(id, version));
+        Some(all.map(|(id, (_, message))| (id.clone(), message.clone())).collect())
+    }
+
     /// The counters.
     pub fn stats(&self) -> Stats {
         self.shared.counters.read()
@@ -171,7 +207,7 @@ impl Cache {
         let mut instances = self.shared.instances.lock();
         let streams = instances.entry(instance.clone()).or_default();
         let first = streams.is_empty();
-        streams.insert(id);
+        streams.entry(id).or_default();
         if first {
             self.emit(Event::Connected(instance.clone()));
         }
@@ -179,12 +215,18 @@ impl Cache {
 
     fn leave(&self, instance: &Instance, id: u64) {
         let mut instances = self.shared.instances.lock();
-        if let Some(streams) = instances.get_mut(instance)
-            && streams.remove(&id)
-            && streams.is_empty()
-        {
+        let Some(streams) = instances.get_mut(instance) else { return };
+        let Some(left) = streams.remove(&id) else { return };
+        if streams.is_empty() {
             instances.remove(instance);
             self.emit(Event::Disconnected(instance.clone()));
+            return;
+        }
+        // Who is left hasn't refused it.
+        for (id, (version, _)) in left.refused {
+            if !streams.values().any(|other| other.refused.contains_key(&id)) {
+                self.emit(Event::Recovered { instance: instance.clone(), id, version });
+            }
         }
     }
 
@@ -245,11 +287,24 @@ impl Attached {
         self.cache.leave(&self.instance, self.id);
     }
 
-    /// Reports progress, unless the instance has a newer stream: then that one's progress counts.
+    /// Reports progress, unless the instance has a newer stream that has done so: then that one's progress counts.
     pub(crate) fn progress(&self, applied: u64) {
-        let instances = self.cache.shared.instances.lock();
-        if instances.get(&self.instance).and_then(BTreeSet::last) == Some(&self.id) {
+        let mut instances = self.cache.shared.instances.lock();
+        let Some(streams) = instances.get_mut(&self.instance) else { return };
+        let Some(own) = streams.get_mut(&self.id) else { return };
+        own.complete = true;
+        if !streams.range(self.id + 1..).any(|(_, newer)| newer.complete) {
             self.cache.emit(Event::Progress { instance: self.instance.clone(), applied });
+        }
+    }
+}
+
+impl Attached {
+    /// What the engine refuses has changed.
+    pub(crate) fn refuses(&self, refused: Refused) {
+        let mut instances = self.cache.shared.instances.lock();
+        if let Some(own) = instances.get_mut(&self.instance).and_then(|streams| streams.get_mut(&self.id)) {
+            own.refused = refused;
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Who may ask for what: the instances of every node, by name.
+//! Who may ask for what: the instances of every node, by name. And which nodes' agents are there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -13,18 +13,24 @@ use crate::event::Instance;
 #[derive(Clone, Debug)]
 pub struct Directory {
     shared: Arc<watch::Sender<Known>>,
+    agents: Arc<watch::Sender<Agents>>,
 }
+
+/// Nodes whose agent runs, each with the number of its streams that say so.
+pub type Agents = BTreeMap<Arc<str>, usize>;
 
 #[derive(Debug, Default)]
 struct Known {
     /// All instances are in it: who isn't doesn't exist.
     complete: bool,
+    /// None: it isn't known yet which there are.
+    nodes: Option<HashSet<Arc<str>>>,
     instances: HashMap<Arc<str>, Instance>,
 }
 
 impl Default for Directory {
     fn default() -> Self {
-        Self { shared: Arc::new(watch::Sender::new(Known::default())) }
+        Self { shared: Arc::new(watch::Sender::new(Known::default())), agents: Arc::default() }
     }
 }
 
@@ -37,7 +43,47 @@ impl Directory {
     /// These are all.
     pub fn replace(&self, instances: impl IntoIterator<Item = (Arc<str>, Instance)>) {
         let instances = instances.into_iter().collect();
-        self.shared.send_replace(Known { complete: true, instances });
+        self.shared.send_modify(|known| {
+            known.complete = true;
+            known.instances = instances;
+        });
+    }
+
+    /// These are all nodes: others' agents are turned away.
+    pub fn replace_nodes(&self, nodes: impl IntoIterator<Item = Arc<str>>) {
+        let nodes = Some(nodes.into_iter().collect());
+        self.shared.send_if_modified(|known| {
+            let same = known.nodes == nodes;
+            known.nodes = nodes;
+            !same
+        });
+    }
+
+    /// Whose agent runs, as far as it says so: see [`Relay::announce`](crate::Relay::announce).
+    pub fn present(&self) -> watch::Receiver<Agents> {
+        self.agents.subscribe()
+    }
+
+    /// An agent says that it runs, until what is returned is dropped.
+    pub(crate) fn enter(&self, node: &Arc<str>) -> Result<Presence, Status> {
+        match &self.shared.borrow().nodes {
+            Some(nodes) if nodes.contains(node) => {}
+            Some(_) => return Err(Status::permission_denied(format!("there is no node {node:?}"))),
+            None => return Err(Status::unavailable("the platform doesn't know its nodes yet: connect again")),
+        }
+        self.agents.send_modify(|agents| *agents.entry(node.clone()).or_default() += 1);
+        Ok(Presence { node: node.clone(), agents: self.agents.clone() })
+    }
+
+    /// Waits until a node is no more.
+    pub(crate) async fn left(&self, node: &str) {
+        let mut known = self.shared.subscribe();
+        let left =
+            known.wait_for(|known| known.nodes.as_ref().is_some_and(|nodes| !nodes.contains(node))).await.is_ok();
+        if !left {
+            // Nobody can change it any more.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// An instance is there, or has changed.
@@ -83,6 +129,26 @@ impl Directory {
     }
 }
 
+/// One stream of an agent.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    node: Arc<str>,
+    agents: Arc<watch::Sender<Agents>>,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.agents.send_modify(|agents| {
+            if let Some(count) = agents.get_mut(&self.node) {
+                *count -= 1;
+                if *count == 0 {
+                    agents.remove(&self.node);
+                }
+            }
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -107,5 +173,21 @@ mod tests {
         gone.await.unwrap();
         directory.remove("web.a");
         assert_eq!(directory.find("b", "web.a"), None);
+    }
+
+    #[tokio::test]
+    async fn an_agent_is_there_while_one_of_its_streams_is() {
+        let (directory, node) = (Directory::new(), Arc::from("a"));
+        assert_eq!(directory.enter(&node).unwrap_err().code(), tonic::Code::Unavailable);
+        directory.replace_nodes(["b".into()]);
+        assert_eq!(directory.enter(&node).unwrap_err().code(), tonic::Code::PermissionDenied);
+        directory.replace_nodes([node.clone()]);
+        let (first, second) = (directory.enter(&node).unwrap(), directory.enter(&node).unwrap());
+        drop(first);
+        assert!(directory.present().borrow().contains_key("a"));
+        drop(second);
+        assert!(directory.present().borrow().is_empty());
+        directory.replace_nodes([]);
+        directory.left("a").await;
     }
 }

@@ -42,7 +42,8 @@ pub enum Event {
         /// What the client said.
         message: String,
     },
-    /// The client has taken, at a later try, what it had refused before: a listener whose port was in use, say.
+    /// The client has taken, at a later try, what it had refused before: a listener whose port was in use, say. Or it is
+    /// gone, and the instance has another engine that hasn't refused it.
     Recovered {
         /// Who.
         instance: Instance,

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use foregate_envoy::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
@@ -21,6 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::cache::Cache;
 use crate::directory::Directory;
 use crate::event::Instance;
+use crate::relay::announce;
 use crate::session::{self, Peer};
 use crate::socket::Socket;
 use crate::tls::NodeName;
@@ -163,12 +165,30 @@ impl Ads {
             Access::Certificate(directory) => {
                 let node = request.extensions().get::<NodeName>();
                 let NodeName(node) = node.ok_or_else(|| Status::unauthenticated("a node's certificate is missing"))?;
+                if request.metadata().contains_key(announce::HEADER) {
+                    return self.hold(node, directory);
+                }
                 Peer::Node { node: node.clone(), directory: directory.clone() }
             }
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
         tokio::spawn(session::run::<P>(self.cache.clone(), peer, request.into_inner(), sender, self.stop.clone()));
         Ok(Box::pin(ReceiverStream::new(receiver)))
+    }
+}
+
+impl Ads {
+    /// A stream that says nothing: while it is open, the node's agent runs.
+    fn hold<T: Send + 'static>(&self, node: &Arc<str>, directory: &Directory) -> Result<Responses<T>, Status> {
+        let presence = directory.enter(node)?;
+        let (node, directory, stop) = (node.clone(), directory.clone(), self.stop.clone());
+        Ok(Box::pin(futures::stream::once(async move {
+            let _presence = presence;
+            tokio::select! {
+                () = directory.left(&node) => Err(Status::permission_denied(format!("there is no node {node:?} any more"))),
+                () = stop.cancelled() => Err(Status::unavailable("the xDS server is shutting down: connect again")),
+            }
+        })))
     }
 }
 

@@ -204,6 +204,9 @@ impl<R: Send + 'static> Session<'_, R> {
             stream.request(&store, request);
         }
         stream.advance(&store, now);
+        if let Some(refused) = stream.take_refused() {
+            self.attached.refuses(refused);
+        }
         count(self.cache.counters(), stream.take_counts());
         Some((stream.take(), store.sequence()))
     }

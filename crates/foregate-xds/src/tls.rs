@@ -192,7 +192,10 @@ pub async fn serve_tls(
     let (sender, connections) = mpsc::channel(16);
     tokio::spawn(accept(listener, TlsAcceptor::from(config), sender, stop.clone()));
     let access = Access::Certificate(directory);
-    let serving = builder(MAX_STREAMS).add_service(service(Ads { cache, access, stop })).serve_with_incoming_shutdown(
+    // A machine that has vanished is to be noticed soon.
+    let mut server =
+        builder(MAX_STREAMS).http2_keepalive_interval(Some(KEEPALIVE)).http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
+    let serving = server.add_service(service(Ads { cache, access, stop })).serve_with_incoming_shutdown(
         ReceiverStream::new(connections).map(Ok::<Connection, io::Error>),
         shutdown.cancelled(),
     );

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use foregate_api::address::ProxyRef;
 use foregate_api::instance::Nack;
 use foregate_xds::{Event, Instance, Owner, ResourceId, ResourceKind};
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::bind::proxy_of_group;
 use crate::pipeline::Pipeline;
+use crate::pipeline::dissent::Refusal;
 
 impl Pipeline {
     /// What a stream says.
@@ -46,6 +48,10 @@ impl Pipeline {
                 let before = self.presences.applied(&proxy).unwrap_or_default();
                 let ready = self.presences.progress(&proxy, &instance.node, applied);
                 self.trial_applied(&proxy);
+                if let Some(gateway) = self.gateways.get_mut(&proxy) {
+                    gateway.acknowledged = gateway.acknowledged.max(applied);
+                    gateway.dissent.applied(&instance.node, applied);
+                }
                 if ready || self.gateways.get(&proxy).is_some_and(|gateway| gateway.awaited() > before) {
                     self.restate.insert(proxy);
                 }
@@ -64,11 +70,13 @@ impl Pipeline {
         let Some(proxy) = proxy_of_group(&instance.group) else { return };
         if let Some(gateway) = self.gateways.get_mut(&proxy) {
             gateway.refused_listeners.remove(&(id.name.to_string(), instance.node.to_string()));
+            gateway.dissent.recovered(id, &instance.node);
         }
         self.restate.insert(proxy);
     }
 
-    /// An engine has refused a resource: whoever made it what it is, is held back.
+    /// An engine has refused a resource: whoever made it what it is, is held back; but not if another engine has taken
+    /// the very same ([`dissent`](super::dissent)).
     fn refused(
         &mut self,
         instance: &Instance,
@@ -91,17 +99,27 @@ impl Pipeline {
         if id.kind != ResourceKind::Listener && self.refused_while_held(&proxy, &id, owners.is_empty(), &message) {
             return;
         }
-        let applied = self.presences.applied(&proxy).unwrap_or_default();
-        let Some(gateway) = self.gateways.get_mut(&proxy) else { return };
+        let refusal = Refusal { version: version.into(), owners: owners.into(), message: message.clone() };
+        if self.dissents(&proxy, &instance.node, &id, &refusal) {
+            return;
+        }
+        self.judge(&proxy, &instance.node, id, &refusal);
+    }
+
+    /// Finds out who is to blame for a refusal, and holds them back.
+    pub(super) fn judge(&mut self, proxy: &ProxyRef, node: &str, id: ResourceId, refusal: &Refusal) {
+        let Refusal { version, owners, message } = refusal;
+        let applied = self.presences.applied(proxy).unwrap_or_default();
+        let Some(gateway) = self.gateways.get_mut(proxy) else { return };
         if gateway.searches.contains_key(&id) {
-            return self.trial_refused(&proxy, &id, version, &message);
+            return self.trial_refused(proxy, &id, version, message);
         }
         let blame = gateway.history.blame(&id, version, owners, applied);
         if id.kind == ResourceKind::Listener && !blame.certain {
             // The template served before, so it is what the listener asks for: a port that is taken, for example.
-            gateway.refused_listeners.insert((id.name.to_string(), instance.node.to_string()), message);
+            gateway.refused_listeners.insert((id.name.to_string(), node.to_owned()), message.clone());
             return;
         }
-        self.hold_back(&proxy, id, version, blame, &message);
+        self.hold_back(proxy, id, version, blame, message);
     }
 }

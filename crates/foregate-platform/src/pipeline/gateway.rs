@@ -9,6 +9,7 @@ use foregate_api::template::GatewayTemplateSpec;
 use foregate_xds::{Owner, ResourceId};
 
 use crate::merge::Merge;
+use crate::pipeline::dissent::Dissent;
 use crate::pipeline::pin::Pin;
 use crate::pipeline::refusal::History;
 use crate::search::Search;
@@ -53,6 +54,10 @@ pub(crate) struct Gateway {
     pub history: History,
     /// Searches for culprits, by resource.
     pub searches: HashMap<ResourceId, Search<Owner>>,
+    /// The highest sequence that some engine has applied since the platform started.
+    pub acknowledged: u64,
+    /// What engines refuse that others have taken.
+    pub dissent: Dissent,
     /// Listeners that an engine refused, by resource name and node, with its words.
     pub refused_listeners: BTreeMap<(String, String), String>,
 }
@@ -114,6 +119,7 @@ impl Gateway {
     /// An engine begins anew: it will say itself what it refuses.
     pub(crate) fn forget_refusals_of(&mut self, node: &str) {
         self.refused_listeners.retain(|(_, of), _| of != node);
+        self.dissent.forget(node);
     }
 }
 

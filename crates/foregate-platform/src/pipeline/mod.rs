@@ -7,9 +7,10 @@
 //!
 //! One file per step: `observe` (what a change touches), `shape` (claims to gateway, addresses, instances), `address`,
 //! `publish` (translation, sequences), `pin`, `flow` and `wanted` (gateways held at a
-//! revision), `engines` (what they say), `trial` (who is to blame among several), `report` (statuses).
+//! revision), `engines` (what they say), `trial` (who is to blame among several), `dissent` (who refuses what others have taken), `report` (statuses).
 
 mod address;
+mod dissent;
 mod engines;
 mod flow;
 mod gateway;
@@ -147,9 +148,9 @@ pub(crate) struct Pipeline {
     rebuilt: Vec<Rebuilt>,
     /// Answers that can't be served yet: backends that only they need are being derived.
     waiting: BTreeMap<ProxyRef, Waiting>,
-    /// Tenants whose endpoints or secrets have changed.
     /// When held gateways' endpoints are over whose backends went.
     fading: BTreeSet<(Instant, ProxyRef)>,
+    /// Tenants whose endpoints or secrets have changed.
     stirred: BTreeSet<String>,
     /// When certificates expire.
     expiries: Expiries,
@@ -214,8 +215,8 @@ impl Pipeline {
             asking: BTreeSet::new(),
             rebuilt: Vec::new(),
             waiting: BTreeMap::new(),
-            stirred: BTreeSet::new(),
             fading: BTreeSet::new(),
+            stirred: BTreeSet::new(),
             expiries: Expiries::default(),
             gone: Vec::new(),
             steps: BTreeMap::new(),

@@ -12,6 +12,7 @@ use kube::{Resource, ResourceExt as _};
 use crate::bind::proxy_of;
 use crate::outbox::{Kind, Target, Write};
 use crate::pipeline::{Object, Observation, Pipeline, Stores, proxy_ref};
+use crate::status::instance::is_exchanged;
 use crate::store::{Changed, Key, Seen, Store, same_spec};
 
 impl Pipeline {
@@ -236,6 +237,12 @@ impl Pipeline {
         }
         if let Some(new) = &changed.new {
             let proxy = new.spec.proxy.clone();
+            let old = changed.old.as_deref();
+            if old.is_some_and(|old| old.spec.engine != new.spec.engine) {
+                self.gateway(&proxy).newcomer(&new.spec.node);
+            } else if old.is_some_and(is_exchanged) && !is_exchanged(new) {
+                self.exchanged(&proxy, &new.spec.node);
+            }
             self.gateway(&proxy).instances.insert(changed.key.name.clone());
             if only_status(&changed) {
                 self.restate.insert(proxy)

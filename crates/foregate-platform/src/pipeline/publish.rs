@@ -100,12 +100,14 @@ impl Pipeline {
         let mut relieved = false;
         for (id, version, owners) in set {
             relieved |= id.kind == ResourceKind::Listener && gateway.relieve(&id.name);
+            relieved |= gateway.dissent.published(&id, sequence);
             if !owners.is_empty() {
                 gateway.history.set(id, sequence, version, owners, applied);
             }
         }
         for id in removed {
             relieved |= id.kind == ResourceKind::Listener && gateway.relieve(&id.name);
+            relieved |= gateway.dissent.removed(id);
             gateway.history.remove(id);
         }
         if relieved {

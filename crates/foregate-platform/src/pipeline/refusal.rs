@@ -56,6 +56,31 @@ impl History {
         self.resources.remove(id);
     }
 
+    /// Whether some engine has taken this version: one has applied it, and none had refused it before.
+    pub(crate) fn is_acknowledged(&self, id: &ResourceId, version: &str, acknowledged: u64) -> bool {
+        let mut versions = self.resources.get(id).into_iter().flatten();
+        versions.any(|entry| *entry.version == *version && !entry.refused && entry.sequence <= acknowledged)
+    }
+
+    /// An engine refuses a version of which it isn't known that another has taken it: that it is applied says nothing.
+    pub(crate) fn doubt(&mut self, id: &ResourceId, version: &str) {
+        let versions = self.resources.get_mut(id).into_iter().flatten();
+        versions.filter(|entry| *entry.version == *version).for_each(|entry| entry.refused = true);
+    }
+
+    /// The sequence that published a version last.
+    pub(crate) fn sequence_of(&self, id: &ResourceId, version: &str) -> Option<u64> {
+        let mut versions = self.resources.get(id)?.iter().rev();
+        versions.find(|entry| *entry.version == *version).map(|entry| entry.sequence)
+    }
+
+    /// Whether anything was acknowledged before this version.
+    pub(crate) fn has_predecessor(&self, id: &ResourceId, version: &str, applied: u64) -> bool {
+        let Some(versions) = self.resources.get(id) else { return false };
+        let at = versions.iter().rposition(|entry| *entry.version == *version).unwrap_or(versions.len());
+        versions.iter().take(at).any(|old| !old.refused && old.sequence <= applied)
+    }
+
     /// An engine that has applied everything up to `applied` refused a version, made by `owners`: who is to blame.
     pub(crate) fn blame(&mut self, id: &ResourceId, version: &str, owners: &[Owner], applied: u64) -> Blame {
         let mut good: Option<Arc<[Owner]>> = None;

@@ -42,6 +42,8 @@ struct Shared<'a> {
     serving: Serving,
     /// Engines that don't run.
     engines: &'a [String],
+    /// What engines refuse and others serve.
+    dissent: &'a [String],
     serves: bool,
     pinned: Option<Pinned>,
     clock: Timestamp,
@@ -90,7 +92,8 @@ impl Pipeline {
         // Looked for only where it is said.
         let serves = template.is_some() && self.translator.resources_of(proxy, ResourceKind::Listener).next().is_some();
         let pinned = gateway.pinned_as().map(|it| Pinned { awaited: self.awaits(proxy), ..it });
-        let shared = Shared { complaint, serving, engines: &engines, serves, pinned, clock };
+        let dissent = self.dissent(proxy, &nodes);
+        let shared = Shared { complaint, serving, engines: &engines, dissent: &dissent, serves, pinned, clock };
         for claim in gateway.order.iter().filter_map(|name| self.stores.claims.get(&Key::new(&proxy.namespace, name))) {
             let bound = object.is_some().then_some(&*proxy.name);
             let (wanted, is_transient) = self.claim_status(gateway, claim, bound, &shared);
@@ -111,6 +114,7 @@ impl Pipeline {
             template_problem: template.as_deref(),
             serves,
             engines: &engines,
+            dissent: &dissent,
             published: (gateway.unpublished.is_empty() && gateway.sequence > 0).then(|| gateway.awaited()),
             serving,
             pinned: shared.pinned.clone(),
@@ -127,7 +131,7 @@ impl Pipeline {
         let key = Key::cluster(instance_name(proxy, node));
         let instance = self.stores.instances.get(&key)?;
         let status = || {
-            let wanted = instance_status(instance, self.presences.of(proxy, node))?;
+            let wanted = instance_status(instance, self.presences.of(proxy, node), self.lacks(proxy, node))?;
             write(&**instance, instance.status.as_ref(), wanted, status::instance::OPTIONAL)
         };
         // Its spec first: its status is looked at again after that.
@@ -162,6 +166,7 @@ impl Pipeline {
             template_problem: template.as_deref(),
             serves: shared.serves,
             engines: shared.engines,
+            dissent: shared.dissent,
             published: gateway.published.get(&name).copied(),
             serving: shared.serving,
             pinned: shared.pinned.clone(),
@@ -214,7 +219,9 @@ impl Pipeline {
         }
         let serving = match self.presences.serving(proxy, &running) {
             Serving::Known { counts, applied } => {
-                Serving::Known { counts: InstanceCounts { desired: nodes.len() as u32, ..counts }, applied }
+                let lacking = running.iter().filter(|node| self.lacks(proxy, node)).count() as u32;
+                let ready = counts.ready.saturating_sub(lacking);
+                Serving::Known { counts: InstanceCounts { desired: nodes.len() as u32, ready, ..counts }, applied }
             }
             Serving::Uncertain => Serving::Uncertain,
         };

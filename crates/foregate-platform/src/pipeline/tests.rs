@@ -3,6 +3,7 @@
 
 mod addresses;
 mod claims;
+mod dissent;
 mod engines;
 mod instances;
 mod pinned;

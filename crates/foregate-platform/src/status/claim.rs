@@ -57,6 +57,8 @@ pub(crate) struct ClaimFacts<'a> {
     pub serves: bool,
     /// Engines that don't run, each with what to do.
     pub engines: &'a [String],
+    /// What single engines refuse while others serve it, each with what to do.
+    pub dissent: &'a [String],
     /// The sequence that published its listeners as they are now; none: not yet.
     pub published: Option<u64>,
     pub serving: Serving,
@@ -236,6 +238,9 @@ fn acknowledged(facts: &ClaimFacts<'_>, published: u64, previous: &GatewayClaimS
         Serving::Uncertain => kept(facts, previous)
             .unwrap_or_else(|| no("Pending", "waiting for the gateway's instances to connect".into())),
         Serving::Known { counts, .. } if counts.connected == 0 => no("NoResources", unserved(counts, facts.engines)),
+        Serving::Known { counts, .. } if counts.ready == 0 && !facts.dissent.is_empty() => {
+            no("Invalid", facts.dissent.join("; "))
+        }
         Serving::Known { counts, .. } if counts.ready == 0 => {
             no("Pending", "no instance of the gateway is ready yet".into())
         }
@@ -289,6 +294,7 @@ fn with_exceptions(programmed: Finding, facts: &ClaimFacts<'_>) -> Finding {
         refused.map(|names| format!("but for listeners that can't be served: {names}")),
         expired.map(|names| format!("but certificates have expired, of listeners: {names}")),
         (!facts.engines.is_empty()).then(|| format!("but not {}", facts.engines.join("; not "))),
+        (!facts.dissent.is_empty()).then(|| format!("but {}", facts.dissent.join("; "))),
     ];
     let exceptions: Vec<String> = exceptions.into_iter().flatten().collect();
     if exceptions.is_empty() {

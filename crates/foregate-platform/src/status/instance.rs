@@ -12,13 +12,24 @@ pub(crate) const OPTIONAL: &[&str] = &["lastNack"];
 pub(crate) const OTHERS: &str = "engine";
 
 /// An instance's status; none: it is uncertain, and what was said stays.
-pub(crate) fn instance_status(instance: &GatewayInstance, known: Option<Known>) -> Option<GatewayInstanceStatus> {
+/// `dissents`: it lacks what other engines of its gateway serve.
+pub(crate) fn instance_status(
+    instance: &GatewayInstance,
+    known: Option<Known>,
+    dissents: bool,
+) -> Option<GatewayInstanceStatus> {
     let Known { connected, ready, last_nack } = known?;
     let previous = instance.status.as_ref().and_then(|status| status.last_nack.clone());
     // What the node agent says stays as it is.
     let engine = instance.status.as_ref().and_then(|status| status.engine.clone());
-    let ready = ready && trouble(instance).is_none();
+    let ready = ready && !dissents && trouble(instance).is_none();
     Some(GatewayInstanceStatus { connected, ready, last_nack: last_nack.or(previous), engine })
+}
+
+/// Whether another engine than the one that is wanted serves: until that takes its place, or because it can't.
+pub(crate) fn is_exchanged(instance: &GatewayInstance) -> bool {
+    let engine = instance.status.as_ref().and_then(|status| status.engine.as_ref());
+    engine.is_some_and(|engine| engine.name != instance.spec.engine)
 }
 
 /// Why no engine of an instance runs, in words that say what to do; none: one does, as far as anybody said. While the
@@ -78,7 +89,7 @@ mod tests {
         ] {
             let instance = instance(state, message);
             assert_eq!(trouble(&instance).as_deref(), expected);
-            let status = instance_status(&instance, known()).unwrap();
+            let status = instance_status(&instance, known(), false).unwrap();
             assert_eq!((status.connected, status.ready), (true, expected.is_none()));
             let patch = crate::status::patch("u", &status, OPTIONAL).unwrap();
             assert!(patch["status"].get("engine").is_none(), "it is the node agent's: {patch}");

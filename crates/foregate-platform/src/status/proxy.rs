@@ -26,6 +26,8 @@ pub(crate) struct ProxyFacts<'a> {
     pub serves: bool,
     /// Engines that don't run, each with what to do.
     pub engines: &'a [String],
+    /// What single engines refuse while others serve it, each with what to do.
+    pub dissent: &'a [String],
     /// The sequence that published it as it is now; none: not yet.
     pub published: Option<u64>,
     pub serving: Serving,
@@ -80,13 +82,18 @@ fn programmed(facts: &ProxyFacts<'_>, previous: &GatewayProxyStatus) -> Finding 
             }
         }
         Serving::Known { counts, .. } if counts.connected == 0 => no("NoResources", &unserved(counts, facts.engines)),
+        Serving::Known { counts, .. } if counts.connected > 0 && counts.ready == 0 && !facts.dissent.is_empty() => {
+            no("Invalid", &facts.dissent.join("; "))
+        }
         Serving::Known { counts, applied } if counts.ready == 0 || applied < published => {
             no("Pending", "waiting for the instances to acknowledge")
         }
-        Serving::Known { .. } if !facts.engines.is_empty() => {
-            let message = format!("{}, but not {}", yes.message, facts.engines.join("; not "));
+        Serving::Known { .. } => {
+            let mut message = yes.message.to_string();
+            let engines = (!facts.engines.is_empty()).then(|| format!(", but not {}", facts.engines.join("; not ")));
+            let dissent = (!facts.dissent.is_empty()).then(|| format!(", but {}", facts.dissent.join("; ")));
+            message.extend(engines.into_iter().chain(dissent));
             Finding { message, ..yes }
         }
-        Serving::Known { .. } => yes,
     }
 }

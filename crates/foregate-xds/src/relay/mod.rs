@@ -15,6 +15,7 @@
 //! on disk serves at once. When it is back, the stream goes on from the versions that the node has; nothing changes
 //! before the difference has come whole.
 
+pub(crate) mod announce;
 mod disk;
 mod follow;
 mod link;
@@ -132,6 +133,12 @@ impl Relay {
             stop,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Lets the platform know, from now on until the relay stops, that this node's agent runs
+    /// ([`Directory::present`](crate::Directory::present)). Must be called within a tokio runtime, once.
+    pub fn announce(&self) {
+        tokio::spawn(announce::run(self.inner.channel.clone(), self.inner.stop.clone()));
     }
 
     /// What engines are to be served from.

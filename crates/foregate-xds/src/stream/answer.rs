@@ -34,6 +34,7 @@ impl Stream {
                     self.pass_outstanding(store, id, &entry);
                 }
                 self.end_retry(id, Some(entry.version()));
+                self.relent(id);
                 let Some(item) = self.item_mut(id) else { return };
                 item.refused = None;
                 let before = item.acked.replace(entry);
@@ -174,6 +175,8 @@ impl Stream {
         if let Some(item) = self.item_mut(id) {
             item.refused = Some(entry.version().clone());
         }
+        self.refused.insert(id.clone(), (entry.version().clone(), truncate(message).to_owned()));
+        self.refused_changed = true;
         self.enqueue(id);
         self.wake(id);
         if !self.note_refusal(id, entry.version(), truncate(message)) {

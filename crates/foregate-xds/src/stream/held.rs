@@ -14,6 +14,7 @@ impl Stream {
         self.clear_unknown(id);
         self.waits.stop(id);
         self.draining.remove(id);
+        self.relent(id);
         self.end_retry(id, None);
         let Some(item) = self.channel_mut(id.kind).items.remove(&id.name) else { return };
         self.host_held(id);

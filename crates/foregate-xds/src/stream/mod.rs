@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use foregate_envoy::{Owner, ResourceId, ResourceKind};
 use indexmap::IndexMap;
 
+use crate::cache::Refused;
 use crate::options::Options;
 use crate::store::{Entry, Store, route_configuration_of};
 use decide::{Drain, Waits};
@@ -113,6 +114,9 @@ pub struct Stream {
     /// How many of each kind the client holds in a version that the cache doesn't know: they may name anything.
     unknown: [usize; ResourceKind::ALL.len()],
     progress: Progress,
+    /// What the client refuses at present, and whether that has changed.
+    refused: Refused,
+    refused_changed: bool,
     /// Responses so far: makes nonces.
     responses: u64,
     counts: Counts,
@@ -137,6 +141,8 @@ impl Stream {
             deadlines: BTreeSet::new(),
             unknown: Default::default(),
             progress: Progress::default(),
+            refused: Refused::new(),
+            refused_changed: false,
             responses: 0,
             counts: Counts::default(),
             out: Vec::new(),
@@ -176,6 +182,10 @@ impl Stream {
             self.flush(store, kind, now);
         }
         self.report(store, now);
+        // What was refused may be as it was again, and then nothing is sent.
+        let before = self.refused.len();
+        self.refused.retain(|id, (version, _)| store.get(id).is_some_and(|entry| entry.version() == version));
+        self.refused_changed |= self.refused.len() < before;
     }
 
     /// When [`Stream::advance`] is to be called at the latest, if at all.
@@ -188,6 +198,16 @@ impl Stream {
     /// Takes what came out since the last call.
     pub fn take(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.out)
+    }
+
+    /// What the client refuses, if that has changed since the last call.
+    pub(crate) fn take_refused(&mut self) -> Option<Refused> {
+        std::mem::take(&mut self.refused_changed).then(|| self.refused.clone())
+    }
+
+    /// Nothing is refused of it any more.
+    fn relent(&mut self, id: &ResourceId) {
+        self.refused_changed |= self.refused.remove(id).is_some();
     }
 
     /// Takes the counts since the last call.

@@ -25,6 +25,7 @@ fn facts<'a>(claim: &'a GatewayClaim, addresses: &'a [String]) -> ClaimFacts<'a>
         wanted: Some(vec![]),
         serves: true,
         engines: &[],
+        dissent: &[],
     }
 }
 
