@@ -137,7 +137,8 @@ pub async fn start_files(
 }
 
 async fn platform_client(args: &ControllerArgs) -> Result<kube::Client, UpError> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| UpError::Part { part: "platform client", source };
+    let failed =
+        |source: Box<dyn std::error::Error + Send + Sync>| UpError::Platform { path: args.kubeconfig.clone(), source };
     let kubeconfig = Kubeconfig::read_from(&args.kubeconfig).map_err(|error| failed(error.into()))?;
     let options = KubeConfigOptions::default();
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;

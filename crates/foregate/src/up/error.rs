@@ -70,6 +70,14 @@ pub enum UpError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The platform's credentials can't be used.
+    #[error("cannot use {path}: name the admin.kubeconfig of the platform's data directory", path = path.display())]
+    Platform {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The example doesn't serve.
     #[error("the demo doesn't serve after {seconds} s; `kubectl --kubeconfig {kubeconfig} describe gateway,httproute` says why", kubeconfig = kubeconfig.display())]
     DemoSilent {

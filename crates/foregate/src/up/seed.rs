@@ -18,11 +18,14 @@ const MANAGER: &str = "foregate-up";
 /// When the API refuses something.
 pub async fn seed(client: &Client, config: &crate::config::Config) -> Result<(), UpError> {
     kinds(client).await?;
-    create(
-        &Api::<foregate_api::AddressPool>::all(client.clone()),
-        json!({ "metadata": { "name": DEFAULT_NAME }, "spec": { "ranges": [config.address_pool] } }),
-    )
-    .await?;
+    let pools = Api::<foregate_api::AddressPool>::all(client.clone());
+    create(&pools, json!({ "metadata": { "name": DEFAULT_NAME }, "spec": { "ranges": [config.address_pool] } }))
+        .await?;
+    match pools.get_opt(DEFAULT_NAME).await {
+        Ok(Some(pool)) => tell_of_pool(&pool.spec.ranges, &config.address_pool),
+        // Nobody needs to be told then.
+        Ok(None) | Err(_) => {}
+    }
     let mut template = foregate_translate::default_template();
     template.metadata.namespace = Some(DEFAULT_TENANT_NAMESPACE.to_owned());
     create_object(
@@ -31,6 +34,22 @@ pub async fn seed(client: &Client, config: &crate::config::Config) -> Result<(),
     )
     .await?;
     class(client).await
+}
+
+/// Says that a pool which was asked for isn't the one that there is.
+fn tell_of_pool(ranges: &[String], wanted: &str) {
+    if is_ignored(ranges, wanted) {
+        let ranges = ranges.join(", ");
+        tracing::warn!(
+            "--address-pool {wanted} counts at the first start only; the AddressPool {DEFAULT_NAME} has {ranges}, and \
+             `kubectl edit addresspool {DEFAULT_NAME}` changes it"
+        );
+    }
+}
+
+/// Whether somebody has asked for another pool: the default is nobody's wish.
+fn is_ignored(ranges: &[String], wanted: &str) -> bool {
+    wanted != crate::config::Config::default().address_pool && !ranges.iter().any(|range| range == wanted)
 }
 
 /// Writes the CustomResourceDefinitions.
@@ -110,4 +129,18 @@ pub async fn apply_dynamic(client: &Client, object: DynamicObject) -> Result<(),
     let params = PatchParams::apply("foregate-demo").force();
     api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.map_err(fail)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_missed_by_who_has_asked_for_it() {
+        let ranges = ["10.0.0.0/24".to_owned(), "10.0.2.0/24".to_owned()];
+        let default = crate::config::Config::default().address_pool;
+        for (wanted, ignored) in [("10.0.1.0/24", true), ("10.0.2.0/24", false), (default.as_str(), false)] {
+            assert_eq!(is_ignored(&ranges, wanted), ignored, "{wanted}");
+        }
+    }
 }
