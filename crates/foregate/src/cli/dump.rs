@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use foregate_api::instance::EngineState;
 use foregate_api::{GatewayBackend, GatewayInstance};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use super::backends::Backends;
 use super::config_api::{self, PublishedResource};
 use super::error::{CliError, Ended};
 use super::gateway::{self, GatewayName};
-use super::output::OutputArgs;
+use super::output::{OutputArgs, age};
 use super::table::{BAD, Cell, DIM, GOOD, STRONG, Table, WARN, styled, width};
 
 /// Flags of `foregate config dump`.
@@ -70,6 +71,9 @@ pub struct InstanceState {
     /// What it said.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub refusal: String,
+    /// When. It may have taken the resource since then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused_at: Option<Time>,
 }
 
 impl InstanceState {
@@ -79,6 +83,7 @@ impl InstanceState {
         let kind = |url: &str| url.rsplit('.').next().unwrap_or(url).to_owned();
         let engine = status.engine.as_ref();
         let state = engine.filter(|engine| engine.state != EngineState::Running);
+        let refused_at = status.last_nack.as_ref().map(|nack| nack.time.clone());
         let (refused, refusal) = match status.last_nack {
             Some(nack) => {
                 let kind = kind(&nack.type_url);
@@ -95,6 +100,7 @@ impl InstanceState {
             message: state.map(|engine| format!("{:?}: {}", engine.state, engine.message)).unwrap_or_default(),
             refused,
             refusal,
+            refused_at,
         }
     }
 
@@ -165,7 +171,10 @@ fn render(dump: &Dump, backends: &Backends) -> String {
     for resource in &dump.resources {
         let id = (resource.kind().to_owned(), resource.name.clone());
         let refused = dump.instances.iter().find(|instance| instance.refused.contains(&id));
-        let said = refused.map(|it| Cell::new(format!("refused by {}: {}", it.name, it.refusal), BAD));
+        let said = refused.map(|it| {
+            let when = it.refused_at.as_ref().map(|at| format!(" {} ago", age(at.0))).unwrap_or_default();
+            Cell::new(format!("last refused{when} by {}: {}", it.name, it.refusal.trim_end()), WARN)
+        });
         table.row([
             Cell::from(resource.kind()),
             // A cluster's own name is made of UIDs: whose it is tells more.

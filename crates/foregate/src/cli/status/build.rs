@@ -3,7 +3,7 @@
 use foregate_api::condition;
 use foregate_api::gateway::{Gateway, RouteParentStatus};
 use foregate_api::route::{RouteBackend, RouteFilter, RouteRule};
-use foregate_api::{GatewayClaim, GatewayRoute};
+use foregate_api::{GatewayClaim, GatewayProxy, GatewayRoute};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 
@@ -56,15 +56,23 @@ fn of_claim(world: &World, name: &str, claim: &GatewayClaim) -> Node {
         Some(message) => Node::new(what, message).state(State::Broken),
         None => Node::new(what, format!("serves at {}", status.addresses.join(", "))),
     };
-    node.parts.extend(of_platform(world, claim));
+    let mut listeners = Vec::new();
     for listener in &claim.spec.listeners {
         let found = status.listeners.iter().find(|it| it.name == listener.name);
         let conditions = found.map(|it| it.conditions.as_slice()).unwrap_or_default();
         let protocol = format!("{:?}", listener.protocol).to_uppercase();
         let facts = (protocol, listener.port, listener.hostname.as_deref());
-        node.parts.push(of_listener(world, (name, claim), &listener.name, facts, conditions));
+        listeners.push(of_listener(world, (name, claim), &listener.name, facts, conditions));
     }
+    let troubled = node.state != State::Serving || !listeners.iter().all(is_well);
+    node.parts.extend(of_platform(world, claim, troubled));
+    node.parts.extend(listeners);
     node
+}
+
+/// Whether it serves, and all that it is made of.
+fn is_well(node: &Node) -> bool {
+    node.state == State::Serving && node.parts.iter().all(is_well)
 }
 
 /// Protocol, port and host name of a listener.
@@ -83,7 +91,10 @@ fn of_listener(
     let says = format!("{protocol} on port {port}{host}, {}", count(routes.len(), "route"));
     let mut node = match trouble(conditions, &["ResolvedRefs", "Accepted", "Programmed"]) {
         Some(message) => Node::new(what, message).state(State::Broken),
-        None => Node::new(what, says),
+        None => match reservation(conditions) {
+            Some(but) => Node::new(what, says).state(State::Attention).next(but),
+            None => Node::new(what, says),
+        },
     };
     node.parts = routes.into_iter().map(|route| of_route(world, gateway, claim, route)).collect();
     node
@@ -113,39 +124,47 @@ fn of_gateway(world: &World, name: &str, gateway: &Gateway, claim: Option<&Gatew
         None => Node::new(what, format!("serves at {}", addresses.join(", "))),
     };
     let Some(claim) = claim else { return node };
-    node.parts.extend(of_platform(world, claim));
+    let mut listeners = Vec::new();
     for listener in &gateway.spec.listeners {
         let found = status.listeners.iter().find(|it| it.name == listener.name);
         let conditions = found.map(|it| it.conditions.as_slice()).unwrap_or_default();
         let protocol = serde_json::to_value(&listener.protocol).unwrap_or_default();
         let protocol = protocol.as_str().unwrap_or_default().to_owned();
         let facts = (protocol, listener.port, listener.hostname.as_deref());
-        node.parts.push(of_listener(world, (name, claim), &listener.name, facts, conditions));
+        listeners.push(of_listener(world, (name, claim), &listener.name, facts, conditions));
     }
+    let troubled = node.state != State::Serving || !listeners.iter().all(is_well);
+    node.parts.extend(of_platform(world, claim, troubled));
+    node.parts.extend(listeners);
     node.parts.extend(refused(world, name));
     node
 }
 
-/// Instances that don't serve, and whether the gateway is held.
-fn of_platform(world: &World, claim: &GatewayClaim) -> Vec<Node> {
+/// Instances that don't serve, and whether the gateway is held. What an engine has refused last stays in its status: it
+/// is of interest while the gateway is `troubled`.
+fn of_platform(world: &World, claim: &GatewayClaim, troubled: bool) -> Vec<Node> {
     let namespace = claim.namespace().unwrap_or_default();
     let Some(proxy) = claim.status.as_ref().and_then(|status| status.proxy.clone()) else { return Vec::new() };
     let mut parts = Vec::new();
     let held = world.proxies.iter().find(|it| it.namespace().as_deref() == Some(&namespace) && it.name_any() == proxy);
-    if let Some(revision) = held.and_then(|it| it.spec.pinned_revision.as_ref()).filter(|it| !it.is_empty()) {
-        let says = format!("at {}: changes since then don't serve", in_words(revision));
+    let pinned = held.and_then(|it| Some((it, it.spec.pinned_revision.as_ref().filter(|it| !it.is_empty())?)));
+    if let Some((proxy, revision)) = pinned {
+        let fine = || (State::Attention, format!("at {}: changes since then don't serve", in_words(revision)));
+        let (state, says) = not_held(proxy).unwrap_or_else(fine);
         let origin = &claim.spec.origin;
         let next = format!("`foregate unpin {}/{}` serves the present configuration", origin.namespace, origin.name);
-        parts.push(Node::new("held", says).state(State::Attention).next(next));
+        parts.push(Node::new("held", says).state(state).next(next));
     }
     for instance in world.instances_of(&namespace, &proxy) {
         let what = format!("instance {} on {}", instance.name, instance.node);
         if !instance.message.is_empty() {
             parts.push(Node::new(what, instance.message).state(State::Broken));
         } else if !instance.connected {
+            let away = world.is_away(&instance.node);
+            let but = if away { format!(": the agent of node {} is away", instance.node) } else { String::new() };
             let next = "see that the node runs: `foregate get gatewaynodes`";
-            parts.push(Node::new(what, "isn't connected").state(State::Broken).next(next));
-        } else if !instance.refusal.is_empty() {
+            parts.push(Node::new(what, format!("isn't connected{but}")).state(State::Broken).next(next));
+        } else if troubled && !instance.refusal.is_empty() {
             let names: Vec<String> = instance.refused.iter().map(|(kind, name)| format!("{kind} {name}")).collect();
             let says = format!("refused {}: {}", names.join(", "), instance.refusal);
             parts.push(Node::new(what, says).state(State::Attention));
@@ -154,6 +173,26 @@ fn of_platform(world: &World, claim: &GatewayClaim) -> Vec<Node> {
         }
     }
     parts
+}
+
+/// What is to be done though it serves: of a certificate that has expired, say.
+fn reservation(conditions: &[Condition]) -> Option<String> {
+    let programmed = condition::find(conditions, "Programmed")?;
+    programmed.message.split_once(", but ").map(|(_, but)| but.to_owned())
+}
+
+/// Why a gateway isn't held as it is meant to be, and what the platform says of it.
+fn not_held(proxy: &GatewayProxy) -> Option<(State, String)> {
+    let status = proxy.status.as_ref()?;
+    let pinned = condition::find(&status.conditions, "Pinned")?;
+    if pinned.observed_generation != proxy.metadata.generation {
+        return None;
+    }
+    match pinned.reason.as_str() {
+        "Pinned" => None,
+        "RevisionNotFound" => Some((State::Broken, pinned.message.clone())),
+        _ => Some((State::Attention, pinned.message.clone())),
+    }
 }
 
 /// The message of the first condition that should be true and isn't.
@@ -333,4 +372,48 @@ fn orphan(world: &World, route: &UserRoute) -> Option<Node> {
             .state(State::Broken)
             .next("correct spec.parentRefs, or create the Gateway")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn who_is_held_at_nothing_says_so_once_the_platform_has_looked() {
+        let proxy = |reason: &str, observed: i64| -> GatewayProxy {
+            let condition = serde_json::json!({
+                "type": "Pinned", "status": "True", "reason": reason, "message": "why", "observedGeneration": observed,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            });
+            let template = serde_json::json!({ "envoy": { "listener": "" } });
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "foregate.dev/v1alpha1", "kind": "GatewayProxy",
+                "metadata": { "name": "p", "generation": 2 },
+                "spec": { "templateName": "d", "template": template, "pinnedRevision": "p-1" },
+                "status": { "conditions": [condition] },
+            }))
+            .unwrap()
+        };
+        let said = |reason, observed| not_held(&proxy(reason, observed)).map(|(state, _)| state);
+        assert_eq!(said("RevisionNotFound", 2), Some(State::Broken));
+        assert_eq!(said("Incomplete", 2), Some(State::Attention));
+        assert_eq!((said("Pinned", 2), said("RevisionNotFound", 1)), (None, None));
+    }
+
+    #[test]
+    fn what_serves_with_reservations_wants_attention() {
+        let programmed = |message: &str| Condition {
+            type_: "Programmed".to_owned(),
+            status: "True".to_owned(),
+            reason: "Programmed".to_owned(),
+            message: message.to_owned(),
+            observed_generation: None,
+            last_transition_time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Default::default()),
+        };
+        let but = |message| reservation(&[programmed(message)]);
+        assert_eq!(but("every connected instance serves it"), None);
+        let expired = "every connected instance serves it, but the certificate of Secret a/b expired: renew it";
+        assert_eq!(but(expired).as_deref(), Some("the certificate of Secret a/b expired: renew it"));
+    }
 }
