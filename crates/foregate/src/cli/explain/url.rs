@@ -18,8 +18,8 @@ pub fn request(url: &str, method: &str, headers: &[String]) -> Result<Request, C
         )
     };
     let (scheme, rest) = match url.split_once("://") {
-        Some(("http", rest)) => (Scheme::Http, rest),
-        Some(("https", rest)) => (Scheme::Https, rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
         Some((other, _)) => return Err(bad(&format!("the scheme {other:?} is neither http nor https"))),
         None => (Scheme::Http, url),
     };
@@ -30,6 +30,9 @@ pub fn request(url: &str, method: &str, headers: &[String]) -> Result<Request, C
     let authority = authority.rsplit('@').next().unwrap_or_default();
     if authority.is_empty() {
         return Err(bad("it names no host"));
+    }
+    if authority.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(bad("its host has a blank in it"));
     }
     let closed = authority.split_once(']').is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with(':'));
     if authority.contains(['[', ']']) && !(authority.starts_with('[') && closed) {
@@ -96,6 +99,7 @@ mod tests {
             ("http://a.com?q", "a.com", None, "/?q"),
             ("http://[::1]:80/", "[::1]:80", Some(80), "/"),
             ("[::1]", "[::1]", None, "/"),
+            ("HTTP://a.com", "a.com", None, "/"),
         ] {
             let request = request(url, "GET", &[]).unwrap();
             assert_eq!((&*request.host, request.port, &*request.path), (host, port, path), "{url}");
@@ -110,6 +114,8 @@ mod tests {
         for (url, header, why) in [
             ("ftp://a/", None, "neither http nor https"),
             ("http:///x", None, "names no host"),
+            ("http://a b/", None, "a blank"),
+            (" ", None, "a blank"),
             ("http://[::1/", None, "in brackets"),
             ("http://::1]:80/", None, "in brackets"),
             ("http://[::1]x/", None, "in brackets"),
