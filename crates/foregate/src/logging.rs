@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::LogFormat;
 
 /// Libraries whose log lines repeat what ours say.
-const QUIET: &str = "notify=off,kube_client::client::builder=off";
+const QUIET: &str = "notify=off,kube_client::client::builder=off,kube_runtime::watcher=off";
 
 /// Installs the process's log subscriber. `RUST_LOG` overrides `filter`; colours only on a terminal.
 pub fn install(format: LogFormat, filter: &str) {

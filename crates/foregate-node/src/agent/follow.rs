@@ -43,10 +43,31 @@ pub(super) async fn follow(client: Client, shared: Arc<Shared>, drain: &Cancella
     watched
 }
 
+/// What a watch fails of, without the layers that it passed: that a certificate isn't known is the last cause of all.
+fn why(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => match status.code {
+            401 | 403 => {
+                format!("{}; `foregate node add` on the platform makes a node and its credential", status.message)
+            }
+            _ => status.message.clone(),
+        },
+        other => {
+            let mut cause: &dyn std::error::Error = other;
+            while let Some(inner) = cause.source() {
+                cause = inner;
+            }
+            cause.to_string()
+        }
+    }
+}
+
 impl Follower {
     async fn watch(&mut self, api: Api<GatewayInstance>, drain: &CancellationToken) -> Result<(), AgentError> {
         let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
-        let mut listed = Vec::new();
+        let (mut listed, mut told) = (Vec::new(), String::new());
         loop {
             let event = tokio::select! {
                 event = events.try_next() => event,
@@ -73,11 +94,16 @@ impl Follower {
                 }
                 Ok(None) => return Err(AgentError::WatchEnded),
                 Err(error) => {
-                    // With its causes: that a certificate isn't known is the last of them.
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "watching GatewayInstances failed; trying again");
+                    let why = why(&error);
+                    // While the platform is away it fails every second.
+                    if told != why {
+                        tracing::warn!("watching GatewayInstances failed: {why}; trying again");
+                    }
+                    told = why;
+                    continue;
                 }
             }
+            told.clear();
         }
     }
 
@@ -152,5 +178,23 @@ impl Follower {
         let actors = self.running.into_values().map(|running| running.task).chain(self.ending.into_values());
         let builtin = self.shared.builtin.shutdown(self.shared.options.drain);
         let _ = tokio::join!(futures::future::join_all(actors), builtin);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_watch_fails_of_is_said_in_words() {
+        let refused = |code| {
+            let status = kube::core::Status { code, message: "no".to_owned(), ..Default::default() };
+            why(&watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status))))
+        };
+        assert_eq!(refused(500), "no");
+        assert!(refused(403).starts_with("no; `foregate node add`"));
+        let cause = std::io::Error::other("certificate");
+        let error = watcher::Error::WatchStartFailed(kube::Error::Service(Box::new(cause)));
+        assert_eq!(why(&error), "certificate");
     }
 }
