@@ -21,10 +21,8 @@ pub async fn seed(client: &Client, config: &crate::config::Config) -> Result<(),
     let pools = Api::<foregate_api::AddressPool>::all(client.clone());
     create(&pools, json!({ "metadata": { "name": DEFAULT_NAME }, "spec": { "ranges": [config.address_pool] } }))
         .await?;
-    match pools.get_opt(DEFAULT_NAME).await {
-        Ok(Some(pool)) => tell_of_pool(&pool.spec.ranges, &config.address_pool),
-        // Nobody needs to be told then.
-        Ok(None) | Err(_) => {}
+    if let Ok(Some(pool)) = pools.get_opt(DEFAULT_NAME).await {
+        tell_of_pool(&pool.spec.ranges, &config.address_pool);
     }
     let mut template = foregate_translate::default_template();
     template.metadata.namespace = Some(DEFAULT_TENANT_NAMESPACE.to_owned());
