@@ -206,16 +206,55 @@ async fn traffic_outlives_the_platform_and_a_restart_of_the_node_without_it() {
     status_is_true(&client, "n1").await;
 
     // In good order this time.
+    node_is(&client, "n1", "AgentRuns").await;
     assert!(node.stop(Signal::TERM).success());
+    node_is(&client, "n1", "AgentAway").await;
     let instances: Api<GatewayInstance> = Api::all(client.clone());
     eventually("the platform sees that the node is gone", || async {
         let all = instances.list(&ListParams::default()).await.ok()?;
         all.items.iter().all(|instance| instance.status.as_ref().is_some_and(|status| !status.connected)).then_some(())
     })
     .await;
+    let mut status = Command::new(harness::binary());
+    status.args(["status", "-o", "json", "--kubeconfig"]).arg(platform.dir.path().join("admin.kubeconfig"));
+    let said = String::from_utf8(status.output().unwrap().stdout).unwrap();
+    assert!(said.contains("agent of node n1 is away"), "{said}");
     let _node = start_node(node_dir.path(), &credential);
     serves(address, "two").await;
     status_is_true(&client, "n1").await;
+    node_is(&client, "n1", "AgentRuns").await;
+}
+
+/// A node without instances, too, and one that never came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_ready_while_its_agent_runs() {
+    let (mut platform, node_dir) = (Platform::new("127.139.0.0/24"), tempfile::tempdir().unwrap());
+    let (credential, _) = (platform.credential("n1"), platform.credential("n2"));
+    let node = start_node(node_dir.path(), &credential);
+    let client = platform.client().await;
+    node_is(&client, "n1", "AgentRuns").await;
+    node.stop(Signal::KILL);
+    node_is(&client, "n1", "AgentAway").await;
+    node_is(&client, "n2", "AgentAway").await;
+    let _node = start_node(node_dir.path(), &credential);
+    node_is(&client, "n1", "AgentRuns").await;
+    platform.kill();
+    platform.start();
+    let client = platform.client().await;
+    let nodes: Api<GatewayNode> = Api::all(client.clone());
+    nodes.delete("n2", &DeleteParams::default()).await.unwrap();
+    node_is(&client, "n1", "AgentRuns").await;
+}
+
+/// Waits until the condition Ready of a node says so.
+async fn node_is(client: &Client, node: &str, wanted: &str) {
+    let nodes: Api<GatewayNode> = Api::all(client.clone());
+    eventually(&format!("{node}: {wanted}"), || async {
+        let node = serde_json::to_value(nodes.get(node).await.ok()?).ok()?;
+        let (status, reason, _) = condition(&node, "/status/conditions", "Ready")?;
+        (reason == wanted && (status == "True") == (wanted == "AgentRuns")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -46,6 +46,8 @@ pub struct Options {
     pub workers: usize,
     /// The Envoys that there are.
     pub engines: Store,
+    /// Whether it says itself that its node is ready: there is no relay by which the platform would know.
+    pub says_ready: bool,
     /// A file to remember instances in, for a start without the API; none: the API is always there first.
     pub memory: Option<PathBuf>,
 }
@@ -98,8 +100,12 @@ impl Agent {
             metrics: self.metrics,
             engines: engines.clone(),
         });
-        let node = tokio::spawn(node::keep(self.client.clone(), shared.options.clone(), engines, drain.clone()));
+        let mut node = tokio::spawn(node::keep(self.client.clone(), shared.options.clone(), engines, drain.clone()));
         let followed = follow::follow(self.client, shared.clone(), &drain).await;
+        if drain.is_cancelled() {
+            // It has its last word. An API that is away doesn't hear it.
+            let _ = tokio::time::timeout(node::LAST_WORD, &mut node).await;
+        }
         node.abort();
         followed
     }

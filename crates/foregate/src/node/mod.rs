@@ -114,6 +114,7 @@ async fn node(config: &Config, credential: &Credential, started: Instant) -> Res
     let memory = Some(config.data_dir.join("instances.json"));
     let agent = (credential.client().await?, Arc::new(source) as Arc<dyn foregate_node::XdsSource>);
     engines::start(config, agent, &credential.node, memory, &mut parts, (&drain, &shutdown))?;
+    relay.announce();
     eprintln!("node {} runs after {} ms", credential.node, started.elapsed().as_millis());
     let ended = parts.until_signal().await;
     tracing::info!("draining");

@@ -4,6 +4,7 @@
 //! and GatewayNodes say which nodes there are.
 
 mod placement;
+mod presence;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -103,6 +104,7 @@ async fn platform(config: Config, started: Instant) -> Result<(), UpError> {
     let directory = Directory::new();
     let serving = tls::serve_tls(control.cache.clone(), listener, tls, directory.clone(), shutdown.clone());
     parts.start("xDS server", serving);
+    parts.start("presence", presence::keep(control.client.clone(), directory.clone(), shutdown.clone()));
     parts.start("placement", placement::keep(control.client.clone(), directory, shutdown.clone()));
     tell_addresses(&control, xds).await?;
 

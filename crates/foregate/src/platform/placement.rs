@@ -18,10 +18,10 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-/// Field manager of the roles.
-const MANAGER: &str = "foregate-platform";
+/// Field manager of the roles and of nodes' conditions.
+pub(super) const MANAGER: &str = "foregate-platform";
 /// Before what the API refused is tried again.
-const RETRY: Duration = Duration::from_secs(2);
+pub(super) const RETRY: Duration = Duration::from_secs(2);
 
 /// The watches have ended by themselves.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,7 @@ pub async fn keep(client: Client, directory: Directory, shutdown: CancellationTo
             () = shutdown.cancelled() => return Ok(()),
         };
         if changed && placement.instances_listed && placement.nodes_listed {
+            directory.replace_nodes(placement.nodes.keys().map(|node| node.as_str().into()));
             directory.replace(placement.admitted());
             let written = write(&client, &mut placement).await;
             retry = written.is_err().then_some(RETRY);
@@ -74,7 +75,7 @@ async fn pause(time: Option<Duration>) {
     }
 }
 
-fn events<K>(api: Api<K>) -> impl Stream<Item = watcher::Event<K>>
+pub(super) fn events<K>(api: Api<K>) -> impl Stream<Item = watcher::Event<K>>
 where
     K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
     K::DynamicType: Default,

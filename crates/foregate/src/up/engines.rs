@@ -35,6 +35,8 @@ pub fn start(
         drain: config.drain(),
         workers: config.worker_count(),
         engines: foregate_node::engines::Store::new(&config.data_dir),
+        // Who remembers instances has a platform elsewhere, which sees whether this agent is there.
+        says_ready: memory.is_none(),
         memory,
     };
     let engine = Arc::new(node::BuiltinEngine::new(engine));

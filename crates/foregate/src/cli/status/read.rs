@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use foregate_api::gateway::{GRPCRoute, Gateway, GatewayClass, HTTPRoute, ParentReference, RouteStatus};
-use foregate_api::{GatewayBackend, GatewayClaim, GatewayInstance, GatewayProxy, GatewayRoute};
+use foregate_api::{GatewayBackend, GatewayClaim, GatewayInstance, GatewayNode, GatewayProxy, GatewayRoute, condition};
 use kube::ResourceExt as _;
 
 use crate::cli::api::ApiServer;
@@ -37,6 +37,7 @@ pub struct World {
     /// By name.
     pub backends: HashMap<String, GatewayBackend>,
     pub instances: Vec<GatewayInstance>,
+    pub nodes: Vec<GatewayNode>,
     /// Per GatewayProxy, as `NAMESPACE/NAME`: endpoints by cluster.
     pub endpoints: HashMap<String, BTreeMap<String, Vec<String>>>,
 }
@@ -56,6 +57,13 @@ impl World {
     pub fn instances_of(&self, namespace: &str, proxy: &str) -> Vec<InstanceState> {
         let ours = |it: &&GatewayInstance| it.spec.proxy.namespace == namespace && it.spec.proxy.name == proxy;
         self.instances.iter().filter(ours).map(InstanceState::of).collect()
+    }
+
+    /// Whether it is known that a node's agent is away.
+    pub fn is_away(&self, node: &str) -> bool {
+        let conditions = self.nodes.iter().find(|it| it.name_any() == node).and_then(|it| it.status.as_ref());
+        let ready = conditions.and_then(|status| condition::find(&status.conditions, "Ready"));
+        ready.is_some_and(|ready| ready.status == "False")
     }
 
     /// The user's route that a GatewayRoute was made from.
@@ -105,6 +113,7 @@ pub async fn world(api: &ApiServer) -> Result<World, CliError> {
         routes: api.list().await?,
         backends: backends.into_iter().map(|backend| (backend.name_any(), backend)).collect(),
         instances: api.list().await?,
+        nodes: api.list().await?,
         endpoints,
     })
 }
