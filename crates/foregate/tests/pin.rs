@@ -121,6 +121,18 @@ async fn backends(client: &Client) -> Vec<String> {
     all.into_iter().map(|backend| backend.spec.origin.name).collect()
 }
 
+/// The newest revision, once a Service has been sent to. Whose change that was depends on what came first.
+async fn revision_to(client: &Client, service: &str) -> ConfigRevision {
+    let uid = Api::<Service>::default_namespaced(client.clone()).get(service).await.unwrap().uid().unwrap();
+    eventually(&format!("a revision with {service}"), || async {
+        let mut all = tenant::<ConfigRevision>(client).list(&ListParams::default()).await.ok()?.items;
+        all.sort_by_key(|revision| revision.spec.number);
+        let sent_to = all.iter().flat_map(|it| &it.spec.changes).any(|it| it.name.contains(&uid));
+        all.pop().filter(|_| sent_to)
+    })
+    .await
+}
+
 /// What no route names any more is there again for the revision, before anybody is sent to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollback_brings_back_what_no_route_names() {
@@ -132,10 +144,10 @@ async fn a_rollback_brings_back_what_no_route_names() {
     apply(&client, &format!("{}---\n{services}---\n{}", gateway("web"), route("r", "web", "/", "blue"))).await;
     let address = SocketAddr::new(gateway_address(&client, "web").await, 8080);
     answers(address, "/", "200 blue").await;
-    let then = revision_of(&client, "r", 0).await;
+    let then = revision_to(&client, "blue").await;
     apply(&client, &route("r", "web", "/", "green")).await;
     answers(address, "/", "200 green").await;
-    revision_of(&client, "r", then.spec.number).await;
+    let later = revision_to(&client, "green").await;
     eventually("blue's backend is gone", || async { (backends(&client).await == ["green"]).then_some(()) }).await;
 
     let load = Load::start(4, address, "a.example", "/");
@@ -161,6 +173,13 @@ async fn a_rollback_brings_back_what_no_route_names() {
     answers(address, "/", "200 green").await;
     eventually("blue's backend is gone again", || async { (backends(&client).await == ["green"]).then_some(()) }).await;
     answers(address, "/", "200 green").await;
+    // A route that moves on right after a pin takes nothing from the revision.
+    pin(&client, json!(later.name_any())).await;
+    apply(&client, &route("r", "web", "/", "blue")).await;
+    eventually("both are kept", || async { (backends(&client).await.len() == 2).then_some(()) }).await;
+    answers(address, "/", "200 green").await;
+    pin(&client, Value::Null).await;
+    answers(address, "/", "200 bluer").await;
     let (sent, failures) = load.finish().await;
     assert!(sent > 20 && failures.is_empty(), "{sent} requests: {failures:#?}");
 
