@@ -8,6 +8,7 @@
 //! - [`validate()`] checks an encoded message by Envoy's rules, every violation at once.
 //! - [`to_json`], [`to_yaml`] show a resource to people; [`message_to_json`] is exact.
 //! - [`merge_json`] lays a patch over a message's JSON form, [`merge`] over the message itself.
+//! - [`normal_path`] is the form in which routes see paths.
 //! - [`descriptors`] has every message's descriptor with Envoy's options, and is what all of this works on.
 
 pub mod canonical;
@@ -16,6 +17,7 @@ mod diagnostic;
 mod locate;
 mod merge;
 mod node;
+pub mod normal_path;
 mod parse;
 mod path;
 mod plan;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use foregate_envoy::normal_path;
 use foregate_envoy::pb::envoy::config::core::v3 as core;
 use foregate_envoy::pb::envoy::extensions::filters::http::router::v3::Router;
 use foregate_envoy::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
@@ -42,37 +43,6 @@ pub(crate) enum StripPort {
     Matching,
     /// Any.
     Any,
-}
-
-/// What happens to paths with `%2F` or `%5C`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EscapedSlashes {
-    /// They stay.
-    Keep,
-    /// The request is refused with 400.
-    Reject,
-    /// The client is redirected to the unescaped path.
-    Redirect,
-    /// The path goes on unescaped.
-    Unescape,
-}
-
-/// How a path is brought to its normal form before routes see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Normalization {
-    /// Dot segments, as RFC 3986.
-    pub(crate) path: bool,
-    /// `//` becomes `/`.
-    pub(crate) merge_slashes: bool,
-    /// `%2F`, `%5C`.
-    pub(crate) escaped_slashes: EscapedSlashes,
-}
-
-impl Normalization {
-    /// Whether there is anything to do.
-    pub(crate) fn is_off(self) -> bool {
-        !self.path && !self.merge_slashes && self.escaped_slashes == EscapedSlashes::Keep
-    }
 }
 
 /// What is spoken.
@@ -129,7 +99,7 @@ pub(crate) struct HttpOptions {
     /// And when.
     pub(crate) server_header: ServerHeader,
     /// The normal form of paths.
-    pub(crate) normalization: Normalization,
+    pub(crate) normalization: normal_path::Rules,
     /// Which port is cut off the host.
     pub(crate) strip_port: StripPort,
     /// The dot at a host's end is cut off.
@@ -397,20 +367,13 @@ fn header_bytes(message: &mut hcm::HttpConnectionManager) -> Result<usize, Refus
     Ok(kb as usize * 1024)
 }
 
-fn normalization(message: &mut hcm::HttpConnectionManager) -> Result<Normalization, Refusal> {
-    use hcm::http_connection_manager::PathWithEscapedSlashesAction as Wire;
-    let escaped_slashes = match Wire::try_from(std::mem::take(&mut message.path_with_escaped_slashes_action)) {
-        Ok(Wire::ImplementationSpecificDefault | Wire::KeepUnchanged) => EscapedSlashes::Keep,
-        Ok(Wire::RejectRequest) => EscapedSlashes::Reject,
-        Ok(Wire::UnescapeAndRedirect) => EscapedSlashes::Redirect,
-        Ok(Wire::UnescapeAndForward) => EscapedSlashes::Unescape,
-        Err(_) => return Err(Refusal::field("path_with_escaped_slashes_action", "isn't a known value")),
-    };
-    Ok(Normalization {
-        path: boolean(&mut message.normalize_path).unwrap_or(false),
-        merge_slashes: std::mem::take(&mut message.merge_slashes),
-        escaped_slashes,
-    })
+fn normalization(message: &mut hcm::HttpConnectionManager) -> Result<normal_path::Rules, Refusal> {
+    let unknown = || Refusal::field("path_with_escaped_slashes_action", "isn't a known value");
+    let rules = normal_path::Rules::of(message).ok_or_else(unknown)?;
+    message.path_with_escaped_slashes_action = 0;
+    message.normalize_path = None;
+    message.merge_slashes = false;
+    Ok(rules)
 }
 
 fn strip_port(message: &mut hcm::HttpConnectionManager) -> StripPort {

@@ -1,14 +1,13 @@
 //! What fuzzing reaches: the pure parsers of bytes that clients and operators choose. Built for fuzzing and tests only.
 
 use bytes::BytesMut;
+use foregate_envoy::normal_path::{EscapedSlashes, NormalPath, Rules, normalize};
 
 use super::decode::{self, Decoded, Decoder, Head};
 use super::framing::Framing;
-use super::normalize::{Normalized, normalize};
 use super::redirect::split_port;
 use super::strict::{is_host, without_port};
 use crate::config::format;
-use crate::config::hcm::{EscapedSlashes, Normalization};
 
 /// What is seen in a head doesn't depend on the pieces that it comes in.
 pub fn head(bytes: &[u8], cuts: &[u8]) {
@@ -66,16 +65,16 @@ pub fn path(text: &str, rules: u8) {
         2 => EscapedSlashes::Redirect,
         _ => EscapedSlashes::Unescape,
     };
-    let rules = Normalization { path: true, merge_slashes: rules & 1 > 0, escaped_slashes };
+    let rules = Rules { path: true, merge_slashes: rules & 1 > 0, escaped_slashes };
     let normal = match normalize(text, rules) {
-        Normalized::Path(normal) => normal.into_owned(),
-        Normalized::Redirect(normal) => normal,
-        Normalized::Refused => return,
+        NormalPath::Path(normal) => normal.into_owned(),
+        NormalPath::Redirect(normal) => normal,
+        NormalPath::Refused => return,
     };
     assert!(!normal.split('/').any(|segment| segment == "." || segment == ".."), "{text:?} → {normal:?}");
     assert!(normal.starts_with('/') || normal == "*", "{text:?} → {normal:?}");
     if escaped_slashes == EscapedSlashes::Keep {
-        assert_eq!(normalize(&normal, rules), Normalized::Path(normal.as_str().into()), "{text:?}");
+        assert_eq!(normalize(&normal, rules), NormalPath::Path(normal.as_str().into()), "{text:?}");
     }
 }
 

@@ -32,7 +32,6 @@ mod logging;
 mod meter;
 mod mirror;
 mod multiplexed;
-mod normalize;
 mod payload;
 mod plain;
 mod pool;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use foregate_envoy::normal_path::{NormalPath, normalize};
 use http::header::HOST;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body, Incoming};
@@ -20,7 +21,6 @@ use super::head::{self, Taken};
 use super::instance::{Held, Local};
 use super::local::LocalReply;
 use super::logging::Line;
-use super::normalize::{Normalized, normalize};
 use super::redirect;
 use super::stream::{Late, StreamState};
 use super::strict;
@@ -328,13 +328,13 @@ fn normal_path(options: &HttpOptions, request: &mut Request<Incoming>) -> Result
         return Ok(());
     }
     match normalize(path, options.normalization) {
-        Normalized::Path(normal) if normal == path => Ok(()),
-        Normalized::Path(normal) => {
+        NormalPath::Path(normal) if normal == path => Ok(()),
+        NormalPath::Path(normal) => {
             *request.uri_mut() = with_path(uri, &normal)?;
             Ok(())
         }
-        Normalized::Refused => Err(LocalReply::bad_request("the path has no normal form")),
-        Normalized::Redirect(normal) => {
+        NormalPath::Refused => Err(LocalReply::bad_request("the path has no normal form")),
+        NormalPath::Redirect(normal) => {
             let target = with_path(uri, &normal)?;
             let reply = LocalReply::new(StatusCode::TEMPORARY_REDIRECT, "", None);
             Err(LocalReply { location: HeaderValue::try_from(target.to_string()).ok(), ..reply })

@@ -1,7 +1,8 @@
 //! Host and path in the form that routes see, as the listener's connection manager makes it.
 
+use foregate_envoy::normal_path::{self, NormalPath};
 use foregate_envoy::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
-use hcm::http_connection_manager::{PathWithEscapedSlashesAction as Escaped, StripPortMode};
+use hcm::http_connection_manager::StripPortMode;
 
 use super::read::{Chain, Listener};
 use super::{Outcome, Request, answer};
@@ -55,9 +56,9 @@ pub(super) fn form(request: &Request, listener: &Listener, chain: &Chain) -> Res
         None => (request.path.as_str(), None),
     };
     let path = match normalize(path, &chain.manager) {
-        Normal::Path(path) => path,
-        Normal::Refused => return Err(refuse("the path can't be brought into a normal form")),
-        Normal::Redirect(path) => {
+        NormalPath::Path(path) => path.into_owned(),
+        NormalPath::Refused => return Err(refuse("the path can't be brought into a normal form")),
+        NormalPath::Redirect(path) => {
             let location = with_query(&path, query.as_deref());
             return Err(Outcome::Redirect { status: 307, location });
         }
@@ -89,182 +90,19 @@ pub(super) fn without_port(authority: &str) -> &str {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Normal {
-    Path(String),
-    Refused,
-    Redirect(String),
-}
-
-/// Envoy's order: escaped slashes, then dot segments, then doubled slashes.
-pub(super) fn normalize(path: &str, manager: &hcm::HttpConnectionManager) -> Normal {
-    let mut path = path.to_owned();
-    let escaped = manager.path_with_escaped_slashes_action();
-    let mut redirect = false;
-    if has_escaped_slash(&path) {
-        match escaped {
-            Escaped::RejectRequest => return Normal::Refused,
-            Escaped::UnescapeAndForward => path = unescape_slashes(&path),
-            Escaped::UnescapeAndRedirect => {
-                path = unescape_slashes(&path);
-                redirect = true;
-            }
-            Escaped::ImplementationSpecificDefault | Escaped::KeepUnchanged => {}
-        }
-    }
-    if manager.normalize_path.is_some_and(|it| it.value) && path != "*" {
-        match canonical(&path) {
-            Some(canonical) => path = canonical,
-            None => return Normal::Refused,
-        }
-    }
-    if manager.merge_slashes {
-        path = merge_slashes(&path);
-    }
-    if redirect { Normal::Redirect(path) } else { Normal::Path(path) }
-}
-
-fn has_escaped_slash(path: &str) -> bool {
-    path.as_bytes().windows(3).any(|w| w[0] == b'%' && matches!((w[1], w[2] | 0x20), (b'2', b'f') | (b'5', b'c')))
-}
-
-fn unescape_slashes(path: &str) -> String {
-    path.replace("%2F", "/").replace("%2f", "/").replace("%5C", "\\").replace("%5c", "\\")
-}
-
-fn merge_slashes(path: &str) -> String {
-    let mut out = String::with_capacity(path.len());
-    for c in path.chars() {
-        if c != '/' || !out.ends_with('/') {
-            out.push(c);
-        }
-    }
-    out
-}
-
-/// Dot segments resolved, backslashes turned, what needs no escape unescaped, what needs one escaped (RFC 3986 §6.2.2,
-/// as browsers and Envoy read it). None: it has a NUL.
-fn canonical(path: &str) -> Option<String> {
-    let plain = plain(path)?;
-    let mut segments: Vec<&str> = Vec::new();
-    let mut parts = plain.strip_prefix('/')?.split('/').peekable();
-    while let Some(part) = parts.next() {
-        // Servers that cut parameters off would see dots.
-        match part.split_once(';').map_or(part, |(dots, _)| dots) {
-            "." => {}
-            ".." => {
-                segments.pop();
-            }
-            _ => {
-                segments.push(part);
-                continue;
-            }
-        }
-        if parts.peek().is_none() {
-            segments.push("");
-        }
-    }
-    Some(format!("/{}", segments.join("/")))
-}
-
-fn plain(path: &str) -> Option<String> {
-    let bytes = path.as_bytes();
-    let mut out = String::with_capacity(path.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at).copied() {
-        match (byte, hex(bytes, at)) {
-            (b'%', Some(0)) | (0, _) => return None,
-            (b'%', Some(value)) => {
-                if value.is_ascii_alphanumeric() || matches!(value, b'-' | b'.' | b'_' | b'~') {
-                    out.push(char::from(value));
-                } else {
-                    out.push_str(path.get(at..at + 3)?);
-                }
-                at += 3;
-                continue;
-            }
-            (b'\\', _) => out.push('/'),
-            (b' ' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' | 1..=31 | 127.., _) => {
-                out.push_str(&format!("%{byte:02X}"))
-            }
-            _ => out.push(char::from(byte)),
-        }
-        at += 1;
-    }
-    Some(out)
-}
-
-/// The value of `%XX` at a place.
-fn hex(bytes: &[u8], at: usize) -> Option<u8> {
-    let digits = bytes.get(at + 1..at + 3).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
-    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+/// A path as the manager brings it to its normal form.
+pub(super) fn normalize<'a>(path: &'a str, manager: &hcm::HttpConnectionManager) -> NormalPath<'a> {
+    normal_path::Rules::of(manager).map_or(NormalPath::Refused, |rules| normal_path::normalize(path, rules))
 }
 
 #[cfg(test)]
 mod tests {
-    use foregate_envoy::pb::google::protobuf::BoolValue;
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn manager(escaped: Escaped) -> hcm::HttpConnectionManager {
-        hcm::HttpConnectionManager {
-            normalize_path: Some(BoolValue { value: true }),
-            merge_slashes: true,
-            path_with_escaped_slashes_action: escaped as i32,
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn paths_get_the_form_that_envoy_gives_them() {
-        let keep = manager(Escaped::KeepUnchanged);
-        for (path, want) in [
-            ("/a/b", "/a/b"),
-            ("/a/./b/../c", "/a/c"),
-            ("/../a", "/a"),
-            ("/a/..", "/"),
-            ("/a/.", "/a/"),
-            ("/a/..;x/b;y", "/b;y"),
-            ("/a//b", "/a/b"),
-            ("/a//../b", "/a/b"),
-            ("/%61/%2e%2E/b", "/b"),
-            ("/a%2Fb", "/a%2Fb"),
-            ("/a%5cb", "/a%5cb"),
-            ("/a\\..\\b", "/b"),
-            ("/a%zz", "/a%zz"),
-            ("/a b\"^|`", "/a%20b%22%5E%7C%60"),
-            ("/ä", "/%C3%A4"),
-            ("*", "*"),
-        ] {
-            assert_eq!(normalize(path, &keep), Normal::Path(want.to_owned()), "{path}");
-        }
-        assert_eq!(normalize("/a%00", &keep), Normal::Refused);
-        assert_eq!(normalize("/a%2fb", &manager(Escaped::RejectRequest)), Normal::Refused);
-        assert_eq!(normalize("/a%2f..", &manager(Escaped::UnescapeAndForward)), Normal::Path("/".to_owned()));
-        let redirect = Normal::Redirect("/a/b".to_owned());
-        assert_eq!(normalize("/a%2fb", &manager(Escaped::UnescapeAndRedirect)), redirect);
-        let off = hcm::HttpConnectionManager::default();
-        assert_eq!(normalize("/a//../b", &off), Normal::Path("/a//../b".to_owned()));
-    }
 
     #[test]
     fn ports_are_cut_off_hosts() {
         for (authority, host) in [("a", "a"), ("a:80", "a"), ("[::1]", "[::1]"), ("[::1]:80", "[::1]"), ("a:", "a")] {
             assert_eq!(without_port(authority), host, "{authority}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_normal_form_is_its_own_and_has_no_dot_segments(path in "/[a-c./%\\\\0-9F {ä]{0,20}") {
-            let Normal::Path(once) = normalize(&path, &manager(Escaped::KeepUnchanged)) else { return Ok(()) };
-            prop_assert!(once.starts_with('/') && !once.contains("//") && once.is_ascii(), "{once}");
-            prop_assert!(!once.split('/').any(|segment| segment == "." || segment == ".."), "{once}");
-            // With escapes it may change again: `%2541` is `%41` first, and `A` then, as in Envoy.
-            if !once.contains('%') {
-                prop_assert_eq!(normalize(&once, &manager(Escaped::KeepUnchanged)), Normal::Path(once.clone()));
-            }
         }
     }
 }

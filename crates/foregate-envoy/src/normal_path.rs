@@ -1,12 +1,60 @@
 //! The normal form of paths, so that what a route sees is what an endpoint will make of it.
+//!
+//! The engine brings paths to it, and `explain` says what became of one: they must never differ, so it is here once. It
+//! is what Envoy's connection manager does by `normalize_path`, `merge_slashes` and `path_with_escaped_slashes_action`.
 
 use std::borrow::Cow;
 
-use crate::config::hcm::{EscapedSlashes, Normalization};
+use crate::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+use hcm::http_connection_manager::PathWithEscapedSlashesAction;
+
+/// What happens to paths with `%2F` or `%5C`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EscapedSlashes {
+    /// They stay.
+    Keep,
+    /// The request is refused with 400.
+    Reject,
+    /// The client is redirected to the unescaped path.
+    Redirect,
+    /// The path goes on unescaped.
+    Unescape,
+}
+
+/// How a path is brought to its normal form before routes see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Dot segments, as RFC 3986.
+    pub path: bool,
+    /// `//` becomes `/`.
+    pub merge_slashes: bool,
+    /// `%2F`, `%5C`.
+    pub escaped_slashes: EscapedSlashes,
+}
+
+impl Rules {
+    /// What a connection manager wants; none if its `path_with_escaped_slashes_action` is no known value.
+    pub fn of(manager: &hcm::HttpConnectionManager) -> Option<Self> {
+        use PathWithEscapedSlashesAction as Action;
+        let escaped_slashes = match Action::try_from(manager.path_with_escaped_slashes_action).ok()? {
+            Action::ImplementationSpecificDefault | Action::KeepUnchanged => EscapedSlashes::Keep,
+            Action::RejectRequest => EscapedSlashes::Reject,
+            Action::UnescapeAndRedirect => EscapedSlashes::Redirect,
+            Action::UnescapeAndForward => EscapedSlashes::Unescape,
+        };
+        let path = manager.normalize_path.is_some_and(|wanted| wanted.value);
+        Some(Self { path, merge_slashes: manager.merge_slashes, escaped_slashes })
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_off(self) -> bool {
+        !self.path && !self.merge_slashes && self.escaped_slashes == EscapedSlashes::Keep
+    }
+}
 
 /// What became of a path.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Normalized<'a> {
+pub enum NormalPath<'a> {
     /// This is it.
     Path(Cow<'a, str>),
     /// It can't be brought to a normal form, or has what isn't wanted.
@@ -16,13 +64,13 @@ pub(super) enum Normalized<'a> {
 }
 
 /// Brings a path (without query) to its normal form.
-pub(super) fn normalize(path: &str, rules: Normalization) -> Normalized<'_> {
+pub fn normalize(path: &str, rules: Rules) -> NormalPath<'_> {
     let mut path = Cow::Borrowed(path);
     // First of all: what is a slash to an endpoint must be one when dot segments are resolved.
     let escaped = rules.escaped_slashes != EscapedSlashes::Keep && has_escaped_slash(&path);
     if escaped {
         if rules.escaped_slashes == EscapedSlashes::Reject {
-            return Normalized::Refused;
+            return NormalPath::Refused;
         }
         path = Cow::Owned(unescape_slashes(&path));
     }
@@ -30,16 +78,16 @@ pub(super) fn normalize(path: &str, rules: Normalization) -> Normalized<'_> {
         match dot_segments(&path) {
             Some(normal) if normal != *path => path = Cow::Owned(normal),
             Some(_) => {}
-            None => return Normalized::Refused,
+            None => return NormalPath::Refused,
         }
     }
     if rules.merge_slashes && path.contains("//") {
         path = Cow::Owned(merge_slashes(&path));
     }
     if escaped && rules.escaped_slashes == EscapedSlashes::Redirect {
-        return Normalized::Redirect(path.into_owned());
+        return NormalPath::Redirect(path.into_owned());
     }
-    Normalized::Path(path)
+    NormalPath::Path(path)
 }
 
 fn has_escaped_slash(path: &str) -> bool {
@@ -66,7 +114,7 @@ fn dot_segments(path: &str) -> Option<String> {
         return (path == "*").then(|| path.to_owned());
     }
     // What ends strings in half of the world's servers isn't passed on.
-    if path.contains("%00") {
+    if path.contains("%00") || path.contains('\0') {
         return None;
     }
     let path = unescape_unreserved(path).replace('\\', "/");
@@ -146,12 +194,11 @@ mod tests {
 
     use super::*;
 
-    const ALL: Normalization =
-        Normalization { path: true, merge_slashes: true, escaped_slashes: EscapedSlashes::Unescape };
+    const ALL: Rules = Rules { path: true, merge_slashes: true, escaped_slashes: EscapedSlashes::Unescape };
 
     #[test]
     fn normal_forms() {
-        let dots = Normalization { path: true, merge_slashes: false, escaped_slashes: EscapedSlashes::Keep };
+        let dots = Rules { path: true, merge_slashes: false, escaped_slashes: EscapedSlashes::Keep };
         for (rules, path, want) in [
             (dots, "/a/b", "/a/b"),
             (dots, "/a/./b/../c", "/a/c"),
@@ -170,29 +217,33 @@ mod tests {
             (ALL, "/a%2F%5cb", "/a/b"),
             (ALL, "/a%2f..%5cb", "/b"),
             (ALL, "//a///b", "/a/b"),
+            (ALL, "/a//../b", "/a/b"),
+            (ALL, "/a b\"^|`", "/a%20b%22%5E%7C%60"),
+            (ALL, "/ä", "/%C3%A4"),
+            (ALL, "*", "*"),
         ] {
-            assert_eq!(normalize(path, rules), Normalized::Path(want.into()), "{path}");
+            assert_eq!(normalize(path, rules), NormalPath::Path(want.into()), "{path}");
         }
-        let reject = Normalization { escaped_slashes: EscapedSlashes::Reject, ..dots };
-        assert_eq!(normalize("/a%2fb", reject), Normalized::Refused);
-        assert_eq!(normalize("/a%25b", reject), Normalized::Path("/a%25b".into()));
-        assert_eq!(normalize("/a%00b", dots), Normalized::Refused);
-        let redirect = Normalization { escaped_slashes: EscapedSlashes::Redirect, ..dots };
-        assert_eq!(normalize("/a%2fb", redirect), Normalized::Redirect("/a/b".into()));
+        let reject = Rules { escaped_slashes: EscapedSlashes::Reject, ..dots };
+        assert_eq!(normalize("/a%2fb", reject), NormalPath::Refused);
+        assert_eq!(normalize("/a%25b", reject), NormalPath::Path("/a%25b".into()));
+        assert_eq!(normalize("/a%00b", dots), NormalPath::Refused);
+        let redirect = Rules { escaped_slashes: EscapedSlashes::Redirect, ..dots };
+        assert_eq!(normalize("/a%2fb", redirect), NormalPath::Redirect("/a/b".into()));
     }
 
     proptest! {
         #[test]
         fn a_normal_form_stays(path in "/([a-c./%\\\\0-9F]|%2|%2[eEfF]|%32|%65){0,20}") {
-            let dots = Normalization { path: true, merge_slashes: true, escaped_slashes: EscapedSlashes::Keep };
-            let Normalized::Path(once) = normalize(&path, dots) else {
+            let dots = Rules { path: true, merge_slashes: true, escaped_slashes: EscapedSlashes::Keep };
+            let NormalPath::Path(once) = normalize(&path, dots) else {
                 prop_assert!(path.contains("%00"));
                 return Ok(());
             };
             prop_assert!(!once.split('/').any(|segment| segment == "." || segment == ".."));
             prop_assert!(once.starts_with('/'));
             let again = normalize(&once, dots);
-            prop_assert_eq!(&again, &Normalized::Path(once.clone()), "{}", path);
+            prop_assert_eq!(&again, &NormalPath::Path(once.clone()), "{}", path);
         }
     }
 }
