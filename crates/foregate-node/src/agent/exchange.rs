@@ -22,6 +22,18 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// After the drain time, for a parent that ends by itself.
 const PARENT_GRACE: Duration = Duration::from_secs(6);
 
+/// Where new connections are kept with the old engine.
+#[derive(Default)]
+struct Kept(Option<(pid::Handle, BTreeSet<SocketAddr>)>);
+
+impl Kept {
+    fn release(self) {
+        if let Some((handle, addresses)) = self.0 {
+            steer::release_at(&handle, &addresses);
+        }
+    }
+}
+
 /// How a new engine fares while the old one still serves.
 enum Outcome {
     /// It serves.
@@ -42,7 +54,10 @@ impl Actor {
             let _ = ending.await;
         }
         let started = Instant::now();
+        let before = self.cache.newest_engine(&self.identity);
+        let kept = self.keep();
         if let Err(error) = self.shared.builtin.add(self.builtin(beside)).await {
+            kept.release();
             self.failed("builtin", started, &format!("doesn't start: {error}"));
             return;
         }
@@ -53,7 +68,7 @@ impl Actor {
             return;
         }
         self.say(EngineState::Starting, "builtin takes over");
-        match self.until_builtin_listens().await {
+        match self.until_builtin_listens(before).await {
             Outcome::Ready => {
                 let Current::Envoy(old) = std::mem::replace(&mut self.current, Current::Builtin) else { return };
                 steer::steer(&old.handle, Role::Old);
@@ -69,7 +84,13 @@ impl Actor {
                 self.begin_anew();
                 self.say(EngineState::Running, "");
             }
-            Outcome::Overtaken | Outcome::Failed(_) => self.end_builtin(Duration::ZERO, None),
+            Outcome::Overtaken | Outcome::Failed(_) => {
+                let heir = match &self.current {
+                    Current::Envoy(old) => Some((old.handle.pid, old.handle.started)),
+                    _ => None,
+                };
+                self.end_builtin(Duration::ZERO, heir);
+            }
         }
     }
 
@@ -77,13 +98,18 @@ impl Actor {
     pub(super) async fn run_envoy(&mut self, launch: Launch) {
         let started = Instant::now();
         let hot = self.hot_parent(&launch);
+        let before = self.cache.newest_engine(&self.identity);
+        let kept = if hot.is_none() { self.keep() } else { Kept::default() };
         let start = async {
             self.make_dir()?;
             Process::start(&launch, hot.as_ref()).await
         };
         let new = match start.await {
             Ok(new) => new,
-            Err(error) => return self.failed(&launch.engine, started, &format!("doesn't start: {error}")),
+            Err(error) => {
+                kept.release();
+                return self.failed(&launch.engine, started, &format!("doesn't start: {error}"));
+            }
         };
         self.inventory.change(|records| records.push(new.record.clone()));
         tracing::info!(instance = %self.name, engine = %launch.engine, pid = new.handle.pid, epoch = new.record.epoch, "started");
@@ -96,10 +122,11 @@ impl Actor {
         let what = if again { "a new process of " } else { "" };
         self.say(EngineState::Starting, &format!("{what}{} takes over", launch.engine));
         let mut new = new;
-        match self.until_envoy_serves(&mut new, hot.is_some()).await {
+        match self.until_envoy_serves(&mut new, hot.is_some(), before).await {
             Outcome::Ready => self.take_over(new, hot.is_some()),
             Outcome::OldFailed(how) => {
                 self.lost(&how).await;
+                release((new.handle.pid, new.handle.started));
                 self.begin_anew();
                 self.current = Current::Envoy(Box::new(new));
                 if matches!(&self.current, Current::Envoy(new) if new.ready) {
@@ -110,6 +137,7 @@ impl Actor {
             outcome => {
                 new.kill().await;
                 self.inventory.ended(&new.record);
+                kept.release();
                 if let (Current::Envoy(old), true) = (&mut self.current, hot.is_some()) {
                     old.has_lost_a_child().await;
                 }
@@ -120,10 +148,47 @@ impl Actor {
         }
     }
 
-    /// The process whose sockets a new one can take over.
+    /// Keeps new connections with the engine that serves, until the new one has shown that it can do what that does.
+    fn keep(&self) -> Kept {
+        let (pid, started, addresses) = match &self.current {
+            Current::Nothing => return Kept::default(),
+            Current::Builtin => {
+                let addresses = self.shared.builtin.listening(&self.name).into_iter().collect();
+                (std::process::id(), None, addresses)
+            }
+            Current::Envoy(old) => (old.handle.pid, Some(old.handle.started), listening_of(old)),
+        };
+        let Ok(handle) = pid::Handle::open(pid, started) else { return Kept::default() };
+        steer::keep(&handle, &addresses);
+        Kept(Some((handle, addresses)))
+    }
+
+    /// Whether a new engine could take over: it takes what the old one has, and lacks no address. Says what is in the
+    /// way. `before`: the newest engine before it.
+    fn could_take_over(&mut self, new: &str, before: u64, begun: Instant, lacking: &[SocketAddr]) -> bool {
+        let refused = self.cache.refused_since(&self.identity, before);
+        if let Some((id, message)) = refused.iter().flatten().next() {
+            let message = format!(
+                "{new} can't take over: it refuses {id:?}, which serves now: {message}; change that, or choose another \
+                 engine"
+            );
+            self.say(EngineState::Starting, &message);
+            return false;
+        }
+        if refused.is_some() && lacking.is_empty() {
+            return true;
+        }
+        self.say_slow(begun, new, lacking);
+        false
+    }
+
+    /// The process whose sockets a new one can take over. Another version may refuse what this one has, and a hot restart
+    /// can't be taken back once that is known.
     fn hot_parent(&self, launch: &Launch) -> Option<crate::envoy::Record> {
         let Current::Envoy(old) = &self.current else { return None };
-        let same = launch.hot_restart.is_some() && old.record.hot_restart == launch.hot_restart;
+        let same = launch.hot_restart.is_some()
+            && old.record.hot_restart == launch.hot_restart
+            && old.record.engine == launch.engine;
         (same && !old.spent && self.retiring.is_empty()).then(|| old.record.clone())
     }
 
@@ -146,15 +211,14 @@ impl Actor {
     }
 
     /// Waits until the built-in engine listens wherever the Envoy does.
-    async fn until_builtin_listens(&mut self) -> Outcome {
+    async fn until_builtin_listens(&mut self, before: u64) -> Outcome {
         let begun = Instant::now();
         loop {
             let Current::Envoy(old) = &self.current else { return Outcome::Ready };
             let lacking = lacking(&listening_of(old), &self.shared.builtin.listening(&self.name));
-            if lacking.is_empty() {
+            if self.could_take_over("builtin", before, begun, &lacking) {
                 return Outcome::Ready;
             }
-            self.say_slow(begun, "builtin", &lacking);
             tokio::select! {
                 biased;
                 () = overtaken("builtin", &mut self.stop, &mut self.wanted) => return Outcome::Overtaken,
@@ -167,7 +231,7 @@ impl Actor {
     }
 
     /// Waits until a new Envoy serves, wherever the old engine does.
-    async fn until_envoy_serves(&mut self, new: &mut Process, hot: bool) -> Outcome {
+    async fn until_envoy_serves(&mut self, new: &mut Process, hot: bool, before: u64) -> Outcome {
         let begun = Instant::now();
         loop {
             if new.ready {
@@ -178,10 +242,9 @@ impl Actor {
                     _ => BTreeSet::new(),
                 };
                 let lacking = lacking(&old, &listening_of(new).into_iter().collect::<Vec<_>>());
-                if lacking.is_empty() {
+                if hot || self.could_take_over(&new.record.engine, before, begun, &lacking) {
                     return Outcome::Ready;
                 }
-                self.say_slow(begun, &new.record.engine, &lacking);
             }
             let target = new.record.engine.clone();
             let look = if new.ready { pace(begun) } else { Duration::MAX };
@@ -207,10 +270,13 @@ impl Actor {
     fn say_slow(&mut self, begun: Instant, new: &str, lacking: &[SocketAddr]) {
         if begun.elapsed() >= LONG {
             let addresses: Vec<String> = lacking.iter().map(ToString::to_string).collect();
-            let message = format!(
-                "{new} takes over as soon as it listens on {}; the Gateway's conditions say what it refuses",
-                addresses.join(", ")
-            );
+            let message = match addresses.as_slice() {
+                [] => format!("{new} takes over as soon as it has answered all of its configuration"),
+                _ => format!(
+                    "{new} takes over as soon as it listens on {}; the Gateway's conditions say what it refuses",
+                    addresses.join(", ")
+                ),
+            };
             self.say(EngineState::Starting, &message);
         }
     }
