@@ -75,12 +75,13 @@ impl Pipeline {
             let present = self.translator.present(proxy, &id);
             let may_come = || claims.iter().any(|claim| may_derive(claim, &id));
             let is_gone = matches!(present, Present::Gone(_));
-            if (is_gone || held.fading.contains_key(&id)) && !self.translator.knows_endpoints(proxy, &id) && may_come()
+            if (is_gone || held.fading.contains_key(&id))
+                && !self.translator.knows_endpoints(proxy, &id)
+                && may_come()
+                && let Some(until) = held.fades(&id, now)
             {
-                if let Some(until) = held.fades(&id, now) {
-                    self.fading.insert((until, proxy.clone()));
-                    continue;
-                }
+                self.fading.insert((until, proxy.clone()));
+                continue;
             }
             held.fading.remove(&id);
             let resource: Option<Resource> = match present {
