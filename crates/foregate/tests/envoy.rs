@@ -82,6 +82,11 @@ async fn top_counts_an_envoys_requests_by_route() {
     assert_eq!((&row["gateway"], &row["rule"]), (&json!("default/web"), &json!("0.0")));
     assert!(row["total"].as_f64().unwrap() >= 10.0, "{row}");
 
+    let mut status = tokio::process::Command::new(harness::binary());
+    let status = status.args(["status", "web", "-o", "json", "--kubeconfig"]).arg(&kubeconfig).output().await.unwrap();
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(status.contains(&format!("{OLD}, up ")), "{status}");
+
     let text = http::get(metrics, "x", "/metrics").await.unwrap();
     let text = String::from_utf8_lossy(text.body()).into_owned();
     let types = text.lines().filter(|line| line.starts_with("# TYPE foregate_route_requests_total "));

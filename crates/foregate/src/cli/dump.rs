@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use foregate_api::instance::EngineState;
+use foregate_api::instance::{EngineState, EngineStatus};
 use foregate_api::{GatewayBackend, GatewayInstance};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
@@ -14,7 +14,7 @@ use super::backends::Backends;
 use super::config_api::{self, PublishedResource};
 use super::error::{CliError, Ended};
 use super::gateway::{self, GatewayName};
-use super::output::{OutputArgs, age};
+use super::output::{OutputArgs, age, count};
 use super::table::{BAD, Cell, DIM, GOOD, STRONG, Table, WARN, styled, width};
 
 /// Flags of `foregate config dump`.
@@ -62,6 +62,9 @@ pub struct InstanceState {
     pub connected: bool,
     /// Whether it serves: it has applied the whole configuration, but for what it refused.
     pub ready: bool,
+    /// The Envoy that runs, for how long, and how often it was replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     /// Why its engine doesn't run.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
@@ -97,6 +100,7 @@ impl InstanceState {
             engine: instance.spec.engine.clone(),
             connected: status.connected,
             ready: status.ready,
+            process: engine.and_then(process),
             message: state.map(|engine| format!("{:?}: {}", engine.state, engine.message)).unwrap_or_default(),
             refused,
             refusal,
@@ -112,6 +116,16 @@ impl InstanceState {
             (false, false, _) => Cell::new("not connected", BAD),
         }
     }
+}
+
+/// How an engine that has a process of its own runs; none: it doesn't.
+fn process(engine: &EngineStatus) -> Option<String> {
+    engine.pid.filter(|_| engine.state == EngineState::Running)?;
+    let replaced = match engine.restarts {
+        0 => String::new(),
+        restarts => format!(", was replaced {}", count(restarts as usize, "time")),
+    };
+    Some(format!("{}, up {}{replaced}", engine.name, age(engine.since.0)))
 }
 
 /// Runs it. Without a table everything is printed.

@@ -170,6 +170,8 @@ fn of_platform(world: &World, claim: &GatewayClaim, troubled: bool) -> Vec<Node>
             parts.push(Node::new(what, says).state(State::Attention));
         } else if !instance.ready {
             parts.push(Node::new(what, "is applying its configuration").state(State::Attention));
+        } else if let Some(process) = instance.process {
+            parts.push(Node::new(what, process));
         }
     }
     parts
