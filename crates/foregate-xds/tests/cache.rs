@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use foregate_envoy::ResourceKind::{Cluster, ClusterLoadAssignment, RouteConfiguration, VirtualHost};
 use foregate_envoy::{Delta, Owner, ResourceId};
 use foregate_xds::store::Store;
@@ -96,4 +98,39 @@ async fn an_instance_is_connected_while_it_has_a_stream_and_the_newest_reports()
     assert_eq!(served.progress(sequence).await, [], "still connected");
     drop(second);
     while served.event().await != Event::Disconnected(support::instance()) {}
+}
+
+#[tokio::test]
+async fn what_a_newcomer_refuses_is_known_until_it_is_gone() {
+    let mut served = serve(Options { need_timeout: Duration::from_millis(100), ..Options::default() }).await;
+    served.cache.apply(support::GROUP, set([cluster("a", "1")]));
+    let refused = |served: &support::Served, since| {
+        let refused = served.cache.refused_since(&support::instance(), since);
+        refused.map(|all| all.into_iter().map(|(id, message)| format!("{id:?}: {message}")).collect::<Vec<_>>())
+    };
+    assert_eq!((served.cache.newest_engine(&support::instance()), refused(&served, 0)), (0, None));
+    let mut before = 0;
+    let mut clients = Vec::new();
+    for good in [true, false] {
+        before = served.cache.newest_engine(&support::instance());
+        let mut client = served.client().await;
+        for kind in [Cluster, foregate_envoy::ResourceKind::Listener] {
+            client.subscribe(kind, ["*"]).unwrap();
+            let response = within(client.next()).await.unwrap();
+            match good || kind != Cluster {
+                true => client.ack(&response).unwrap(),
+                false => client.nack(&response, "no").unwrap(),
+            }
+        }
+        served.progress(1).await;
+        clients.push(client);
+    }
+    assert_eq!(refused(&served, before), Some(vec!["Cluster a: no".to_owned()]));
+    assert_eq!(refused(&served, 0), Some(vec!["Cluster a: no".to_owned()]));
+    drop(clients.pop());
+    let gone = served.event().await;
+    assert!(matches!(&gone, Event::Recovered { id, .. } if *id.name == *"a"), "{gone:?}");
+    assert_eq!((refused(&served, before), refused(&served, 0)), (None, Some(vec![])));
+    drop(clients.pop());
+    assert_eq!(served.event().await, Event::Disconnected(support::instance()));
 }
