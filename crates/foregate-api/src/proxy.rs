@@ -60,6 +60,22 @@ pub struct GatewayProxyStatus {
     /// Ready and connected instances.
     #[serde(default)]
     pub instances: InstanceCounts,
+    /// While the template can't be used: the one that serves on, also after a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_good: Option<LastGood>,
+}
+
+/// The template that serves while the present one can't.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastGood {
+    /// It, as JSON.
+    pub template: String,
+    /// Hash of the template that it stands in for; another one is tried.
+    pub instead_of: String,
+    /// What the engine said against that; none: it doesn't render, or what it renders isn't valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
 }
 
 /// A listener of a gateway, with the claim that it is for.

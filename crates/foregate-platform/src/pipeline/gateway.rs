@@ -42,6 +42,8 @@ pub(crate) struct Gateway {
     pub pin: Option<Pin>,
     /// Names of the backends that this takes; none: it isn't held, or they aren't known yet.
     pub wanted: Option<BTreeSet<String>>,
+    /// The template before the present one, if nothing was wrong with it.
+    pub good: Option<GatewayTemplateSpec>,
     /// What the translator was told of it last.
     pub fed: Option<Fed>,
     /// Sequence of what was published for it last; 0: nothing yet.

@@ -14,6 +14,7 @@ mod dissent;
 mod engines;
 mod flow;
 mod gateway;
+pub(crate) mod last_good;
 mod observe;
 mod patience;
 mod pin;

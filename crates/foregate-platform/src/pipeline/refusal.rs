@@ -12,7 +12,7 @@ use foregate_xds::{Owner, ResourceId};
 use crate::conditions::find;
 
 /// How the translator says that an engine refused something ([`foregate_translate::Problem::Refused`]).
-const REFUSED: &str = "the engine refused it: ";
+pub(super) const REFUSED: &str = "the engine refused it: ";
 
 /// Versions of a resource that are kept: what is on its way, and what was acknowledged before.
 const KEPT: usize = 4;

@@ -112,6 +112,7 @@ impl Pipeline {
             listeners: &gateway.merge.listeners,
             unmet: gateway.unmet.as_ref(),
             template_problem: template.as_deref(),
+            good: gateway.good.as_ref(),
             serves,
             engines: &engines,
             dissent: &dissent,
@@ -245,7 +246,7 @@ impl Pipeline {
         why
     }
 
-    fn problem(&self, kind: &'static str, key: &Key) -> Option<&str> {
+    pub(super) fn problem(&self, kind: &'static str, key: &Key) -> Option<&str> {
         self.problems.get(&ObjectRef { kind, key: translator_key(key) }).map(String::as_str)
     }
 

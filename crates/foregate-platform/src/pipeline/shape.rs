@@ -18,6 +18,8 @@ use crate::outbox::{Kind, Target, Write};
 use crate::pipeline::Pipeline;
 use crate::pipeline::address::requests;
 use crate::pipeline::gateway::Fed;
+use crate::pipeline::last_good;
+use crate::status::complaint::Complaint;
 use crate::store::Key;
 
 impl Pipeline {
@@ -142,6 +144,7 @@ impl Pipeline {
 
     /// Tells the translator what the gateway is now, if it is something else than before.
     fn feed(&mut self, proxy: &ProxyRef, object: &Arc<GatewayProxy>) {
+        let troubled = Complaint::new(self.problem("GatewayProxy", &Key::from(proxy))).of_template().is_some();
         let Some(gateway) = self.gateways.get_mut(proxy) else { return };
         gateway.template_missing = None;
         let addresses = gateway.owned.clone();
@@ -167,8 +170,24 @@ impl Pipeline {
             listeners: fed.listeners.clone(),
             ..Default::default()
         });
-        gateway.fed = Some(fed);
-        self.changes.push(Translate::Proxy(Change::Set(Arc::new(overlay))));
+        let before = gateway.fed.replace(fed);
+        let remembered = if before.is_none() { last_good::remembered(object) } else { None };
+        match before {
+            Some(before) if before.template != object.spec.template && !troubled => {
+                gateway.good = Some(before.template)
+            }
+            Some(_) => {}
+            None => gateway.good = remembered.as_ref().map(|(template, _)| template.clone()),
+        }
+        let (first, last) = match &remembered {
+            Some((template, last)) => {
+                let (first, last) = last_good::around(&overlay, template, last);
+                (Some(first), last)
+            }
+            None => (None, None),
+        };
+        let present = Translate::Proxy(Change::Set(Arc::new(overlay)));
+        self.changes.extend(first.into_iter().chain([present]).chain(last));
     }
 
     /// The last claim is out: everything goes. Addresses go last, when no instance can listen on them any more.

@@ -2,15 +2,17 @@
 
 use foregate_api::GatewayProxy;
 use foregate_api::proxy::{GatewayProxyStatus, ProxyListener};
+use foregate_api::template::GatewayTemplateSpec;
 use jiff::Timestamp;
 
 use crate::conditions::{Finding, settle};
+use crate::pipeline::last_good;
 use crate::presence::Serving;
 use crate::status::Unmet;
 use crate::status::claim::{Pinned, counts, template_broken, unserved};
 
 /// Fields that may be absent.
-pub(crate) const OPTIONAL: &[&str] = &["addresses", "claims", "listeners", "conditions"];
+pub(crate) const OPTIONAL: &[&str] = &["addresses", "claims", "listeners", "conditions", "lastGood"];
 
 /// All that a proxy's status is made from.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub(crate) struct ProxyFacts<'a> {
     pub listeners: &'a [ProxyListener],
     pub unmet: Option<&'a Unmet>,
     pub template_problem: Option<&'a str>,
+    /// The template that serves on when the present one has a problem.
+    pub good: Option<&'a GatewayTemplateSpec>,
     /// Whether anything of the gateway is served, if only as it was.
     pub serves: bool,
     /// Engines that don't run, each with what to do.
@@ -53,6 +57,10 @@ pub(crate) fn proxy_status(facts: &ProxyFacts<'_>, now: Timestamp) -> GatewayPro
         listeners: facts.listeners.to_vec(),
         conditions: settle(&previous.conditions, findings, generation, now),
         instances: counts(facts.serving, previous.instances),
+        last_good: facts
+            .template_problem
+            .zip(facts.good)
+            .and_then(|(problem, good)| last_good::told(good, &facts.proxy.spec.template, problem)),
     }
 }
 
