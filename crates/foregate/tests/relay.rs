@@ -392,7 +392,7 @@ fn what_can_be_wrong_with_a_credential_is_said() {
     let renewed = String::from_utf8(renewed.stdout).unwrap();
     assert!(renewed.contains("xds: gateway.example.com:7444") && renewed.contains("PRIVATE KEY"));
     let taken = platform.add("n2", &["--output", credential.to_str().unwrap()]);
-    assert!(!taken.status.success() && text(&taken).contains("--renew"), "{}", text(&taken));
+    assert!(!taken.status.success() && text(&taken).contains("cannot write the credential"), "{}", text(&taken));
     let bad = platform.add("Not_A_Name", &[]);
     assert!(!bad.status.success() && text(&bad).contains("Not_A_Name"), "{}", text(&bad));
 
