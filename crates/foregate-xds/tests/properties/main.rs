@@ -134,6 +134,10 @@ impl Peer {
             if self.forced || withheld || !self.is_reachable(id) || !self.is_covered(world, id, applied) {
                 continue;
             }
+            // It lost what led it there, got it again, and asks anew: the server believes that it has still got it.
+            if self.asks_for(id.kind) {
+                continue;
+            }
             let there = match id.kind {
                 ResourceKind::VirtualHost => hosts.get(&id.name) == Some(&entry.resource.body),
                 ResourceKind::RouteConfiguration => self.client.version(id).is_some(),
@@ -142,6 +146,17 @@ impl Peer {
             prop_assert!(there, "{:?} of {} isn't there at {applied}", id, entry.sequence);
         }
         Ok(())
+    }
+
+    /// Whether the client has said something of a kind that the server hasn't heard yet.
+    fn asks_for(&self, kind: ResourceKind) -> bool {
+        let kinds: &[ResourceKind] = match kind {
+            ResourceKind::VirtualHost => &[ResourceKind::VirtualHost, ResourceKind::RouteConfiguration],
+            ResourceKind::RouteConfiguration => &[ResourceKind::RouteConfiguration],
+            ResourceKind::ClusterLoadAssignment => &[ResourceKind::ClusterLoadAssignment],
+            _ => &[],
+        };
+        self.client.requests.iter().any(|request| kinds.contains(&request.kind))
     }
 
     /// Whether what leads the client to it is older than this as well.
