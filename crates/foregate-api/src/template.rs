@@ -26,7 +26,7 @@ pub struct GatewayTemplateSpec {
     #[serde(default = "default_pool")]
     pub pool: String,
     /// The engine that its gateways run on: `builtin`, the one of this binary, or `envoy@VERSION`, an Envoy that was
-    /// added with `foregate engine add` (see [`EngineName`](crate::EngineName)).
+    /// added with `foregate engine add`.
     #[serde(default = "default_engine")]
     #[schemars(regex(pattern = crate::engine::ENGINE_PATTERN))]
     pub engine: String,
