@@ -35,25 +35,24 @@ impl Upgrades {
 
 /// Compiles those of a connection manager, which count for all of its routes.
 pub(crate) fn of_manager(configs: Vec<hcm::http_connection_manager::UpgradeConfig>) -> Result<Upgrades, Refusal> {
-    let mut upgrades = Upgrades::default();
-    for (index, mut config) in configs.into_iter().enumerate() {
-        let protocol = std::mem::take(&mut config.upgrade_type);
-        let enabled = boolean(&mut config.enabled).unwrap_or(true);
-        nothing_left(&config)
-            .and_then(|()| upgrades.add(protocol, enabled))
-            .at(format_args!("upgrade_configs[{index}]"))?;
-    }
-    Ok(upgrades)
+    compile(configs, |config| (std::mem::take(&mut config.upgrade_type), boolean(&mut config.enabled)))
 }
 
 /// Compiles those of a route, which override the manager's.
 pub(crate) fn of_route(configs: Vec<route::route_action::UpgradeConfig>) -> Result<Upgrades, Refusal> {
+    compile(configs, |config| (std::mem::take(&mut config.upgrade_type), boolean(&mut config.enabled)))
+}
+
+/// `take` takes what is understood out of a message: its protocol, and whether it is on.
+fn compile<M: Default + PartialEq + std::fmt::Debug>(
+    configs: Vec<M>,
+    take: impl Fn(&mut M) -> (String, Option<bool>),
+) -> Result<Upgrades, Refusal> {
     let mut upgrades = Upgrades::default();
     for (index, mut config) in configs.into_iter().enumerate() {
-        let protocol = std::mem::take(&mut config.upgrade_type);
-        let enabled = boolean(&mut config.enabled).unwrap_or(true);
+        let (protocol, enabled) = take(&mut config);
         nothing_left(&config)
-            .and_then(|()| upgrades.add(protocol, enabled))
+            .and_then(|()| upgrades.add(protocol, enabled.unwrap_or(true)))
             .at(format_args!("upgrade_configs[{index}]"))?;
     }
     Ok(upgrades)

@@ -21,7 +21,7 @@ pub fn routes() -> Vec<Value> {
 - { matches: [{ path: { type: PathPrefix, value: /full } }], filters: [{ redirect: { path: { replaceFullPath: /new/path }, statusCode: 302 } }] }
 - { matches: [{ path: { type: PathPrefix, value: /full-query } }], filters: [{ redirect: { path: { replaceFullPath: "/new?a=b" }, statusCode: 302 } }] }
 - { matches: [{ path: { type: PathPrefix, value: /cut } }], filters: [{ redirect: { path: { replacePrefixMatch: /new }, statusCode: 302 } }] }
-- { matches: [{ path: { type: PathPrefix, value: /root } }], filters: [{ redirect: { path: { replacePrefixMatch: / }, statusCode: 302 } }] }
+- { matches: [{ path: { type: PathPrefix, value: /whole } }], filters: [{ redirect: { path: { replacePrefixMatch: / }, statusCode: 302 } }] }
 - { matches: [{ path: { type: PathPrefix, value: /slash/ } }], filters: [{ redirect: { path: { replacePrefixMatch: /new/ }, statusCode: 302 } }] }
 - { matches: [{ path: { type: PathPrefix, value: /empty } }], filters: [{ redirect: { path: { replacePrefixMatch: "" }, statusCode: 302 } }] }
 - { matches: [{ path: { type: PathPrefix, value: /all } }], filters: [{ redirect: { scheme: https, hostname: all.test, port: 444, path: { replaceFullPath: /all-new }, statusCode: 301 } }] }
@@ -66,10 +66,10 @@ pub fn cases() -> Vec<Case> {
         "/cut/x/y?z=1",
         "/cut?z=1",
         "/cutter",
-        "/root",
-        "/root/",
-        "/root/x",
-        "/root?x=1",
+        "/whole",
+        "/whole/",
+        "/whole/x",
+        "/whole?x=1",
         "/slash",
         "/slash/",
         "/slash/x",

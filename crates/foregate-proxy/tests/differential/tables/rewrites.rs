@@ -13,7 +13,7 @@ pub fn routes() -> Vec<Value> {
 - { matches: [{ path: { type: PathPrefix, value: /host } }], filters: [{ rewrite: { hostname: new.test } }], backends: [{ backend: a, weight: 1 }] }
 - { matches: [{ path: { type: PathPrefix, value: /full } }], filters: [{ rewrite: { path: { replaceFullPath: /new } } }], backends: [{ backend: a, weight: 1 }] }
 - { matches: [{ path: { type: PathPrefix, value: /cut } }], filters: [{ rewrite: { path: { replacePrefixMatch: /new } } }], backends: [{ backend: a, weight: 1 }] }
-- { matches: [{ path: { type: PathPrefix, value: /root } }], filters: [{ rewrite: { path: { replacePrefixMatch: / } } }], backends: [{ backend: a, weight: 1 }] }
+- { matches: [{ path: { type: PathPrefix, value: /whole } }], filters: [{ rewrite: { path: { replacePrefixMatch: / } } }], backends: [{ backend: a, weight: 1 }] }
 - { matches: [{ path: { type: PathPrefix, value: /slash/ } }], filters: [{ rewrite: { path: { replacePrefixMatch: /new/ } } }], backends: [{ backend: a, weight: 1 }] }
 - { matches: [{ path: { type: PathPrefix, value: /empty } }], filters: [{ rewrite: { path: { replacePrefixMatch: "" } } }], backends: [{ backend: a, weight: 1 }] }
 - { matches: [{ path: { type: PathPrefix, value: /both } }], filters: [{ rewrite: { hostname: both.test, path: { replacePrefixMatch: /to } } }], backends: [{ backend: b, weight: 1 }] }
@@ -45,12 +45,12 @@ pub fn cases() -> Vec<Case> {
         "/cut/%2e%2e",
         "/cut//x",
         "/cut/a//b",
-        "/root",
-        "/root/",
-        "/root/x",
-        "/root?x=1",
-        "/root/x?y=1",
-        "/root//x",
+        "/whole",
+        "/whole/",
+        "/whole/x",
+        "/whole?x=1",
+        "/whole/x?y=1",
+        "/whole//x",
         "/slash",
         "/slash/",
         "/slash/x",
