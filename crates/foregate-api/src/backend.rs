@@ -157,6 +157,44 @@ pub struct UpstreamPolicy {
     /// Time to connect, in milliseconds.
     #[serde(default = "default_connect_timeout")]
     pub connect_timeout_millis: u64,
+    /// Keeps a client with the endpoint that answered it first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_persistence: Option<SessionPersistence>,
+    /// Bounds retries by the number of requests; none: unbounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_budget: Option<RetryBudget>,
+}
+
+/// How a client is kept with an endpoint (GEP-1619).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SessionPersistence {
+    /// By a cookie that the gateway sets.
+    Cookie {
+        /// Its name.
+        name: String,
+        /// Its path; none: `/`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+        /// Its lifetime in seconds; none: until the browser is closed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ttl_seconds: Option<u64>,
+    },
+    /// By a header that the gateway sets in responses, and that the client sends again.
+    Header {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// How many retries there may be (GEP-3388).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryBudget {
+    /// At most this share of the active requests, in percent, 0 to 100.
+    pub percent: u32,
+    /// But always as many as these at once.
+    pub min_concurrent: u32,
 }
 
 const fn default_connect_timeout() -> u64 {
@@ -165,7 +203,7 @@ const fn default_connect_timeout() -> u64 {
 
 impl Default for UpstreamPolicy {
     fn default() -> Self {
-        Self { connect_timeout_millis: default_connect_timeout() }
+        Self { connect_timeout_millis: default_connect_timeout(), session_persistence: None, retry_budget: None }
     }
 }
 

@@ -1,11 +1,14 @@
 //! GatewayClaim: the listeners that one Gateway (or ListenerSet) of one workload cluster wants.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Origin;
+use crate::route::RouteFilter;
 
 /// A set of listeners wanted by one Gateway. The platform binds it to a GatewayProxy, as a volume claim binds to a
 /// volume; claims with an equal `sharingKey` share one proxy.
@@ -37,9 +40,28 @@ pub struct GatewayClaimSpec {
     /// Addresses asked for; empty: any one of the pool.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
+    /// Name of a Secret of this namespace (`kubernetes.io/tls`): what the gateway shows to backends that it speaks TLS
+    /// with (Gateway `spec.tls.backend.clientCertificateRef`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_client_certificate: Option<String>,
+    /// What is handed on to what is made for the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub infrastructure: Option<ClaimInfrastructure>,
     /// The accepted listeners, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<ClaimListener>,
+}
+
+/// Labels and annotations for what is made for a gateway (Gateway `spec.infrastructure`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimInfrastructure {
+    /// Labels, at most 8.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations, at most 8.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// One listener, with every reference resolved.
@@ -59,6 +81,9 @@ pub struct ClaimListener {
     /// TLS, for HTTPS and TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ListenerTls>,
+    /// What is done to every request before it is routed, in order (feature GatewayListenerFilters).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<RouteFilter>,
 }
 
 /// What a listener speaks (Gateway API `ProtocolType`).
@@ -90,6 +115,30 @@ pub struct ListenerTls {
     /// Names of Secrets of this namespace (`kubernetes.io/tls`), copies of the user's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<String>,
+    /// Whether clients need certificates; none: they don't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_validation: Option<ClientValidation>,
+}
+
+/// Which certificates clients must show (Gateway `spec.tls.frontend`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientValidation {
+    /// Trusted certificates, as PEM.
+    pub ca_certificates: String,
+    /// What happens to clients without a valid one.
+    #[serde(default)]
+    pub mode: ClientValidationMode,
+}
+
+/// What happens to clients without a valid certificate (Gateway API `FrontendValidationModeType`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ClientValidationMode {
+    /// They are refused.
+    #[default]
+    AllowValidOnly,
+    /// They are let in.
+    AllowInsecureFallback,
 }
 
 /// Where TLS ends.

@@ -6,8 +6,8 @@ use kube::CustomResourceExt;
 use serde_json::Value;
 
 use crate::{
-    Address, AddressPool, ConfigRevision, GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayInstance,
-    GatewayNode, GatewayProxy, GatewayRoute, GatewayTemplate,
+    Address, AddressPool, ConfigRevision, GatewayBackend, GatewayClaim, GatewayClassParameters, GatewayEndpointSlice,
+    GatewayInstance, GatewayNode, GatewayProxy, GatewayRoute, GatewayTemplate,
 };
 
 /// A CRD manifest that can't be read: only possible when the crate was built from a damaged file.
@@ -20,7 +20,7 @@ pub struct CrdError {
     pub message: String,
 }
 
-const MANIFESTS: [(&str, &str); 7] = [
+const MANIFESTS: [(&str, &str); 11] = [
     ("backends.gateway.envoyproxy.io", include_str!("../crds/envoy-gateway/gateway.envoyproxy.io_backends.yaml")),
     (
         "backendtlspolicies.gateway.networking.k8s.io",
@@ -42,6 +42,22 @@ const MANIFESTS: [(&str, &str); 7] = [
     (
         "referencegrants.gateway.networking.k8s.io",
         include_str!("../crds/gateway-api/gateway.networking.k8s.io_referencegrants.yaml"),
+    ),
+    (
+        "listenersets.gateway.networking.k8s.io",
+        include_str!("../crds/gateway-api/gateway.networking.k8s.io_listenersets.yaml"),
+    ),
+    (
+        "tcproutes.gateway.networking.k8s.io",
+        include_str!("../crds/gateway-api/gateway.networking.k8s.io_tcproutes.yaml"),
+    ),
+    (
+        "tlsroutes.gateway.networking.k8s.io",
+        include_str!("../crds/gateway-api/gateway.networking.k8s.io_tlsroutes.yaml"),
+    ),
+    (
+        "udproutes.gateway.networking.k8s.io",
+        include_str!("../crds/gateway-api/gateway.networking.k8s.io_udproutes.yaml"),
     ),
 ];
 
@@ -72,6 +88,7 @@ pub fn own() -> Result<Vec<CustomResourceDefinition>, CrdError> {
         ConfigRevision::crd(),
         GatewayBackend::crd(),
         GatewayClaim::crd(),
+        GatewayClassParameters::crd(),
         GatewayEndpointSlice::crd(),
         GatewayInstance::crd(),
         GatewayNode::crd(),

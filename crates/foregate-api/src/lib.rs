@@ -10,6 +10,7 @@
 pub mod address;
 pub mod backend;
 pub mod claim;
+pub mod class_parameters;
 pub mod condition;
 pub mod crds;
 pub mod engine;
@@ -27,6 +28,7 @@ pub mod template;
 pub use address::{Address, AddressPool};
 pub use backend::{GatewayBackend, GatewayEndpointSlice};
 pub use claim::GatewayClaim;
+pub use class_parameters::GatewayClassParameters;
 pub use crds::crds;
 pub use engine::EngineName;
 pub use instance::GatewayInstance;

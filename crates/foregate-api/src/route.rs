@@ -30,12 +30,42 @@ use crate::Origin;
 pub struct GatewayRouteSpec {
     /// The user's route.
     pub origin: Origin,
+    /// What it routes.
+    #[serde(default, skip_serializing_if = "RouteProtocol::is_http")]
+    pub protocol: RouteProtocol,
     /// Where it is attached; one entry per claim and listener.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
     /// Its rules, in the user's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RouteRule>,
+}
+
+/// What a route routes. All but HTTP have exactly one rule, without matches and filters: a connection is routed by its
+/// listener's port, for TLS by its server name as well (the host names of the attachment).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RouteProtocol {
+    /// Requests: HTTPRoute, GRPCRoute.
+    #[default]
+    #[serde(rename = "HTTP")]
+    Http,
+    /// TLS connections: TLSRoute. The listener says whether TLS ends at the gateway.
+    #[serde(rename = "TLS")]
+    Tls,
+    /// TCP connections: TCPRoute.
+    #[serde(rename = "TCP")]
+    Tcp,
+    /// Datagrams: UDPRoute.
+    #[serde(rename = "UDP")]
+    Udp,
+}
+
+impl RouteProtocol {
+    /// Whether it is the usual one.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub const fn is_http(&self) -> bool {
+        matches!(self, Self::Http)
+    }
 }
 
 /// One listener that takes a route, with the host names that remain after intersection.
@@ -67,7 +97,8 @@ pub struct RouteRule {
     /// The user's name for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Any of these; never empty.
+    /// Any of these; never empty for HTTP, empty for all else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<RouteMatch>,
     /// In order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -167,6 +198,33 @@ pub enum RouteFilter {
     Rewrite(Rewrite),
     /// Sends a copy, whose answer is dropped.
     Mirror(Mirror),
+    /// Answers browsers that ask whether another site's page may see the response (the Fetch standard's CORS
+    /// protocol).
+    Cors(Cors),
+}
+
+/// Who may read responses across origins. Lists hold what the user wrote: `*` stands for all where the standard says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Cors {
+    /// Origins, e.g. `https://example.com`, `https://*.example.com` or `*`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_origins: Vec<String>,
+    /// Whether credentials may be sent.
+    #[serde(default)]
+    pub allow_credentials: bool,
+    /// Methods, or `*`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_methods: Vec<String>,
+    /// Request headers, or `*`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_headers: Vec<String>,
+    /// Response headers that pages may read, or `*`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expose_headers: Vec<String>,
+    /// How long the answer may be kept, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age_seconds: Option<u32>,
 }
 
 /// Changes to headers.

@@ -39,6 +39,8 @@ impl Attach {
             template: self.settings.template.clone(),
             sharing_key: None,
             addresses: address::requested(&object.spec.addresses),
+            backend_client_certificate: None,
+            infrastructure: None,
             listeners: served.filter_map(|l| self.claim_listener(l)).collect(),
             origin,
         };
@@ -55,7 +57,9 @@ impl Attach {
             tls: (!certificates.is_empty()).then(|| ListenerTls {
                 mode: TlsMode::Terminate,
                 certificates: certificates.iter().map(|c| format!("{}-{}", self.settings.cluster, c.uid)).collect(),
+                client_validation: None,
             }),
+            filters: Vec::new(),
         })
     }
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use foregate_api::condition::find;
 use foregate_api::gateway::conditions::ACCEPTED;
 use foregate_api::gateway::{GATEWAY_GROUP, RouteStatus};
-use foregate_api::route::{Attachment, GatewayRouteSpec};
+use foregate_api::route::{Attachment, GatewayRouteSpec, RouteProtocol};
 use foregate_api::{GatewayRoute, Origin};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
@@ -169,7 +169,7 @@ impl Attach {
             let origin = state.origin(&self.settings.cluster);
             let metadata = metadata(&self.settings.tenant_namespace, &name, &origin);
             let attachments = attachments.into_iter().map(|(_, a)| a).collect();
-            let spec = GatewayRouteSpec { origin, attachments, rules: resolved.rules };
+            let spec = GatewayRouteSpec { origin, protocol: RouteProtocol::Http, attachments, rules: resolved.rules };
             Derived::Route(Arc::new(GatewayRoute { metadata, spec, status: None }))
         });
         self.book.want((DerivedKind::Route, name), wanted);

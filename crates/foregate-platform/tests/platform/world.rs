@@ -199,9 +199,17 @@ fn origin(kind: &str, name: &str) -> Origin {
 
 /// A claim of one HTTP listener.
 pub fn claim(name: &str, port: u16) -> GatewayClaim {
-    let listener =
-        ClaimListener { name: "http".into(), port, protocol: ListenerProtocol::Http, hostname: None, tls: None };
+    let listener = ClaimListener {
+        name: "http".into(),
+        port,
+        protocol: ListenerProtocol::Http,
+        hostname: None,
+        tls: None,
+        filters: vec![],
+    };
     let spec = GatewayClaimSpec {
+        backend_client_certificate: None,
+        infrastructure: None,
         origin: origin("Gateway", name),
         template: "default".into(),
         sharing_key: None,
@@ -215,6 +223,7 @@ pub fn claim(name: &str, port: u16) -> GatewayClaim {
 pub fn route(name: &str, claim: &str, host: &str) -> GatewayRoute {
     let hostname = RouteHostname { effective: host.into(), original: host.into() };
     let spec = GatewayRouteSpec {
+        protocol: foregate_api::route::RouteProtocol::Http,
         origin: origin("HTTPRoute", name),
         attachments: vec![Attachment { claim: claim.into(), listener: "http".into(), hostnames: vec![hostname] }],
         rules: vec![RouteRule { matches: vec![RouteMatch::default()], ..Default::default() }],

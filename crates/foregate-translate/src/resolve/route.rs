@@ -176,6 +176,9 @@ impl Filters {
                 self.path = rewrite.path.clone().or(self.path.take());
             }
             RouteFilter::Mirror(mirror) => self.mirror(mirror, field, context)?,
+            RouteFilter::Cors(_) => {
+                return Err(Problem::unsupported(field, "CORS isn't translated"));
+            }
         }
         Ok(())
     }
