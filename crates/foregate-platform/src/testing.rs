@@ -21,6 +21,8 @@ pub(crate) fn origin(kind: &str, name: &str, created: &str) -> Origin {
 
 pub(crate) fn claim(name: &str, created: &str) -> GatewayClaim {
     let spec = GatewayClaimSpec {
+        backend_client_certificate: None,
+        infrastructure: None,
         origin: origin("Gateway", name, created),
         template: "default".into(),
         sharing_key: None,
@@ -36,7 +38,7 @@ pub(crate) fn claim(name: &str, created: &str) -> GatewayClaim {
 }
 
 pub(crate) fn listener(name: &str, port: u16, protocol: ListenerProtocol, hostname: Option<&str>) -> ClaimListener {
-    ClaimListener { name: name.into(), port, protocol, hostname: hostname.map(Into::into), tls: None }
+    ClaimListener { name: name.into(), port, protocol, hostname: hostname.map(Into::into), tls: None, filters: vec![] }
 }
 
 /// Resources as JSON and back.

@@ -7,6 +7,7 @@ use crate::testing::{self, origin};
 pub(super) fn route(name: &str, host: &str) -> GatewayRoute {
     let hostname = RouteHostname { effective: host.into(), original: host.into() };
     let spec = GatewayRouteSpec {
+        protocol: foregate_api::route::RouteProtocol::Http,
         origin: origin("HTTPRoute", name, "2026-01-01T00:00:00Z"),
         attachments: vec![Attachment { claim: "web".into(), listener: "http".into(), hostnames: vec![hostname] }],
         rules: vec![RouteRule { matches: vec![RouteMatch::default()], ..Default::default() }],
