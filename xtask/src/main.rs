@@ -4,9 +4,11 @@
 
 mod bench;
 mod codegen;
+mod files;
 mod fuzz;
 mod process;
 mod test;
+mod testbed;
 mod tidy;
 mod tools;
 
@@ -34,6 +36,8 @@ enum Task {
     },
     /// Measurements, side by side with peers, as ratios.
     Bench(bench::BenchArgs),
+    /// Kubernetes with a real kubelet on this machine, in a network of its own.
+    Testbed(testbed::TestbedArgs),
     /// Fuzz targets, each for a while.
     Fuzz(fuzz::FuzzArgs),
     /// The structure: arrows between crates, file sizes, words that don't belong here.
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Tools { quick } => tools::install(quick),
         Task::Bench(args) => bench::run(&args),
+        Task::Testbed(args) => testbed::run(&args),
         Task::Fuzz(args) => fuzz::run_all(&args),
         Task::Tidy => tidy::run(),
         Task::Codegen => codegen::run(),
