@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     Address, AddressPool, ConfigRevision, GatewayBackend, GatewayClaim, GatewayClassParameters, GatewayEndpointSlice,
-    GatewayInstance, GatewayNode, GatewayProxy, GatewayRoute, GatewayTemplate,
+    GatewayInstance, GatewayNode, GatewayProxy, GatewayRoute, GatewayTemplate, WorkloadCluster,
 };
 
 /// A CRD manifest that can't be read: only possible when the crate was built from a damaged file.
@@ -95,6 +95,7 @@ pub fn own() -> Result<Vec<CustomResourceDefinition>, CrdError> {
         GatewayProxy::crd(),
         GatewayRoute::crd(),
         GatewayTemplate::crd(),
+        WorkloadCluster::crd(),
     ]
     .into_iter()
     .map(tidy)
