@@ -131,6 +131,14 @@ pub enum StatusKind {
     HttpRoute,
     /// A GRPCRoute.
     GrpcRoute,
+    /// A TCPRoute.
+    TcpRoute,
+    /// A TLSRoute.
+    TlsRoute,
+    /// A UDPRoute.
+    UdpRoute,
+    /// A ListenerSet.
+    ListenerSet,
     /// A Backend of Envoy Gateway's group.
     Backend,
     /// A BackendTLSPolicy.
@@ -145,6 +153,10 @@ impl StatusKind {
             Self::Gateway => "Gateway",
             Self::HttpRoute => "HTTPRoute",
             Self::GrpcRoute => "GRPCRoute",
+            Self::TcpRoute => "TCPRoute",
+            Self::TlsRoute => "TLSRoute",
+            Self::UdpRoute => "UDPRoute",
+            Self::ListenerSet => "ListenerSet",
             Self::Backend => "Backend",
             Self::BackendTlsPolicy => "BackendTLSPolicy",
         }

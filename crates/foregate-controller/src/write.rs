@@ -4,7 +4,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use foregate_api::envoy_gateway::Backend;
-use foregate_api::gateway::{BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute};
+use foregate_api::gateway::{
+    BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, TCPRoute, TLSRoute, UDPRoute,
+};
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
 use foregate_attach::{Derived, DerivedChange, DerivedKind, FinalizerChange, Key, StatusChange, StatusKind};
 use futures::FutureExt;
@@ -157,6 +159,12 @@ impl Workload {
                 StatusKind::Gateway => write_status(Api::<Gateway>::namespaced(client, namespace), &change).await,
                 StatusKind::HttpRoute => write_status(Api::<HTTPRoute>::namespaced(client, namespace), &change).await,
                 StatusKind::GrpcRoute => write_status(Api::<GRPCRoute>::namespaced(client, namespace), &change).await,
+                StatusKind::TcpRoute => write_status(Api::<TCPRoute>::namespaced(client, namespace), &change).await,
+                StatusKind::TlsRoute => write_status(Api::<TLSRoute>::namespaced(client, namespace), &change).await,
+                StatusKind::UdpRoute => write_status(Api::<UDPRoute>::namespaced(client, namespace), &change).await,
+                StatusKind::ListenerSet => {
+                    write_status(Api::<ListenerSet>::namespaced(client, namespace), &change).await
+                }
                 StatusKind::BackendTlsPolicy => {
                     write_status(Api::<BackendTLSPolicy>::namespaced(client, namespace), &change).await
                 }

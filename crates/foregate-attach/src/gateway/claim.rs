@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use foregate_api::GatewayClaim;
-use foregate_api::claim::{ClaimListener, GatewayClaimSpec, ListenerTls, TlsMode};
+use foregate_api::claim::{ClaimListener, GatewayClaimSpec, ListenerTls};
 use foregate_api::gateway::{GATEWAY_GROUP, Gateway};
 
 use super::{ListenerVerdict, Verdict, address};
@@ -48,14 +48,15 @@ impl Attach {
     }
 
     fn claim_listener(&self, listener: &ListenerVerdict) -> Option<ClaimListener> {
+        let protocol = listener.protocol?;
         let certificates = &listener.certificates;
         Some(ClaimListener {
             name: listener.name.to_string(),
             port: listener.port,
-            protocol: listener.protocol?,
+            protocol: protocol.name,
             hostname: listener.hostname.clone(),
-            tls: (!certificates.is_empty()).then(|| ListenerTls {
-                mode: TlsMode::Terminate,
+            tls: protocol.tls.map(|mode| ListenerTls {
+                mode,
                 certificates: certificates.iter().map(|c| format!("{}-{}", self.settings.cluster, c.uid)).collect(),
                 client_validation: None,
             }),

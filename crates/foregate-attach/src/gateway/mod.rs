@@ -1,9 +1,12 @@
 //! Gateways: their listeners, their claim, their status.
 
 mod address;
+mod certificate;
 mod claim;
 mod conflict;
 mod listener;
+mod parent;
+mod protocol;
 mod status;
 
 use std::collections::BTreeSet;
@@ -21,6 +24,7 @@ use crate::world::{slim, uid};
 use crate::{Attach, Change, Key};
 
 pub(crate) use listener::ListenerVerdict;
+pub(crate) use parent::{ParentId, ParentKind};
 
 /// A Gateway, of any class.
 #[derive(Debug)]
@@ -68,6 +72,8 @@ pub(crate) struct ListenerView {
     /// Kinds of routes that it takes.
     pub kinds: Vec<RouteKind>,
     pub hostname: Option<String>,
+    /// Whether TLS ends at the backends.
+    pub passes_through: bool,
     pub namespaces: Namespaces,
 }
 
@@ -142,7 +148,11 @@ impl Attach {
         let verdict = class.as_ref().map(|class| self.judge(key, &object, class));
         let view = class.zip(verdict.as_ref()).map(|(class, verdict)| {
             let claim = verdict.accepted.is_ok().then(|| self.claim_name(&object));
-            Arc::new(GatewayView { controller: class.controller, claim, listeners: listener::views(&object, verdict) })
+            Arc::new(GatewayView {
+                controller: class.controller,
+                claim,
+                listeners: listener::views(&object.spec.listeners, &verdict.listeners),
+            })
         });
         let used: Vec<Key> = verdict.as_ref().map(Verdict::used_secrets).unwrap_or_default();
         self.use_secrets(key, &state.used, &used);
@@ -158,9 +168,10 @@ impl Attach {
     }
 
     fn judge(&self, key: &Key, object: &Gateway, class: &crate::class::Verdict) -> Verdict {
+        let id = ParentId::gateway(key.clone());
         let mut listeners: Vec<ListenerVerdict> =
-            object.spec.listeners.iter().map(|l| listener::judge(&self.world, key, &object.spec, l)).collect();
-        conflict::mark(&object.spec.listeners, &mut listeners);
+            object.spec.listeners.iter().map(|l| listener::judge(&self.world, &id, &object.spec, l)).collect();
+        conflict::Taken::default().place(&mut listeners);
         let accepted = class
             .accepted
             .clone()
@@ -204,7 +215,7 @@ impl Verdict {
 impl Named {
     fn of(object: &Gateway) -> Self {
         let own: Arc<str> = object.metadata.namespace.as_deref().unwrap_or_default().into();
-        let secrets: Vec<Key> = object.spec.listeners.iter().flat_map(|l| listener::secrets(l, &own)).collect();
+        let secrets: Vec<Key> = object.spec.listeners.iter().flat_map(|l| certificate::secrets(l, &own)).collect();
         let others: BTreeSet<Arc<str>> = secrets.iter().map(|s| s.namespace.clone()).filter(|n| *n != own).collect();
         Self {
             class: object.spec.gateway_class_name.as_str().into(),
