@@ -4,6 +4,7 @@
 
 mod bench;
 mod codegen;
+mod conformance;
 mod files;
 mod fuzz;
 mod process;
@@ -38,6 +39,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Kubernetes with a real kubelet on this machine, in a network of its own.
     Testbed(testbed::TestbedArgs),
+    /// The Gateway API's conformance suite on the test bed.
+    Conformance(conformance::ConformanceArgs),
     /// Fuzz targets, each for a while.
     Fuzz(fuzz::FuzzArgs),
     /// The structure: arrows between crates, file sizes, words that don't belong here.
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Tools { quick } => tools::install(quick),
         Task::Bench(args) => bench::run(&args),
+        Task::Conformance(args) => conformance::run(&args),
         Task::Testbed(args) => testbed::run(&args),
         Task::Fuzz(args) => fuzz::run_all(&args),
         Task::Tidy => tidy::run(),

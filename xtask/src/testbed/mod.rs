@@ -9,6 +9,7 @@
 
 mod certificates;
 mod control_plane;
+mod guests;
 mod network;
 mod node;
 mod objects;
@@ -28,8 +29,9 @@ use clap::{Args, Subcommand};
 use crate::process::TaskError;
 use crate::tools;
 
+pub use guests::{adopt, log_of, start_guest, stop, stop_guests};
 pub use network::{GATEWAYS, NODE_ADDRESS, UNUSABLE_ADDRESS, USABLE_ADDRESS, inside};
-pub use start::{Daemon, stop};
+pub use start::{Daemon, died};
 
 /// What to do with it.
 #[derive(Args, Debug)]
@@ -59,9 +61,7 @@ enum What {
 /// # Errors
 /// When this isn't root, or a part can't be had or started.
 pub fn run(args: &TestbedArgs) -> Result<(), TaskError> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(TaskError::Other("the test bed makes namespaces and mounts: run it as root".to_owned()));
-    }
+    require_root()?;
     match &args.what {
         What::Up => {
             up()?;
@@ -76,6 +76,17 @@ pub fn run(args: &TestbedArgs) -> Result<(), TaskError> {
         What::Status => status(),
         What::Exec { command } => exec(command),
     }
+}
+
+/// Refuses to go on as anybody else.
+///
+/// # Errors
+/// When this isn't root.
+pub fn require_root() -> Result<(), TaskError> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(TaskError::Other("the test bed makes namespaces and mounts: run it as root".to_owned()))
 }
 
 /// Brings the test bed up, unless it is.

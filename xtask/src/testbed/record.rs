@@ -15,6 +15,9 @@ pub struct Record {
     boot: String,
     /// In the order in which they were started.
     pub processes: Vec<Process>,
+    /// Processes that use it.
+    #[serde(default)]
+    pub guests: Vec<Process>,
     /// Whether the start went through to its end.
     pub complete: bool,
 }
@@ -75,6 +78,7 @@ impl Record {
         let mut record: Self = serde_json::from_slice(&files::read(&path)?).unwrap_or_default();
         if record.boot != boot()? {
             record.processes.clear();
+            record.guests.clear();
             record.complete = false;
         }
         Ok(record)
@@ -101,6 +105,25 @@ impl Record {
     /// When it can't be written.
     pub fn add(&mut self, process: Process) -> Result<(), TaskError> {
         self.processes.push(process);
+        self.save()
+    }
+
+    /// Notes a process that uses it.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn add_guest(&mut self, process: Process) -> Result<(), TaskError> {
+        self.guests.retain(Process::is_alive);
+        self.guests.push(process);
+        self.save()
+    }
+
+    /// Notes that nobody uses it.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn forget_guests(&mut self) -> Result<(), TaskError> {
+        self.guests.clear();
         self.save()
     }
 

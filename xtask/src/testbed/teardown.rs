@@ -1,5 +1,6 @@
 //! The end of the test bed: processes, mounts, cgroups, files, the namespace. Nothing depends on how far its start got.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -55,29 +56,49 @@ fn until(otherwise: &str, mut holds: impl FnMut() -> bool) -> Result<(), TaskErr
     Ok(())
 }
 
-/// What still runs: recorded processes, those of pods, and those that are in the namespace from the programs that the
-/// test bed runs (shims have nobody's record).
+/// What still runs: recorded processes, those of pods, and those that others started in the namespace (shims, Envoys).
 fn ours(record: &Record) -> Vec<i32> {
-    let recorded = record.processes.iter().filter(|process| process.is_alive()).map(|process| process.pid);
-    let mut all: Vec<i32> = recorded.collect();
+    let recorded = record.processes.iter().chain(&record.guests).filter(|process| process.is_alive());
+    let mut all: Vec<i32> = recorded.map(|process| process.pid).collect();
     for group in cgroups() {
         let pids = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
         all.extend(pids.lines().filter_map(|pid| pid.parse::<i32>().ok()).filter(|pid| *pid > 1));
     }
-    let namespace = std::fs::metadata(network::path()).map(|data| std::os::unix::fs::MetadataExt::ino(&data)).ok();
-    let programs = crate::tools::cache_dir().unwrap_or_default();
-    let inside = |pid: &i32| {
-        let at = PathBuf::from(format!("/proc/{pid}"));
-        let inode = std::fs::metadata(at.join("ns/net")).map(|data| std::os::unix::fs::MetadataExt::ino(&data)).ok();
-        let program = std::fs::read_link(at.join("exe")).unwrap_or_default();
-        namespace.is_some() && inode == namespace && program.starts_with(&programs)
-    };
-    let processes = files::list(Path::new("/proc")).unwrap_or_default();
-    let pids = processes.iter().filter_map(|path| path.file_name()?.to_str()?.parse::<i32>().ok());
-    all.extend(pids.filter(inside));
+    all.extend(inside_from(&crate::tools::cache_dir().unwrap_or_default()));
+    all.extend(inside_from(state::dir()));
     all.sort_unstable();
     all.dedup();
     all
+}
+
+/// Ends those who use the test bed, and what they started.
+///
+/// # Errors
+/// When a process doesn't end.
+pub fn end_guests(record: &Record) -> Result<(), TaskError> {
+    until("processes that use the test bed don't end", || {
+        let recorded = record.guests.iter().filter(|process| process.is_alive()).map(|process| process.pid);
+        let left: Vec<i32> = recorded.chain(inside_from(state::dir())).collect();
+        left.iter().copied().for_each(kill);
+        left.is_empty()
+    })
+}
+
+/// Processes in the namespace whose program is under a folder.
+fn inside_from(folder: &Path) -> Vec<i32> {
+    let namespace = inode(&network::path());
+    let is_inside = |pid: &i32| {
+        let at = PathBuf::from(format!("/proc/{pid}"));
+        let program = std::fs::read_link(at.join("exe")).unwrap_or_default();
+        namespace.is_some() && inode(&at.join("ns/net")) == namespace && program.starts_with(folder)
+    };
+    let processes = files::list(Path::new("/proc")).unwrap_or_default();
+    let pids = processes.iter().filter_map(|path| path.file_name()?.to_str()?.parse::<i32>().ok());
+    pids.filter(is_inside).collect()
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).map(|data| data.ino()).ok()
 }
 
 /// What an earlier way of mounting, or a process outside, may have left under the state.

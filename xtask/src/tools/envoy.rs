@@ -21,6 +21,11 @@ pub fn envoys() -> Result<Vec<PathBuf>, TaskError> {
     ENVOYS.iter().map(|version| envoy(version)).collect()
 }
 
+/// What they are called as engines, oldest first.
+pub fn envoy_names() -> Vec<String> {
+    ENVOYS.iter().map(|version| format!("envoy@{version}")).collect()
+}
+
 fn envoy(version: &str) -> Result<PathBuf, TaskError> {
     let folder = cache_dir()?.join(format!("envoy-{version}"));
     let binary = folder.join("envoy");

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::process::{TaskError, command, output, run};
 
-pub use envoy::envoys;
+pub use envoy::{envoy_names, envoys};
 pub use grpc::grpc;
 pub use kubernetes::{
     GATEWAY_API, GatewayApi, containerd, download_kubernetes_sources, etcd, gateway_api, kubectls, kubernetes,

@@ -1,0 +1,149 @@
+//! Running the suite.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use super::log::Log;
+use super::report::Report;
+use super::{ConformanceArgs, Engine};
+use crate::process::{TaskError, output};
+use crate::{files, testbed, tools};
+
+/// Tests at a time; by default Go runs as many as there are processors, and tests wait more than they work.
+const PARALLEL: u32 = 8;
+/// When all of them together are given up.
+const TIMEOUT: &str = "45m";
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What the Go test's exit code says.
+    pub passed: bool,
+    /// Where the suite's report is.
+    pub report: PathBuf,
+    log: Log,
+    summary: PathBuf,
+}
+
+/// Removes what a run that was ended or kept has left in the cluster.
+///
+/// # Errors
+/// When kubectl fails.
+pub fn remove_leftovers() -> Result<(), TaskError> {
+    let names = output(testbed::command("kubectl")?.args(["get", "namespaces", "-o", "name"]))?;
+    let left: Vec<&str> = names.lines().filter(|name| name.contains("/gateway-")).collect();
+    let classes = ["delete", "gatewayclasses", "--all", "--ignore-not-found"];
+    output(testbed::command("kubectl")?.args(classes))?;
+    if !left.is_empty() {
+        println!("removing what an earlier run has left");
+        output(testbed::command("kubectl")?.args(["delete", "--timeout=120s"]).args(left))?;
+    }
+    Ok(())
+}
+
+/// Runs it, and tells of each test that ends.
+///
+/// # Errors
+/// When it can't be started; tests that fail are in the outcome.
+pub fn run(engine: Engine, class: &str, args: &ConformanceArgs) -> Result<Outcome, TaskError> {
+    let program = tools::gateway_api()?.suite;
+    let report = testbed::state::dir().join("conformance").join(format!("report-{}.yaml", engine.name()));
+    let mut suite = testbed::command(&program.display().to_string())?;
+    let parallel = format!("-test.parallel={PARALLEL}");
+    suite.args(["-test.v", &parallel, &format!("-test.timeout={TIMEOUT}"), "-test.run=^TestConformance$"]);
+    for (flag, value) in [
+        ("gateway-class", class),
+        ("conformance-profiles", &args.profiles().join(",")),
+        ("usable-address", testbed::USABLE_ADDRESS),
+        ("unusable-address", testbed::UNUSABLE_ADDRESS),
+        ("report-output", &report.display().to_string()),
+        ("organization", "foregate"),
+        ("project", "foregate"),
+        ("url", "https://foregate.dev"),
+        ("contact", "https://foregate.dev"),
+        ("version", concat!("v", env!("CARGO_PKG_VERSION"))),
+        ("mode", if engine == Engine::Builtin { "default" } else { engine.name() }),
+        ("skip-tests", &args.skip.join(",")),
+    ] {
+        suite.arg(format!("--{flag}={value}"));
+    }
+    if let Some(test) = &args.run {
+        suite.arg(format!("--run-test={test}"));
+    }
+    if let Some(seconds) = args.patience {
+        suite.arg(format!("--timeout-config-overrides={}", timeouts(seconds)));
+    }
+    suite.arg(format!("--cleanup-base-resources={}", !args.keep));
+    let log_path = testbed::state::log(&format!("conformance-{}", engine.name()));
+    println!("suite: {} (log: {})", args.profiles().join(", "), log_path.display());
+    let (passed, log) = follow(suite, &log_path)?;
+    let summary = testbed::state::log(&format!("conformance-{}-failures", engine.name()));
+    files::write(&summary, log.failures())?;
+    Ok(Outcome { passed, report, log, summary })
+}
+
+/// Shorter waits than the suite's, all of them.
+fn timeouts(seconds: u32) -> String {
+    let short = [
+        "MaxTimeToConsistency",
+        "GatewayMustHaveAddress",
+        "GatewayMustHaveCondition",
+        "GatewayStatusMustHaveListeners",
+        "GatewayListenersMustHaveConditions",
+        "ListenerSetMustHaveCondition",
+        "ListenerSetListenersMustHaveConditions",
+        "HTTPRouteMustNotHaveParents",
+        "HTTPRouteMustHaveCondition",
+        "TLSRouteMustHaveCondition",
+        "TCPRouteMustHaveCondition",
+        "UDPRouteMustHaveCondition",
+        "RouteMustHaveParents",
+        "LatestObservedGenerationSet",
+        "DefaultTestTimeout",
+    ];
+    let mut all: Vec<String> = short.iter().map(|name| format!("{name}:{seconds}")).collect();
+    // Pods start slowly where much starts at once.
+    all.push(format!("NamespacesMustBeReady:{}", seconds.max(60)));
+    all.join(";")
+}
+
+/// Runs it with its output in a file; whether it passed, and what it said.
+fn follow(mut suite: std::process::Command, path: &std::path::Path) -> Result<(bool, Log), TaskError> {
+    let mut file = File::create(path).map_err(files::at(path))?;
+    let shown = suite.get_args().next().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
+    let failed = |source| TaskError::Start { command: shown.clone(), source };
+    let (reader, writer) = std::io::pipe().map_err(failed)?;
+    suite.stdin(Stdio::null()).stdout(writer.try_clone().map_err(failed)?).stderr(writer);
+    let mut child = suite.spawn().map_err(failed)?;
+    testbed::adopt("conformance-suite", &child)?;
+    // Its ends of the pipe must not outlive the suite's.
+    drop(suite);
+    let mut log = Log::default();
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = line.map_err(files::at(path))?;
+        let line = String::from_utf8_lossy(&line);
+        writeln!(file, "{line}").map_err(files::at(path))?;
+        if let Some(ended) = log.take(&line) {
+            println!("{ended}");
+        }
+    }
+    let status = child.wait().map_err(failed)?;
+    Ok((status.success(), log))
+}
+
+impl Outcome {
+    /// Prints the table, and what failed.
+    pub fn show(&self) {
+        match Report::read(&self.report) {
+            Ok(report) => print!("{}", report.table()),
+            Err(error) => println!("no report: {error}"),
+        }
+        if self.passed {
+            println!("passed");
+        } else {
+            println!("FAILED:\n{}(also in {})", self.log.failures(), self.summary.display());
+        }
+    }
+}
