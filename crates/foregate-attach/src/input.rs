@@ -1,7 +1,9 @@
 //! What attachment is told.
 
 use foregate_api::envoy_gateway::Backend;
-use foregate_api::gateway::{BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
+use foregate_api::gateway::{
+    BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ReferenceGrant, TCPRoute, TLSRoute, UDPRoute,
+};
 use foregate_api::{Change, GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -18,6 +20,12 @@ pub enum Input {
     HttpRoute(Change<HTTPRoute>),
     /// A GRPCRoute.
     GrpcRoute(Change<GRPCRoute>),
+    /// A TLSRoute.
+    TlsRoute(Change<TLSRoute>),
+    /// A TCPRoute.
+    TcpRoute(Change<TCPRoute>),
+    /// A UDPRoute.
+    UdpRoute(Change<UDPRoute>),
     /// A Backend of Envoy Gateway's group.
     DirectBackend(Change<Backend>),
     /// A BackendTLSPolicy.

@@ -13,7 +13,7 @@ use foregate_api::envoy_gateway::{
 use foregate_api::gateway::conditions::{ACCEPTED, reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{BackendId, CaSource, Found, TlsUser, Upstream, backend_name, protocol};
+use super::{BackendId, CaSource, Found, TlsUser, Upstream, Usage, backend_name};
 use crate::output::{StatusChange, StatusKind};
 use crate::problem::Problem;
 use crate::status::Pending;
@@ -93,7 +93,7 @@ impl Attach {
     }
 
     /// The backend that a route means by a Backend.
-    pub(crate) fn find_direct(&self, key: &Key, for_grpc: bool) -> Result<Found, Problem> {
+    pub(crate) fn find_direct(&self, key: &Key, usage: Usage) -> Result<Found, Problem> {
         let Some(state) = self.directs.get(key) else {
             return Err(Problem::new(reason::BACKEND_NOT_FOUND, format!("Backend {key} doesn't exist")));
         };
@@ -105,11 +105,16 @@ impl Attach {
                 return Err(Problem::new(reason::INVALID_BACKEND_REF, message));
             }
         };
-        let grpc = for_grpc && direct.protocol != BackendProtocol::H2c;
-        let id = BackendId { upstream: Upstream::Backend(key.clone()), port: 0, grpc };
+        let is_unix = |endpoint: &DirectEndpoint| matches!(endpoint.address, DirectAddress::Unix { .. });
+        if usage == Usage::Udp && direct.endpoints.iter().any(is_unix) {
+            let message = format!("Backend {key} has Unix sockets, which take no datagrams of a UDPRoute");
+            return Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
+        }
+        let usage = usage.settled(direct.protocol == BackendProtocol::H2c);
+        let id = BackendId { upstream: Upstream::Backend(key.clone()), port: 0, usage };
         let origin = origin(&self.settings.cluster, envoy_gateway::GROUP, "Backend", &state.object.metadata);
         match self.direct_tls(&id, direct) {
-            Ok(None) if direct.needs_tls => {
+            Ok(None) if direct.needs_tls && usage.is_http() => {
                 let message = format!("Backend {key} speaks wss: it needs spec.tls, or a BackendTLSPolicy");
                 Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message))
             }
@@ -120,7 +125,10 @@ impl Attach {
 
     /// Its own TLS, or that of a policy, which goes first; what is offered by ALPN is its own.
     fn direct_tls(&self, id: &BackendId, direct: &Direct) -> Result<Option<UpstreamTls>, ()> {
-        let Some(policy) = self.policy_tls(&id.upstream, None) else { return Ok(direct.tls.clone()) };
+        if !id.usage.takes_tls() {
+            return Ok(None);
+        }
+        let Some(policy) = self.policy_tls(id, None) else { return Ok(direct.tls.clone()) };
         let alpn = direct.tls.as_ref().map(|tls| tls.alpn.clone()).unwrap_or_default();
         Ok(Some(UpstreamTls { alpn, ..policy?.clone() }))
     }
@@ -134,7 +142,7 @@ impl Attach {
             port_name: String::new(),
             endpoint_slices: Vec::new(),
             endpoints: direct.endpoints.clone(),
-            protocol: protocol(id.grpc || direct.protocol == BackendProtocol::H2c),
+            protocol: id.usage.protocol(direct.protocol == BackendProtocol::H2c),
             tls: self.direct_tls(id, direct).ok()?,
             policy: UpstreamPolicy::default(),
         })
@@ -249,7 +257,7 @@ fn speaks(given: &[AppProtocol], tls: Option<&UpstreamTls>) -> Result<BackendPro
         return Err("spec.appProtocols: h2c doesn't mix with ws and wss; use a Backend for each".to_owned());
     }
     let offers = tls.map(|tls| tls.alpn.as_slice()).unwrap_or_default();
-    Ok(protocol(has(AppProtocol::H2c) || offers == ["h2"]))
+    Ok(Usage::Http.protocol(has(AppProtocol::H2c) || offers == ["h2"]))
 }
 
 fn read_tls(given: &BackendTlsSettings, world: &World, namespace: &str) -> Result<UpstreamTls, String> {

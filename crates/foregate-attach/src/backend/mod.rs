@@ -16,6 +16,7 @@ use foregate_api::{GatewayBackend, envoy_gateway};
 
 use crate::book::metadata;
 use crate::output::{Derived, DerivedKind};
+use crate::route::RouteKind;
 use crate::{Attach, Key};
 
 pub(crate) use ca::{CA_KEY, CaSource, TlsUser};
@@ -67,8 +68,75 @@ pub(crate) struct BackendId {
     pub upstream: Upstream,
     /// A Service's; 0 for a Backend.
     pub port: u16,
-    /// For gRPC, and it doesn't say by itself that it speaks HTTP/2: GRPCRoutes speak it nonetheless, HTTPRoutes don't.
-    pub grpc: bool,
+    pub usage: Usage,
+}
+
+/// What is sent to a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Usage {
+    /// Requests, in what it says that it speaks.
+    Http,
+    /// gRPC, and it doesn't say by itself that it speaks HTTP/2: GRPCRoutes speak it nonetheless, HTTPRoutes don't.
+    Grpc,
+    /// Connections.
+    Tcp,
+    /// Connections of TLS that is passed through: no policy puts TLS of the gateway's around it.
+    Tls,
+    /// Datagrams.
+    Udp,
+}
+
+impl Usage {
+    const ALL: [Self; 5] = [Self::Http, Self::Grpc, Self::Tcp, Self::Tls, Self::Udp];
+
+    /// What a route sends; `passed_through`: TLS goes through all of its listeners.
+    pub const fn of(route: RouteKind, passed_through: bool) -> Self {
+        match route {
+            RouteKind::Http => Self::Http,
+            RouteKind::Grpc => Self::Grpc,
+            RouteKind::Tls if passed_through => Self::Tls,
+            RouteKind::Tcp | RouteKind::Tls => Self::Tcp,
+            RouteKind::Udp => Self::Udp,
+        }
+    }
+
+    /// The end of a GatewayBackend's name.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Http => "",
+            Self::Grpc => "-grpc",
+            Self::Tcp => "-tcp",
+            Self::Tls => "-tls",
+            Self::Udp => "-udp",
+        }
+    }
+
+    /// The usage that has a backend of its own, once it is known whether the object says that it speaks HTTP/2.
+    const fn settled(self, says_http2: bool) -> Self {
+        match self {
+            Self::Grpc if says_http2 => Self::Http,
+            other => other,
+        }
+    }
+
+    /// Whether TLS of a policy goes around what is sent.
+    const fn takes_tls(self) -> bool {
+        !matches!(self, Self::Tls | Self::Udp)
+    }
+
+    const fn protocol(self, says_http2: bool) -> BackendProtocol {
+        match self {
+            Self::Http if says_http2 => BackendProtocol::H2c,
+            Self::Http => BackendProtocol::Http,
+            Self::Grpc => BackendProtocol::H2c,
+            Self::Tcp | Self::Tls => BackendProtocol::Tcp,
+            Self::Udp => BackendProtocol::Udp,
+        }
+    }
+
+    const fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Grpc)
+    }
 }
 
 impl fmt::Display for BackendId {
@@ -164,9 +232,5 @@ impl Source {
 /// Name of a GatewayBackend; `origin` is the name of what is derived from its object.
 fn backend_name(origin: &str, id: &BackendId) -> String {
     let port = if id.port == 0 { String::new() } else { format!("-{}", id.port) };
-    format!("{origin}{port}{}", if id.grpc { "-grpc" } else { "" })
-}
-
-const fn protocol(http2: bool) -> BackendProtocol {
-    if http2 { BackendProtocol::H2c } else { BackendProtocol::Http }
+    format!("{origin}{port}{}", id.usage.suffix())
 }

@@ -9,7 +9,7 @@ use foregate_api::gateway::{
     BackendTLSPolicy, BackendTlsPolicySpec, LocalPolicyTargetReference, PolicyStatus, SubjectAltName,
 };
 
-use super::{CaSource, TlsUser, Upstream};
+use super::{BackendId, CaSource, TlsUser, Upstream};
 use crate::problem::{Problem, join};
 use crate::status::Pending;
 use crate::world::{World, slim};
@@ -116,7 +116,11 @@ impl Attach {
 
     /// TLS to a port of an object by policy. None: there is no policy. An error: requests must fail, and the policy's
     /// status says why.
-    pub(super) fn policy_tls(&self, upstream: &Upstream, port_name: Option<&str>) -> Option<Result<&UpstreamTls, ()>> {
+    pub(super) fn policy_tls(&self, id: &BackendId, port_name: Option<&str>) -> Option<Result<&UpstreamTls, ()>> {
+        if !id.usage.takes_tls() {
+            return None;
+        }
+        let upstream = &id.upstream;
         let port_name = port_name.filter(|name| !name.is_empty());
         let policies = self.index.target_policies.of(upstream).filter_map(|key| Some((key, self.policies.get(key)?)));
         let applicable = policies.filter_map(|(key, state)| {

@@ -4,7 +4,7 @@ use foregate_api::backend::{GatewayBackendSpec, UpstreamPolicy};
 use foregate_api::gateway::conditions::reason;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 
-use super::{BackendId, Found, Upstream, backend_name, protocol};
+use super::{BackendId, Found, Upstream, Usage, backend_name};
 use crate::problem::Problem;
 use crate::world::{origin, slim, uid};
 use crate::{Attach, Change, Key};
@@ -30,16 +30,16 @@ impl Attach {
     }
 
     /// The backend that a route means by a port of a Service.
-    pub(crate) fn find_service(&self, key: &Key, port: u16, for_grpc: bool) -> Result<Found, Problem> {
+    pub(crate) fn find_service(&self, key: &Key, port: u16, usage: Usage) -> Result<Found, Problem> {
         let Some(service) = self.world.services.get(key) else {
             return Err(Problem::new(reason::BACKEND_NOT_FOUND, format!("Service {key} doesn't exist")));
         };
-        let (service_port, speaks) = check(service, key, port)?;
-        let grpc = for_grpc && speaks != Speaks::H2c;
-        let id = BackendId { upstream: Upstream::Service(key.clone()), port, grpc };
+        let (service_port, speaks) = check(service, key, port, usage)?;
+        let usage = usage.settled(speaks == Speaks::H2c);
+        let id = BackendId { upstream: Upstream::Service(key.clone()), port, usage };
         let origin = origin(&self.settings.cluster, "", "Service", &service.metadata);
-        match (self.policy_tls(&id.upstream, service_port.name.as_deref()), speaks) {
-            (None, Speaks::Tls(what)) => {
+        match (self.policy_tls(&id, service_port.name.as_deref()), speaks) {
+            (None, Speaks::Tls(what)) if usage.is_http() => {
                 let message = format!(
                     "port {port} of Service {key} has appProtocol {what}: it needs a BackendTLSPolicy that says whom to \
                      trust"
@@ -53,9 +53,9 @@ impl Attach {
 
     pub(super) fn service_backend(&self, key: &Key, id: &BackendId) -> Option<GatewayBackendSpec> {
         let service = self.world.services.get(key)?;
-        let (port, speaks) = check(service, key, id.port).ok()?;
-        let tls = self.policy_tls(&id.upstream, port.name.as_deref()).transpose().ok()?.cloned();
-        if tls.is_none() && matches!(speaks, Speaks::Tls(_)) {
+        let (port, speaks) = check(service, key, id.port, id.usage).ok()?;
+        let tls = self.policy_tls(id, port.name.as_deref()).transpose().ok()?.cloned();
+        if tls.is_none() && id.usage.is_http() && matches!(speaks, Speaks::Tls(_)) {
             return None;
         }
         Some(GatewayBackendSpec {
@@ -64,7 +64,7 @@ impl Attach {
             port_name: port.name.clone().unwrap_or_default(),
             endpoint_slices: self.slices_of(key),
             endpoints: Vec::new(),
-            protocol: protocol(id.grpc || speaks == Speaks::H2c),
+            protocol: id.usage.protocol(speaks == Speaks::H2c),
             tls,
             policy: UpstreamPolicy::default(),
         })
@@ -100,18 +100,24 @@ enum Speaks<'a> {
     Tls(&'a str),
 }
 
-/// Whether requests can be sent to a port of a Service, and how.
-fn check<'a>(service: &'a Service, key: &Key, port: u16) -> Result<(&'a ServicePort, Speaks<'a>), Problem> {
+/// Whether something can be sent to a port of a Service, and how. The same number may be a TCP port and a UDP port.
+fn check<'a>(
+    service: &'a Service,
+    key: &Key,
+    port: u16,
+    usage: Usage,
+) -> Result<(&'a ServicePort, Speaks<'a>), Problem> {
     let spec = service.spec.as_ref();
     if spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName") {
         let message = format!("Service {key} is of type ExternalName, which has no endpoints");
         return Err(Problem::new(reason::INVALID_KIND, message));
     }
     let mut ports = spec.and_then(|s| s.ports.as_deref()).unwrap_or_default().iter();
-    let is_tcp = |p: &ServicePort| p.protocol.as_deref().is_none_or(|p| p == "TCP");
-    let Some(found) = ports.clone().find(|p| p.port == i32::from(port) && is_tcp(p)) else {
+    let transport = if usage == Usage::Udp { "UDP" } else { "TCP" };
+    let has_transport = |p: &ServicePort| p.protocol.as_deref().unwrap_or("TCP") == transport;
+    let Some(found) = ports.clone().find(|p| p.port == i32::from(port) && has_transport(p)) else {
         if ports.any(|p| p.port == i32::from(port)) {
-            let message = format!("port {port} of Service {key} isn't a TCP port");
+            let message = format!("port {port} of Service {key} isn't a {transport} port");
             return Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
         }
         return Err(Problem::new(reason::BACKEND_NOT_FOUND, format!("Service {key} has no port {port}")));

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{BackendId, Upstream};
+use super::{BackendId, Upstream, Usage};
 use crate::Attach;
 use crate::refs::Refs;
 
@@ -37,7 +37,7 @@ struct Reading<'a> {
     kind: &'static str,
     uid: &'a str,
     port: u16,
-    grpc: bool,
+    usage: Usage,
 }
 
 impl Attach {
@@ -103,9 +103,9 @@ impl Attach {
     }
 
     fn meaning(&self, name: &str) -> Option<BackendId> {
-        readings(&self.settings.cluster, name).into_iter().find_map(|Reading { kind, uid, port, grpc }| {
+        readings(&self.settings.cluster, name).into_iter().find_map(|Reading { kind, uid, port, usage }| {
             let upstream = self.wanted.objects.get(&(kind, uid.to_owned()))?.clone();
-            Some(BackendId { upstream, port, grpc })
+            Some(BackendId { upstream, port, usage })
         })
     }
 }
@@ -113,17 +113,17 @@ impl Attach {
 /// All ways to read a name; none: it is another cluster's.
 fn readings<'a>(cluster: &str, name: &'a str) -> Vec<Reading<'a>> {
     let Some(rest) = name.strip_prefix(cluster).and_then(|rest| rest.strip_prefix('-')) else { return Vec::new() };
-    let forms = [(Some(rest), false), (rest.strip_suffix("-grpc"), true)];
+    let forms = Usage::ALL.into_iter().filter_map(|usage| Some((rest.strip_suffix(usage.suffix())?, usage)));
     let mut readings = Vec::new();
-    for (text, grpc) in forms.into_iter().filter_map(|(text, grpc)| Some((text?, grpc))) {
+    for (text, usage) in forms {
         if let Some((uid, digits)) = text.rsplit_once('-')
             && let Ok(port) = digits.parse::<u16>()
             && port != 0
             && port.to_string() == digits
         {
-            readings.push(Reading { kind: "Service", uid, port, grpc });
+            readings.push(Reading { kind: "Service", uid, port, usage });
         }
-        readings.push(Reading { kind: "Backend", uid: text, port: 0, grpc });
+        readings.push(Reading { kind: "Backend", uid: text, port: 0, usage });
     }
     readings
 }
@@ -137,13 +137,15 @@ mod tests {
     fn names_are_read_in_every_way_that_they_may_be_meant() {
         let shown = |name| {
             let show =
-                |it: Reading<'_>| format!("{} {}:{}{}", it.kind, it.uid, it.port, if it.grpc { " grpc" } else { "" });
+                |it: Reading<'_>| format!("{} {}:{}{}", it.kind, it.uid, it.port, it.usage.suffix().replace('-', " "));
             readings("local", name).into_iter().map(show).collect::<Vec<_>>()
         };
         assert_eq!(shown("local-3f-4a-80"), ["Service 3f-4a:80", "Backend 3f-4a-80:0"]);
         assert_eq!(shown("local-3f-4a"), ["Backend 3f-4a:0"]);
         let grpc = ["Backend 3f-80-grpc:0", "Service 3f:80 grpc", "Backend 3f-80:0 grpc"];
         assert_eq!(shown("local-3f-80-grpc"), grpc);
+        let udp = ["Backend 3f-53-udp:0", "Service 3f:53 udp", "Backend 3f-53:0 udp"];
+        assert_eq!(shown("local-3f-53-udp"), udp);
         assert_eq!(shown("local-3f-080"), ["Backend 3f-080:0"]);
         assert_eq!(shown("local-3f-70000"), ["Backend 3f-70000:0"]);
         assert!(shown("other-3f-80").is_empty() && shown("local3f-80").is_empty() && shown("").is_empty());

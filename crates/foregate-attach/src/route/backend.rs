@@ -5,11 +5,10 @@ use foregate_api::gateway::conditions::reason;
 use foregate_api::route::{Mirror, RouteBackend, RouteFilter, RouteRule};
 
 use super::filter::ParsedFilter;
-use super::kind::RouteKind;
 use super::parse::{ParsedRule, Target};
 use super::{RouteId, RouteState};
 use crate::Attach;
-use crate::backend::{BackendId, Found, Upstream};
+use crate::backend::{BackendId, Found, Upstream, Usage};
 use crate::grants::Reference;
 use crate::problem::Problem;
 
@@ -24,10 +23,10 @@ pub(super) struct Resolved {
 }
 
 impl Attach {
-    pub(super) fn resolve_rules(&self, id: &RouteId, state: &RouteState) -> Resolved {
+    pub(super) fn resolve_rules(&self, id: &RouteId, state: &RouteState, usage: Usage) -> Resolved {
         let mut resolved = Resolved::default();
         for rule in &state.parsed.rules {
-            let rule = self.resolve_rule(id, rule, &mut resolved);
+            let rule = self.resolve_rule(id, rule, usage, &mut resolved);
             resolved.rules.push(rule);
         }
         resolved.used.sort();
@@ -35,14 +34,14 @@ impl Attach {
         resolved
     }
 
-    fn resolve_rule(&self, id: &RouteId, rule: &ParsedRule, resolved: &mut Resolved) -> RouteRule {
+    fn resolve_rule(&self, id: &RouteId, rule: &ParsedRule, usage: Usage, resolved: &mut Resolved) -> RouteRule {
         let mut filters = Vec::with_capacity(rule.filters.len());
         for filter in &rule.filters {
             match filter {
                 ParsedFilter::Plain(filter) => filters.push(filter.clone()),
                 // A mirror that leads nowhere is left out: what it mirrors is served nonetheless.
                 ParsedFilter::Mirror { target, numerator, denominator } => {
-                    if let Some(backend) = self.note(id, target, resolved) {
+                    if let Some(backend) = self.note(id, target, usage, resolved) {
                         let (numerator, denominator) = (*numerator, *denominator);
                         filters.push(RouteFilter::Mirror(Mirror { backend, numerator, denominator }));
                     }
@@ -50,7 +49,7 @@ impl Attach {
             }
         }
         let backends = rule.backends.iter().map(|backend| RouteBackend {
-            backend: self.note(id, &backend.target, resolved),
+            backend: self.note(id, &backend.target, usage, resolved),
             weight: backend.weight,
             filters: backend.filters.clone(),
         });
@@ -67,8 +66,8 @@ impl Attach {
     }
 
     /// Name of the GatewayBackend, noted as used; or the problem, noted as such.
-    fn note(&self, route: &RouteId, target: &Target, resolved: &mut Resolved) -> Option<String> {
-        match self.resolve_target(route, target) {
+    fn note(&self, route: &RouteId, target: &Target, usage: Usage, resolved: &mut Resolved) -> Option<String> {
+        match self.resolve_target(route, target, usage) {
             Ok((name, backend)) => {
                 let refused = name.as_deref().and_then(|name| self.feedback.backends.get(name));
                 if let Some(refused) = refused {
@@ -85,7 +84,7 @@ impl Attach {
         }
     }
 
-    fn resolve_target(&self, route: &RouteId, target: &Target) -> Result<Found, Problem> {
+    fn resolve_target(&self, route: &RouteId, target: &Target, usage: Usage) -> Result<Found, Problem> {
         let (upstream, port) = target.named.clone()?;
         let permitted = self.world.grants.permit(&Reference {
             from_group: GATEWAY_GROUP,
@@ -103,10 +102,9 @@ impl Attach {
             );
             return Err(Problem::new(reason::REF_NOT_PERMITTED, message).at(&target.path));
         }
-        let for_grpc = route.kind == RouteKind::Grpc;
         let found = match &upstream {
-            Upstream::Service(service) => self.find_service(service, port, for_grpc),
-            Upstream::Backend(backend) => self.find_direct(backend, for_grpc),
+            Upstream::Service(service) => self.find_service(service, port, usage),
+            Upstream::Backend(backend) => self.find_direct(backend, usage),
         };
         found.map_err(|problem| problem.at(&target.path))
     }

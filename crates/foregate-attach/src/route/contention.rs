@@ -1,5 +1,6 @@
-//! Host names that routes of different kinds want on one listener: the oldest route gets them.
+//! What only one route can have of a listener: the oldest gets it.
 //!
+//! A TCPRoute or UDPRoute has a listener alone. Host names are contended for by routes of different kinds:
 //! The standard lets an implementation reject one of an HTTPRoute and a GRPCRoute that have hosts in common; the older
 //! is accepted then (or the first by namespace and name). Here they clash where they have a host name in common: rules of
 //! both would be mixed in one virtual host. An HTTPRoute for every host and a GRPCRoute for one of them get along: the
@@ -64,7 +65,7 @@ impl Contention {
         }
     }
 
-    /// The oldest route of another kind that is older and has one of the hosts.
+    /// The oldest rival that is older and has one of the hosts.
     pub fn winner(&self, who: &Seniority, place: &Place, hosts: &[Arc<str>]) -> Option<&RouteId> {
         let mut found: Option<&Seniority> = None;
         self.others(who, place, hosts, |other, has| {
@@ -75,7 +76,7 @@ impl Contention {
         found.map(|found| &found.id)
     }
 
-    /// The younger routes of other kinds that want one of the hosts.
+    /// The younger rivals that want one of the hosts.
     pub fn younger(&self, who: &Seniority, want: &Want) -> Vec<RouteId> {
         let mut found = Vec::new();
         self.others(who, &want.place, &want.hosts, |other, _| {
@@ -86,7 +87,8 @@ impl Contention {
         found
     }
 
-    /// Visits the routes of other kinds that want one of these host names.
+    /// Visits the rivals that want one of these host names: the routes of other kinds; all routes where one has a
+    /// listener alone.
     fn others<'a>(
         &'a self,
         who: &Seniority,
@@ -95,7 +97,7 @@ impl Contention {
         mut visit: impl FnMut(&'a Seniority, bool),
     ) {
         let kinds = self.places.get(place).into_iter().flatten();
-        for (_, theirs) in kinds.filter(|(kind, _)| **kind != who.id.kind) {
+        for (_, theirs) in kinds.filter(|(kind, _)| kind.is_alone() || **kind != who.id.kind) {
             for host in hosts {
                 let first = (host.clone(), FIRST.clone());
                 let same = theirs.range(first..).take_while(|((name, _), _)| name == host);
@@ -138,6 +140,18 @@ mod tests {
         assert_eq!(winner(&contention, &route("young", RouteKind::Grpc, 2)), None, "it lost itself");
         contention.remove(&old, &want(&["a.test"], false));
         assert!(contention.places.is_empty());
+    }
+
+    #[test]
+    fn a_tcp_route_has_a_listener_alone() {
+        let mut contention = Contention::default();
+        let (old, young) = (route("old", RouteKind::Tcp, 1), route("young", RouteKind::Tcp, 2));
+        contention.add(&old, &want(&["*"], true));
+        contention.add(&young, &want(&["*"], false));
+        let winner = |who: &Seniority| contention.winner(who, &place(), &["*".into()]).cloned();
+        assert_eq!(winner(&young), Some(old.id.clone()));
+        assert_eq!(winner(&old), None);
+        assert_eq!(contention.younger(&old, &want(&["*"], true)), [young.id.clone()]);
     }
 
     #[test]

@@ -2,16 +2,19 @@
 
 use foregate_api::gateway::conditions::reason;
 use foregate_api::gateway::{
-    HttpHeader, HttpHeaderFilter, HttpPathModifier, HttpPathModifierType, HttpRequestMirrorFilter,
+    HttpCorsFilter, HttpHeader, HttpHeaderFilter, HttpPathModifier, HttpPathModifierType, HttpRequestMirrorFilter,
     HttpRequestRedirectFilter, RouteFilter, RouteFilterType,
 };
 use foregate_api::route::{
-    Header, HeaderEdit, PathEdit, PathMatchKind, Redirect, Rewrite, RouteFilter as EffectiveFilter, RouteMatch,
+    Cors, Header, HeaderEdit, PathEdit, PathMatchKind, Redirect, Rewrite, RouteFilter as EffectiveFilter, RouteMatch,
 };
 
 use super::kind::RouteKind;
 use super::parse::{From, Target};
 use crate::problem::Problem;
+
+/// How long a preflight's answer is kept where the user doesn't say it, in seconds (HTTPCORSFilter.maxAge).
+const CORS_MAX_AGE: u32 = 5;
 
 /// A filter whose backend, if it has one, isn't resolved yet.
 #[derive(Debug)]
@@ -57,7 +60,10 @@ pub(crate) fn parse(filter: &RouteFilter, from: From<'_>, path: &str) -> Result<
             let mirror = filter.request_mirror.as_ref().ok_or_else(|| missing("requestMirror"))?;
             return parse_mirror(mirror, from, &format!("{path}.requestMirror"));
         }
-        RouteFilterType::Cors => return Err(unsupported(format!("{path}.type: CORS isn't supported yet"))),
+        RouteFilterType::Cors => {
+            let cors = filter.cors.as_ref().ok_or_else(|| missing("cors"))?;
+            EffectiveFilter::Cors(parse_cors(cors, &format!("{path}.cors"))?)
+        }
         RouteFilterType::ExtensionRef => {
             let what = filter.extension_ref.as_ref().map(|e| format!("{} {:?}", e.kind, e.name)).unwrap_or_default();
             return Err(unsupported(format!("{path}.extensionRef: {what} isn't a kind of filter that Foregate knows")));
@@ -114,6 +120,24 @@ fn parse_redirect(given: &HttpRequestRedirectFilter, path: &str) -> Result<Redir
         path: given.path.as_ref().map(|p| path_edit(p, &format!("{path}.path"))).transpose()?,
         port: given.port,
         status_code,
+    })
+}
+
+fn parse_cors(given: &HttpCorsFilter, path: &str) -> Result<Cors, Problem> {
+    for (i, origin) in given.allow_origins.iter().enumerate() {
+        let host = origin.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"));
+        if origin != "*" && host.is_none_or(|(_, host)| host.is_empty() || host.contains('/')) {
+            let message = format!("{path}.allowOrigins[{i}]: {origin:?} isn't * or like https://example.com");
+            return Err(unsupported(message));
+        }
+    }
+    Ok(Cors {
+        allow_origins: given.allow_origins.clone(),
+        allow_credentials: given.allow_credentials.unwrap_or_default(),
+        allow_methods: given.allow_methods.clone(),
+        allow_headers: given.allow_headers.clone(),
+        expose_headers: given.expose_headers.clone(),
+        max_age_seconds: Some(given.max_age.and_then(|age| u32::try_from(age).ok()).unwrap_or(CORS_MAX_AGE)),
     })
 }
 

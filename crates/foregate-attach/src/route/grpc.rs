@@ -1,51 +1,36 @@
 //! GRPCRoutes: a call of a method is a request for the path `/service/method`.
 
-use std::any::Any;
-
 use foregate_api::gateway::conditions::reason;
 use foregate_api::gateway::{
-    GRPCRoute, GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule, ParentReference, RouteStatus, ValueMatchType,
+    GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec, ParentReference, ValueMatchType,
 };
 use foregate_api::route::{PathMatch, PathMatchKind, RouteMatch};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::kind::{Route, Rule};
+use super::kind::{RouteSpec, Rule, RuleBackend};
 use super::matching;
 use crate::problem::Problem;
 
-impl Route for GRPCRoute {
-    fn metadata(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
+impl RouteSpec for GrpcRouteSpec {
     fn parent_refs(&self) -> &[ParentReference] {
-        &self.spec.parent_refs
+        &self.parent_refs
     }
 
     fn hostnames(&self) -> &[String] {
-        &self.spec.hostnames
+        &self.hostnames
     }
 
-    fn status(&self) -> Option<&RouteStatus> {
-        self.status.as_ref()
-    }
-
-    fn rules(&self) -> Vec<Rule<'_>> {
-        self.spec.rules.iter().enumerate().map(|(i, rule)| one(i, rule)).collect()
-    }
-
-    fn has_spec_of(&self, other: &dyn Route) -> bool {
-        (other as &dyn Any).downcast_ref::<Self>().is_some_and(|other| self.spec == other.spec)
+    fn rules<'a>(&'a self, own: &'a str) -> Vec<Rule<'a>> {
+        self.rules.iter().enumerate().map(|(i, rule)| one(i, rule, own)).collect()
     }
 }
 
-fn one(i: usize, rule: &GrpcRouteRule) -> Rule<'_> {
+fn one<'a>(i: usize, rule: &'a GrpcRouteRule, own: &'a str) -> Rule<'a> {
     let path = format!("spec.rules[{i}]");
     Rule {
         name: rule.name.as_deref(),
         matches: matches(&rule.matches, &path),
         filters: &rule.filters,
-        backends: &rule.backend_refs,
+        backends: rule.backend_refs.iter().map(|given| RuleBackend::http(given, own)).collect(),
         timeouts: None,
         retry: None,
         path,

@@ -1,31 +1,20 @@
 //! HTTPRoutes.
 
-use std::any::Any;
+use foregate_api::gateway::{HttpRouteRule, HttpRouteSpec, ParentReference};
 
-use foregate_api::gateway::{HTTPRoute, HttpRouteRule, ParentReference, RouteStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
-use super::kind::{Route, Rule};
+use super::kind::{RouteSpec, Rule, RuleBackend};
 use super::matching;
 
-impl Route for HTTPRoute {
-    fn metadata(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
+impl RouteSpec for HttpRouteSpec {
     fn parent_refs(&self) -> &[ParentReference] {
-        &self.spec.parent_refs
+        &self.parent_refs
     }
 
     fn hostnames(&self) -> &[String] {
-        &self.spec.hostnames
+        &self.hostnames
     }
 
-    fn status(&self) -> Option<&RouteStatus> {
-        self.status.as_ref()
-    }
-
-    fn rules(&self) -> Vec<Rule<'_>> {
+    fn rules<'a>(&'a self, own: &'a str) -> Vec<Rule<'a>> {
         static EVERY_REQUEST: [HttpRouteRule; 1] = [HttpRouteRule {
             name: None,
             matches: Vec::new(),
@@ -34,22 +23,18 @@ impl Route for HTTPRoute {
             timeouts: None,
             retry: None,
         }];
-        let rules = if self.spec.rules.is_empty() { &EVERY_REQUEST[..] } else { &self.spec.rules };
-        rules.iter().enumerate().map(|(i, rule)| one(i, rule)).collect()
-    }
-
-    fn has_spec_of(&self, other: &dyn Route) -> bool {
-        (other as &dyn Any).downcast_ref::<Self>().is_some_and(|other| self.spec == other.spec)
+        let rules = if self.rules.is_empty() { &EVERY_REQUEST[..] } else { &self.rules };
+        rules.iter().enumerate().map(|(i, rule)| one(i, rule, own)).collect()
     }
 }
 
-fn one(i: usize, rule: &HttpRouteRule) -> Rule<'_> {
+fn one<'a>(i: usize, rule: &'a HttpRouteRule, own: &'a str) -> Rule<'a> {
     let path = format!("spec.rules[{i}]");
     Rule {
         name: rule.name.as_deref(),
         matches: matching::parse(&rule.matches, &path),
         filters: &rule.filters,
-        backends: &rule.backend_refs,
+        backends: rule.backend_refs.iter().map(|given| RuleBackend::http(given, own)).collect(),
         timeouts: rule.timeouts.as_ref(),
         retry: rule.retry.as_ref(),
         path,

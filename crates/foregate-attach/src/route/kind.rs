@@ -3,9 +3,13 @@
 use std::any::Any;
 use std::fmt;
 
-use foregate_api::gateway::{BackendRef, HttpRouteRetry, HttpRouteTimeouts, ParentReference, RouteFilter, RouteStatus};
-use foregate_api::route::RouteMatch;
+use foregate_api::gateway::{
+    BackendRef, BackendTarget, HttpRouteRetry, HttpRouteTimeouts, NoFilter, ParentReference, RouteFilter, RouteStatus,
+};
+use foregate_api::route::{RouteMatch, RouteProtocol};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use kube::core::object::{HasSpec, HasStatus};
 
 use crate::Key;
 use crate::output::StatusKind;
@@ -16,17 +20,20 @@ use crate::problem::Problem;
 pub(crate) enum RouteKind {
     Grpc,
     Http,
+    Tcp,
+    Tls,
+    Udp,
 }
 
 impl RouteKind {
-    /// Those that a listener of protocol HTTP or HTTPS takes, in the order in which they are listed.
-    pub const HTTP_LISTENERS: [Self; 2] = [Self::Http, Self::Grpc];
-
     /// The kind's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Grpc => "GRPCRoute",
             Self::Http => "HTTPRoute",
+            Self::Tcp => "TCPRoute",
+            Self::Tls => "TLSRoute",
+            Self::Udp => "UDPRoute",
         }
     }
 
@@ -34,14 +41,32 @@ impl RouteKind {
     pub const fn unresolved_status(self) -> Option<u16> {
         match self {
             Self::Grpc => Some(503),
-            Self::Http => None,
+            Self::Http | Self::Tcp | Self::Tls | Self::Udp => None,
         }
+    }
+
+    /// What it routes.
+    pub const fn protocol(self) -> RouteProtocol {
+        match self {
+            Self::Grpc | Self::Http => RouteProtocol::Http,
+            Self::Tcp => RouteProtocol::Tcp,
+            Self::Tls => RouteProtocol::Tls,
+            Self::Udp => RouteProtocol::Udp,
+        }
+    }
+
+    /// Whether a listener has room for one route only: nothing tells the connections of two apart.
+    pub const fn is_alone(self) -> bool {
+        matches!(self, Self::Tcp | Self::Udp)
     }
 
     pub const fn status_kind(self) -> StatusKind {
         match self {
             Self::Grpc => StatusKind::GrpcRoute,
             Self::Http => StatusKind::HttpRoute,
+            Self::Tcp => StatusKind::TcpRoute,
+            Self::Tls => StatusKind::TlsRoute,
+            Self::Udp => StatusKind::UdpRoute,
         }
     }
 }
@@ -72,16 +97,53 @@ impl fmt::Debug for RouteId {
     }
 }
 
-/// What a kind of route has to say of its objects. An implementation translates; it decides nothing.
+/// What a kind of route has to say of its spec. An implementation translates; it decides nothing.
+pub(crate) trait RouteSpec: PartialEq {
+    fn parent_refs(&self) -> &[ParentReference];
+    /// None for kinds that have none.
+    fn hostnames(&self) -> &[String];
+    /// Its rules, with the defaults of its kind; `own` is its namespace.
+    fn rules<'a>(&'a self, own: &'a str) -> Vec<Rule<'a>>;
+}
+
+/// A route, whatever its kind.
 pub(crate) trait Route: Any + fmt::Debug + Send + Sync {
     fn metadata(&self) -> &ObjectMeta;
     fn parent_refs(&self) -> &[ParentReference];
     fn hostnames(&self) -> &[String];
     fn status(&self) -> Option<&RouteStatus>;
-    /// Its rules, with the defaults of its kind.
     fn rules(&self) -> Vec<Rule<'_>>;
     /// Whether another object of this kind has the same spec.
     fn has_spec_of(&self, other: &dyn Route) -> bool;
+}
+
+impl<K> Route for K
+where
+    K: Resource + HasSpec<Spec: RouteSpec> + HasStatus<Status = RouteStatus> + Any + fmt::Debug + Send + Sync,
+{
+    fn metadata(&self) -> &ObjectMeta {
+        self.meta()
+    }
+
+    fn parent_refs(&self) -> &[ParentReference] {
+        self.spec().parent_refs()
+    }
+
+    fn hostnames(&self) -> &[String] {
+        self.spec().hostnames()
+    }
+
+    fn status(&self) -> Option<&RouteStatus> {
+        HasStatus::status(self)
+    }
+
+    fn rules(&self) -> Vec<Rule<'_>> {
+        self.spec().rules(self.meta().namespace.as_deref().unwrap_or_default())
+    }
+
+    fn has_spec_of(&self, other: &dyn Route) -> bool {
+        (other as &dyn Any).downcast_ref::<Self>().is_some_and(|other| self.spec() == other.spec())
+    }
 }
 
 /// One rule.
@@ -89,10 +151,29 @@ pub(crate) struct Rule<'a> {
     /// Where it is written.
     pub path: String,
     pub name: Option<&'a str>,
-    /// Never empty.
+    /// Never empty for HTTP, always for all else.
     pub matches: Result<Vec<RouteMatch>, Problem>,
     pub filters: &'a [RouteFilter],
-    pub backends: &'a [BackendRef<RouteFilter>],
+    pub backends: Vec<RuleBackend<'a>>,
     pub timeouts: Option<&'a HttpRouteTimeouts>,
     pub retry: Option<&'a HttpRouteRetry>,
+}
+
+/// A backend of a rule.
+pub(crate) struct RuleBackend<'a> {
+    pub target: BackendTarget<'a>,
+    pub weight: Option<u32>,
+    pub filters: &'a [RouteFilter],
+}
+
+impl<'a> RuleBackend<'a> {
+    /// One with filters of its own.
+    pub fn http(given: &'a BackendRef<RouteFilter>, own: &'a str) -> Self {
+        Self { target: given.target(own), weight: given.weight, filters: &given.filters }
+    }
+
+    /// One of a kind without filters.
+    pub fn plain(given: &'a BackendRef<NoFilter>, own: &'a str) -> Self {
+        Self { target: given.target(own), weight: given.weight, filters: &[] }
+    }
 }

@@ -8,6 +8,7 @@ mod filter;
 mod grpc;
 mod http;
 mod kind;
+mod layer4;
 mod matching;
 mod parent;
 mod parse;
@@ -19,12 +20,12 @@ use std::sync::Arc;
 use foregate_api::condition::find;
 use foregate_api::gateway::conditions::ACCEPTED;
 use foregate_api::gateway::{GATEWAY_GROUP, RouteStatus};
-use foregate_api::route::{Attachment, GatewayRouteSpec, RouteProtocol};
+use foregate_api::route::{Attachment, GatewayRouteSpec};
 use foregate_api::{GatewayRoute, Origin};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
 
-use crate::backend::BackendId;
+use crate::backend::{BackendId, Usage};
 use crate::book::metadata;
 use crate::output::{Derived, DerivedKind};
 use crate::problem::Problem;
@@ -153,12 +154,15 @@ impl Attach {
         let Some(mut state) = self.routes.remove(id) else { return };
         let name = self.route_name(state.object.metadata());
         let seniority = state.seniority(id);
-        let parent::Attached { outcomes: parents, attachments, wants } = self.attach_to_parents(&seniority, &state);
+        let parent::Attached { outcomes: parents, attachments, beaten, passed_through, wants } =
+            self.attach_to_parents(&seniority, &state);
         let old = (state.outcome.seniority.as_ref(), state.outcome.wants.as_slice());
         self.contend(old, (Some(&seniority), &wants));
-        let resolved = if parents.is_empty() { backend::Resolved::default() } else { self.resolve_rules(id, &state) };
+        let usage = Usage::of(id.kind, passed_through);
+        let resolved =
+            if parents.is_empty() { backend::Resolved::default() } else { self.resolve_rules(id, &state, usage) };
         let used = if attachments.is_empty() { Vec::new() } else { resolved.used };
-        let counted = if self.refusal(&state, &name).is_some() { Vec::new() } else { counted(&attachments) };
+        let counted = if self.refusal(&state, &name).is_some() { Vec::new() } else { counted(&attachments, beaten) };
         if state.outcome.counted != counted {
             self.count(&state.outcome.counted, &counted);
         }
@@ -169,7 +173,7 @@ impl Attach {
             let origin = state.origin(&self.settings.cluster);
             let metadata = metadata(&self.settings.tenant_namespace, &name, &origin);
             let attachments = attachments.into_iter().map(|(_, a)| a).collect();
-            let spec = GatewayRouteSpec { origin, protocol: RouteProtocol::Http, attachments, rules: resolved.rules };
+            let spec = GatewayRouteSpec { origin, protocol: id.kind.protocol(), attachments, rules: resolved.rules };
             Derived::Route(Arc::new(GatewayRoute { metadata, spec, status: None }))
         });
         self.book.want((DerivedKind::Route, name), wanted);
@@ -233,6 +237,6 @@ fn is_same(old: &dyn Route, new: &dyn Route) -> bool {
     old.metadata().generation == new.metadata().generation && old.has_spec_of(new)
 }
 
-fn counted(attachments: &[(Key, Attachment)]) -> Vec<(Key, Arc<str>)> {
-    attachments.iter().map(|(gateway, a)| (gateway.clone(), a.listener.as_str().into())).collect()
+fn counted(attachments: &[(Key, Attachment)], beaten: Vec<(Key, Arc<str>)>) -> Vec<(Key, Arc<str>)> {
+    attachments.iter().map(|(gateway, a)| (gateway.clone(), a.listener.as_str().into())).chain(beaten).collect()
 }

@@ -18,7 +18,8 @@ pub(crate) struct ParentOutcome {
     pub reference: ParentReference,
     pub gateway: Key,
     pub controller: Arc<str>,
-    pub accepted: Result<(), Problem>,
+    /// Or what there is to say though it is accepted; mostly nothing.
+    pub accepted: Result<String, Problem>,
 }
 
 /// What became of all parents.
@@ -28,6 +29,10 @@ pub(super) struct Attached {
     pub outcomes: Vec<ParentOutcome>,
     /// Each listener that takes the route once, with its Gateway.
     pub attachments: Vec<(Key, Attachment)>,
+    /// Listeners that take it, and that an older route has alone.
+    pub beaten: Vec<(Key, Arc<str>)>,
+    /// Whether all that it is attached to pass TLS through.
+    pub passed_through: bool,
     /// The hosts that it wants of listeners.
     pub wants: Vec<Want>,
 }
@@ -48,17 +53,22 @@ impl Attach {
             let reference = reference.clone();
             attached.outcomes.push(ParentOutcome { reference, gateway, controller, accepted });
         }
+        attached.passed_through = attached.attachments.iter().all(|(gateway, attachment)| {
+            let view = self.gateways.get(gateway).and_then(|g| g.view.as_ref());
+            let listener = view.and_then(|view| view.listeners.iter().find(|l| *l.name == *attachment.listener));
+            listener.is_some_and(|listener| listener.passes_through)
+        });
         attached
     }
 
-    /// Attaches the route where no older one of another kind has a host name of it.
+    /// Attaches the route where no older rival has a host name of it, or the listener.
     fn contest(
         &self,
         who: &Seniority,
         gateway: &Key,
         taken: Vec<Attachment>,
         attached: &mut Attached,
-    ) -> Result<(), Problem> {
+    ) -> Result<String, Problem> {
         let (mut lost, mut any) = (None, taken.is_empty());
         for attachment in taken {
             let place: Place = (gateway.clone(), attachment.listener.as_str().into());
@@ -68,14 +78,20 @@ impl Attach {
             let winner = self.contention.winner(who, &place, &hosts);
             any |= winner.is_none();
             if !attached.wants.iter().any(|want| want.place == place) {
-                attached.wants.push(Want { place, hosts, has: winner.is_none() });
                 if winner.is_none() {
                     attached.attachments.push((gateway.clone(), attachment));
+                } else if who.id.kind.is_alone() {
+                    attached.beaten.push(place.clone());
                 }
+                attached.wants.push(Want { place, hosts, has: winner.is_none() });
             }
             lost = lost.or(winner);
         }
         match lost {
+            // The standard has it accepted, and counted by the listener, though nothing reaches it.
+            Some(winner) if who.id.kind.is_alone() => {
+                Ok(format!("{winner} is older and has a listener of Gateway {gateway} alone; nothing there comes here"))
+            }
             Some(winner) if !any => {
                 let message = format!(
                     "{winner} is older and has a hostname of this route on the same listener of Gateway {gateway}: a \
@@ -83,7 +99,7 @@ impl Attach {
                 );
                 Err(Problem::new(reason::HOSTNAME_CONFLICT, message))
             }
-            _ => Ok(()),
+            _ => Ok(String::new()),
         }
     }
 

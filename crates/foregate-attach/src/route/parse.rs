@@ -138,15 +138,15 @@ fn parse_rule(rule: &Rule<'_>, from: From<'_>) -> Result<ParsedRule, Problem> {
     let mut backends = Vec::with_capacity(rule.backends.len());
     for (i, reference) in rule.backends.iter().enumerate() {
         let path = format!("{path}.backendRefs[{i}]");
-        let filters = backend_filters(&reference.filters, from, &matches, &path)?;
+        let filters = backend_filters(reference.filters, from, &matches, &path)?;
         let weight = reference.weight.unwrap_or(1);
-        backends.push(ParsedBackend { target: Target::new(reference.target(own), own, path), weight, filters });
+        backends.push(ParsedBackend { target: Target::new(reference.target, own, path), weight, filters });
     }
     let (request_timeout_millis, backend_timeout_millis) = match rule.timeouts {
         Some(timeouts) => parse_timeouts(timeouts, path)?,
         None => (None, None),
     };
-    let retry = rule.retry.map(|retry| parse_retry(retry, path)).transpose()?;
+    let retry = rule.retry.map(|retry| parse_retry(retry, path)).transpose()?.filter(|retry| retry.attempts > 0);
     let name = rule.name.map(str::to_owned);
     Ok(ParsedRule { name, matches, filters, backends, request_timeout_millis, backend_timeout_millis, retry })
 }
@@ -160,7 +160,7 @@ fn refusing(rule: &Rule<'_>, from: From<'_>) -> Option<ParsedRule> {
     let filters: Result<Vec<ParsedFilter>, Problem> =
         rule.filters.iter().map(|f| filter::parse(f, from, path)).collect();
     let sound = filters.and_then(|filters| filter::compatible(&filters, &matches, path)).is_ok()
-        && rule.backends.iter().all(|backend| backend_filters(&backend.filters, from, &matches, path).is_ok());
+        && rule.backends.iter().all(|backend| backend_filters(backend.filters, from, &matches, path).is_ok());
     (!sound).then(|| ParsedRule {
         name: rule.name.map(str::to_owned),
         matches,
@@ -182,7 +182,8 @@ fn backend_filters(
     for (i, filter) in filters.iter().enumerate() {
         let path = format!("{path}.filters[{i}]");
         match filter::parse(filter, from, &path)? {
-            ParsedFilter::Plain(EffectiveFilter::Redirect(_)) | ParsedFilter::Mirror { .. } => {
+            ParsedFilter::Plain(EffectiveFilter::Redirect(_) | EffectiveFilter::Cors(_))
+            | ParsedFilter::Mirror { .. } => {
                 let message = format!("filter {:?} isn't supported on a backend; use it on the rule", filter.kind);
                 return Err(Problem::new(reason::UNSUPPORTED_VALUE, message).at(&path));
             }

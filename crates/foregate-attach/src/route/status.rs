@@ -60,8 +60,8 @@ fn conditions(state: &RouteState, outcome: &ParentOutcome, refusal: Option<&Cond
     let generation = state.generation();
     let accepted = match (&outcome.accepted, refusal) {
         (Err(problem), _) => condition(ACCEPTED, false, problem.reason, &problem.message, generation, now),
-        (Ok(()), Some(refusal)) => condition(ACCEPTED, false, &refusal.reason, &refusal.message, generation, now),
-        (Ok(()), None) => condition(ACCEPTED, true, ACCEPTED, "", generation, now),
+        (Ok(_), Some(refusal)) => condition(ACCEPTED, false, &refusal.reason, &refusal.message, generation, now),
+        (Ok(note), None) => condition(ACCEPTED, true, ACCEPTED, note, generation, now),
     };
     let resolved = match &state.outcome.references {
         Some(problem) => condition(RESOLVED_REFS, false, problem.reason, &problem.message, generation, now),
