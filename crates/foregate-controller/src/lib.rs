@@ -10,6 +10,7 @@ pub mod dispatch;
 mod error;
 pub mod files;
 mod pipeline;
+mod served;
 mod source;
 mod write;
 

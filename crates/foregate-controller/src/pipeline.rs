@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use foregate_api::envoy_gateway::Backend;
-use foregate_api::gateway::{BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
+use foregate_api::gateway::{
+    BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ReferenceGrant, TCPRoute, TLSRoute, UDPRoute,
+};
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
 use foregate_attach::{Attach, Input, Output, Settings};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
@@ -15,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::Batch;
+use crate::served::Served;
 use crate::source::{Fed, follow};
 use crate::{ControllerError, dispatch, write};
 
@@ -24,6 +27,9 @@ const BATCH: usize = 512;
 const BACKLOG: usize = 4096;
 /// Writes that run at once.
 const WRITES: usize = 32;
+
+/// API versions whose kinds may be missing.
+const OPTIONAL: &[&str] = &["gateway.networking.k8s.io/v1", "gateway.envoyproxy.io/v1alpha1"];
 
 /// Runs a controller until shutdown. `workload` is the API that users write to, `platform` the one that takes derived
 /// objects; in `foregate up` they are the same.
@@ -42,7 +48,11 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), ControllerError> {
     let (feed, inputs) = mpsc::channel(BACKLOG);
-    let mut watches = start_watches(&workload, &platform, &settings, &feed);
+    let served = tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        served = Served::ask(&workload, OPTIONAL) => served,
+    };
+    let mut watches = start_watches(&workload, &platform, &served, &settings, &feed);
     let kinds = watches.len();
     drop(feed);
 
@@ -98,6 +108,7 @@ async fn decide(mut attach: Attach, kinds: usize, mut inputs: mpsc::Receiver<Fed
 fn start_watches(
     workload: &Client,
     platform: &Client,
+    served: &Served,
     settings: &Settings,
     feed: &mpsc::Sender<Fed>,
 ) -> JoinSet<Result<(), ControllerError>> {
@@ -105,6 +116,15 @@ fn start_watches(
     macro_rules! watch {
         ($kind:ty, $client:expr, $input:expr) => {
             watches.spawn(follow(Api::<$kind>::all($client.clone()), stringify!($kind), $input, feed.clone()))
+        };
+    }
+    macro_rules! watch_if_served {
+        ($kind:ty, $input:expr) => {
+            if served.has::<$kind>() {
+                watch!($kind, workload, $input);
+            } else {
+                tracing::warn!("the cluster doesn't serve {}: none is read", stringify!($kind));
+            }
         };
     }
     macro_rules! watch_tenant {
@@ -117,13 +137,16 @@ fn start_watches(
             ))
         };
     }
-    watch!(GatewayClass, workload, Input::GatewayClass);
-    watch!(Gateway, workload, Input::Gateway);
-    watch!(HTTPRoute, workload, Input::HttpRoute);
-    watch!(GRPCRoute, workload, Input::GrpcRoute);
-    watch!(Backend, workload, Input::DirectBackend);
-    watch!(BackendTLSPolicy, workload, Input::BackendTlsPolicy);
-    watch!(ReferenceGrant, workload, Input::ReferenceGrant);
+    watch_if_served!(GatewayClass, Input::GatewayClass);
+    watch_if_served!(Gateway, Input::Gateway);
+    watch_if_served!(HTTPRoute, Input::HttpRoute);
+    watch_if_served!(GRPCRoute, Input::GrpcRoute);
+    watch_if_served!(TCPRoute, Input::TcpRoute);
+    watch_if_served!(TLSRoute, Input::TlsRoute);
+    watch_if_served!(UDPRoute, Input::UdpRoute);
+    watch_if_served!(Backend, Input::DirectBackend);
+    watch_if_served!(BackendTLSPolicy, Input::BackendTlsPolicy);
+    watch_if_served!(ReferenceGrant, Input::ReferenceGrant);
     watch!(Service, workload, Input::Service);
     watch!(EndpointSlice, workload, Input::EndpointSlice);
     watch!(Secret, workload, Input::Secret);

@@ -1,26 +1,20 @@
-//! `foregate controller --source files`: a workload side without a cluster. What is in directories is what users write;
-//! what follows goes to a platform elsewhere.
-//!
-//! The parts are those of `up`: an embedded API holds the objects (only this process reaches it), the file provider
-//! fills it, and the controller decides on it as on any workload API. Its store is kept, since the UIDs in it are the
-//! identity of everything on the platform.
+//! `foregate controller`: the workload side alone. What users write comes from a Kubernetes cluster ([`kubernetes`]) or
+//! from directories ([`files`]); what follows goes to a platform elsewhere.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+mod files;
+mod kubernetes;
+
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use foregate_apiserver::{Durability, Server, ServerOptions};
-use foregate_controller::Settings;
-use foregate_controller::files::Files;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use tokio::sync::SetOnce;
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::{LogFormat, UpArgs};
 use crate::config::{Config, ConfigError};
-use crate::up::parts::Parts;
-use crate::up::{self, UpError, seed};
+use crate::up::{self, UpError};
+
+pub use files::start_files;
 
 /// Flags of `foregate controller`.
 #[derive(Args, Clone, Debug)]
@@ -29,18 +23,25 @@ pub struct ControllerArgs {
     #[arg(long, value_enum, value_name = "SOURCE")]
     pub source: Source,
     /// A directory of YAML files that is followed; may be given several times.
-    #[arg(long = "watch", value_name = "DIR", required = true)]
+    #[arg(long = "watch", value_name = "DIR", required_if_eq("source", "files"))]
     pub watch: Vec<PathBuf>,
-    /// Credentials of the platform, as `foregate platform` writes them to `admin.kubeconfig`.
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
-    pub kubeconfig: PathBuf,
-    /// Name of this workload cluster: distinct from all others of the platform, and the same after every restart.
-    #[arg(long, value_name = "NAME", default_value = "files", value_parser = cluster_name)]
-    pub cluster: String,
+    /// With `--source kubernetes`, credentials of the cluster [default: those of the pod that this runs in]. With
+    /// `--source files`, those of the platform.
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG", required_if_eq("source", "files"))]
+    pub kubeconfig: Option<PathBuf>,
+    /// Credentials of the platform that serves GatewayClasses without a `parametersRef`, as `foregate platform` writes
+    /// them to `admin.kubeconfig`; with `--source kubernetes`.
+    #[arg(long, value_name = "FILE")]
+    pub platform_kubeconfig: Option<PathBuf>,
+    /// Name of this workload cluster on that platform: distinct from all others there, and the same after every
+    /// restart [default: the source's name].
+    #[arg(long, value_name = "NAME", value_parser = cluster_name)]
+    pub cluster: Option<String>,
     /// Static configuration, YAML, as `foregate config print` shows it.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where state is kept [default: `controller` in the XDG state directory; in /var/lib/foregate for root].
+    /// Where state is kept, with `--source files` [default: `controller` in the XDG state directory; in
+    /// /var/lib/foregate for root].
     #[arg(long, value_name = "DIR", env = "FOREGATE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
     /// Form of the log lines on stderr [default: text].
@@ -53,6 +54,8 @@ pub struct ControllerArgs {
 pub enum Source {
     /// YAML files.
     Files,
+    /// The API of a Kubernetes cluster.
+    Kubernetes,
 }
 
 /// It becomes a part of every derived object's name.
@@ -78,6 +81,15 @@ impl ControllerArgs {
         let (config, log_format) = (self.config.clone(), self.log_format);
         Config::load(&UpArgs { config, data_dir, log_format, ..UpArgs::default() })
     }
+
+    /// Name of this workload cluster.
+    fn cluster(&self) -> String {
+        let default = match self.source {
+            Source::Files => "files",
+            Source::Kubernetes => "kubernetes",
+        };
+        self.cluster.clone().unwrap_or_else(|| default.to_owned())
+    }
 }
 
 /// Runs until Ctrl-C or SIGTERM.
@@ -85,61 +97,17 @@ impl ControllerArgs {
 /// # Errors
 /// When a part can't start, or stops by itself.
 pub fn run(args: &ControllerArgs, config: Config, started: Instant) -> Result<(), UpError> {
-    up::runtime(&config)?.block_on(controller(args, &config, started))
-}
-
-async fn controller(args: &ControllerArgs, config: &Config, started: Instant) -> Result<(), UpError> {
-    let shutdown = CancellationToken::new();
-    // Nothing here carries traffic: there is nothing to drain.
-    let mut parts = Parts::new(shutdown.clone(), shutdown.clone())?;
-    let platform = platform_client(args).await?;
-    let server = Server::open(ServerOptions::new(&config.data_dir))
-        .map_err(|source| UpError::Open { dir: config.data_dir.clone(), source: Box::new(source) })?;
-    // What files say must be there when the platform has what follows from it: the UIDs are its names.
-    let (workload, statuses) = (server.client(), server.client_for(Durability::Derived));
-    seed::kinds(&workload).await?;
-    seed::class(&workload).await?;
-    start_files(workload, &args.watch, &mut parts, &shutdown).await?;
-
-    let settings = Settings { cluster: args.cluster.clone(), host_local_backends: false, ..Settings::local() };
-    let derived = Arc::new(SetOnce::new());
-    let run = foregate_controller::run(statuses, platform, settings, derived.clone(), shutdown.clone());
-    parts.start("controller", run);
-    tokio::select! {
-        _ = derived.wait() => eprintln!("ready in {} ms", started.elapsed().as_millis()),
-        ended = parts.until_signal() => return stop(ended, parts, server).await,
+    let runtime = up::runtime(&config)?;
+    match args.source {
+        Source::Files => runtime.block_on(files::run(args, &config, started)),
+        Source::Kubernetes => runtime.block_on(kubernetes::run(args, started)),
     }
-    let ended = parts.until_signal().await;
-    stop(ended, parts, server).await
 }
 
-async fn stop(ended: Result<(), UpError>, parts: Parts, server: Server) -> Result<(), UpError> {
-    parts.stop().await;
-    server.shutdown().await;
-    ended
-}
-
-/// Applies what is in directories, and follows them from then on.
-///
-/// # Errors
-/// When the system doesn't tell of changes.
-pub async fn start_files(
-    client: kube::Client,
-    directories: &[PathBuf],
-    parts: &mut Parts,
-    shutdown: &CancellationToken,
-) -> Result<(), UpError> {
-    let mut files = Files::new(client, directories)
-        .map_err(|source| UpError::Part { part: "file provider", source: source.into() })?;
-    files.first_pass().await;
-    parts.start("file provider", files.run(shutdown.clone()));
-    Ok(())
-}
-
-async fn platform_client(args: &ControllerArgs) -> Result<kube::Client, UpError> {
-    let failed =
-        |source: Box<dyn std::error::Error + Send + Sync>| UpError::Platform { path: args.kubeconfig.clone(), source };
-    let kubeconfig = Kubeconfig::read_from(&args.kubeconfig).map_err(|error| failed(error.into()))?;
+/// A client with the credentials of a file.
+async fn client(path: &Path) -> Result<kube::Client, UpError> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| UpError::Platform { path: path.to_owned(), source };
+    let kubeconfig = Kubeconfig::read_from(path).map_err(|error| failed(error.into()))?;
     let options = KubeConfigOptions::default();
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
     kube::Client::try_from(config.map_err(|error| failed(error.into()))?).map_err(|error| failed(error.into()))

@@ -70,8 +70,14 @@ pub enum UpError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The platform's credentials can't be used.
-    #[error("cannot use {path}: name the admin.kubeconfig of the platform's data directory", path = path.display())]
+    /// The credentials of a pod can't be found.
+    #[error("this doesn't run in a pod with a ServiceAccount: name the cluster's credentials with --kubeconfig FILE")]
+    Cluster {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file's credentials can't be used.
+    #[error("cannot use {path}: name a kubeconfig; a platform's is admin.kubeconfig in its data directory", path = path.display())]
     Platform {
         /// Which file.
         path: PathBuf,
