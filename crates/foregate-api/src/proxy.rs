@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::claim::{ClaimListener, InstanceCounts};
+use crate::claim::{ClaimInfrastructure, ClaimListener, InstanceCounts};
 use crate::template::GatewayTemplateSpec;
 
 /// One running gateway: an editable copy of its template, and in its status the merge of its claims.
@@ -30,7 +30,7 @@ pub struct GatewayProxySpec {
     pub template_name: String,
     /// Its own copy of that template.
     pub template: GatewayTemplateSpec,
-    /// Addresses that its first claim asked for.
+    /// Addresses that it is to have if its first claim asks for none: an operator's wish.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requested_addresses: Vec<String>,
     /// The ConfigRevision that it is held at; none: it follows its claims.
@@ -54,6 +54,13 @@ pub struct GatewayProxyStatus {
     /// The merge of its claims' listeners.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<ProxyListener>,
+    /// Name of a Secret of this namespace (`kubernetes.io/tls`): what is shown to backends that are spoken TLS with. Its
+    /// first claim's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_client_certificate: Option<String>,
+    /// Labels and annotations that its first claim wants on what is made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub infrastructure: Option<ClaimInfrastructure>,
     /// `Programmed`, `TemplateValid`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
