@@ -1,6 +1,7 @@
 //! What the control thread and the workers share of an instance.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::metrics::ControlStats;
 use crate::snapshot::Published;
@@ -13,6 +14,8 @@ pub(crate) struct InstanceShared {
     pub(crate) name: Arc<str>,
     /// Its configuration.
     pub(crate) published: Published,
+    /// For connections of what goes away.
+    pub(crate) drain: Duration,
     /// Its control side's numbers.
     pub(crate) stats: Arc<ControlStats>,
 }

@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use crate::config::cluster::ClusterConfig;
 use crate::config::hcm::HttpOptions;
 use crate::config::route_config::RouteOptions;
+use crate::config::tcp_proxy::TcpOptions;
 use crate::hashing::HashTable;
 use crate::persistent::SlotVec;
 use crate::routing::domains::Domains;
@@ -95,14 +96,18 @@ impl Listener {
         fitting().find(|chain| chain.server_names.is_empty())
     }
 
-    /// Whether connections may begin with TLS.
-    pub(crate) fn expects_tls(&self) -> bool {
-        self.chains.iter().any(|chain| chain.tls.is_some() || chain.wants_tls == Some(true))
-    }
-
-    /// Whether connections may begin without TLS.
-    pub(crate) fn expects_plain(&self) -> bool {
-        self.chains.iter().any(|chain| chain.tls.is_none() && chain.wants_tls != Some(true))
+    /// What has to be seen of a connection before its chain is known.
+    pub(crate) fn look(&self) -> Look {
+        if self.chains.iter().all(|chain| chain.wants_tls.is_none() && chain.server_names.is_empty()) {
+            return Look::Nowhere;
+        }
+        let ends_tls = |chain: &Arc<FilterChain>| chain.tls.is_some() || chain.wants_tls == Some(false);
+        let plain = self.chains.iter().any(|chain| chain.tls.is_none() && chain.wants_tls != Some(true));
+        match self.chains.iter().all(ends_tls) {
+            true if plain => Look::First,
+            true => Look::Handshake,
+            false => Look::Hello,
+        }
     }
 
     /// Whether all certificates are there.
@@ -111,7 +116,28 @@ impl Listener {
     }
 }
 
-/// One filter chain: TLS or not, and the HTTP options.
+/// Where the answer is to the question which chain a connection belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// There is only one; it may be the server that speaks first.
+    Nowhere,
+    /// In the TLS handshake: that is the only thing that a connection can begin with.
+    Handshake,
+    /// In the first byte, and if it is TLS's, in the handshake.
+    First,
+    /// In the client hello, which must stay for somebody else.
+    Hello,
+}
+
+/// What a filter chain does.
+pub(crate) enum NetworkFilter {
+    /// HTTP.
+    Http(Arc<HttpOptions>),
+    /// Bytes are passed on.
+    Tcp(Arc<TcpOptions>),
+}
+
+/// One filter chain: TLS or not, and what it does.
 pub(crate) struct FilterChain {
     /// What identifies it from one version of its listener to the next: its name, or its match.
     pub(crate) key: String,
@@ -123,8 +149,8 @@ pub(crate) struct FilterChain {
     pub(crate) tls: Option<TlsChain>,
     /// How long a client may take for the TLS handshake, if not as long as for the hello.
     pub(crate) handshake_timeout: Option<Duration>,
-    /// The HTTP connection manager.
-    pub(crate) http: Arc<HttpOptions>,
+    /// What it does.
+    pub(crate) filter: NetworkFilter,
 }
 
 /// A route configuration, compiled.

@@ -81,7 +81,7 @@ pub(crate) struct UpstreamTls {
     /// The crypto library.
     pub(crate) provider: Arc<CryptoProvider>,
     /// What was made last, by what is offered.
-    pub(crate) made: [ArcSwapOption<Configured>; 3],
+    pub(crate) made: [ArcSwapOption<Configured>; 4],
 }
 
 impl Debug for UpstreamTls {
@@ -99,6 +99,8 @@ pub(crate) enum Offer {
     Http2 = 1,
     /// Both.
     Both = 2,
+    /// None: what is spoken is the client's and the endpoint's affair.
+    Nothing = 3,
 }
 
 impl Offer {
@@ -107,6 +109,7 @@ impl Offer {
             Self::Http1 => &[b"http/1.1"],
             Self::Http2 => &[b"h2"],
             Self::Both => &[b"h2", b"http/1.1"],
+            Self::Nothing => &[],
         };
         names.iter().map(|name| name.to_vec()).collect()
     }

@@ -7,15 +7,18 @@ use std::time::Duration;
 use foregate_envoy::pb::envoy::config::listener::v3 as listener;
 use foregate_envoy::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use foregate_envoy::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
+use foregate_envoy::pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
+use foregate_envoy::pb::google::protobuf::Any;
+use prost::Name;
 
 use super::hcm::{self, RouteSource};
 use super::parts::{boolean, number, socket_address, timeout};
 use super::refusal::{At, Refusal, nothing_left, unpack};
 use super::route_config::RouteConfig;
-use super::tls;
 use super::upstream_tls::TlsContext;
+use super::{tcp_proxy, tls};
 use crate::slots::{Interner, Numbers, Slot};
-use crate::snapshot::{FilterChain, Listener};
+use crate::snapshot::{FilterChain, Listener, NetworkFilter};
 use crate::tls::{Secrets, TlsShared};
 use crate::upstream_tls::SystemRoots;
 
@@ -152,12 +155,12 @@ fn filter_chain(
         }
         None => None,
     };
-    let http = network_filters(std::mem::take(&mut message.filters), &name, needs, context)?;
+    let filter = network_filters(std::mem::take(&mut message.filters), &name, needs, context)?;
     message.metadata = None;
     let handshake_timeout =
         timeout(message.transport_socket_connect_timeout.take(), None, "transport_socket_connect_timeout")?;
     nothing_left(&message)?;
-    Ok(FilterChain { key: name, server_names, wants_tls, tls, handshake_timeout, http: Arc::new(http) })
+    Ok(FilterChain { key: name, server_names, wants_tls, tls, handshake_timeout, filter })
 }
 
 fn chain_match(mut message: listener::FilterChainMatch) -> Result<(Vec<String>, Option<bool>), Refusal> {
@@ -183,16 +186,31 @@ fn network_filters(
     chain: &str,
     needs: &mut Needs,
     context: &mut Context<'_>,
-) -> Result<hcm::HttpOptions, Refusal> {
+) -> Result<NetworkFilter, Refusal> {
     use listener::filter::ConfigType;
     let [filter] = <[listener::Filter; 1]>::try_from(filters)
-        .map_err(|_| Refusal::field("filters", "must be one HTTP connection manager"))?;
+        .map_err(|_| Refusal::field("filters", "must be one HTTP connection manager or TCP proxy"))?;
     let any = match filter.config_type {
         Some(ConfigType::TypedConfig(any)) => any,
         Some(ConfigType::ConfigDiscovery(_)) => return Err(Refusal::unsupported("filters[0].config_discovery")),
         None => return Err(Refusal::field("filters[0].typed_config", "must be set")),
     };
-    let manager: HttpConnectionManager = unpack(&any).at("filters[0].typed_config")?;
+    let filter = match any.type_url == TcpProxy::type_url() {
+        true => unpack(&any)
+            .and_then(|proxy| tcp_proxy::compile(proxy, &mut context.numbers.clusters))
+            .map(|options| NetworkFilter::Tcp(Arc::new(options))),
+        false => connection_manager(&any, chain, needs, context),
+    };
+    filter.at("filters[0].typed_config")
+}
+
+fn connection_manager(
+    any: &Any,
+    chain: &str,
+    needs: &mut Needs,
+    context: &mut Context<'_>,
+) -> Result<NetworkFilter, Refusal> {
+    let manager: HttpConnectionManager = unpack(any)?;
     let Context { numbers, routes, .. } = context;
     let listener = Arc::clone(&needs.listener);
     let mut slot = |source: &RouteSource| match source {
@@ -200,12 +218,12 @@ fn network_filters(
         // Names that come from outside never hold a NUL.
         RouteSource::Inline(_) => routes.slot(&format!("\0{listener}\0{chain}")),
     };
-    let (options, source) = hcm::compile(manager, numbers, &mut slot).at("filters[0].typed_config")?;
+    let (options, source) = hcm::compile(manager, numbers, &mut slot)?;
     match source {
         RouteSource::Rds(name) => needs.rds.push(name),
         RouteSource::Inline(config) => needs.inline.push((Arc::clone(&options.routes), *config)),
     }
-    Ok(options)
+    Ok(NetworkFilter::Http(Arc::new(options)))
 }
 
 /// Two chains with the same match can't be told apart.

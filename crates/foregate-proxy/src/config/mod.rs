@@ -18,6 +18,7 @@ pub(crate) mod retry;
 pub(crate) mod rewrite;
 pub(crate) mod route;
 pub(crate) mod route_config;
+pub(crate) mod tcp_proxy;
 pub(crate) mod tls;
 pub(crate) mod upgrades;
 pub(crate) mod upstream_tls;

@@ -129,6 +129,7 @@ fn add<C: source::Connector + 'static>(
         stats: shared.registry.instance(&label),
         name: label,
         published: crate::snapshot::Published::default(),
+        drain: shared.drain,
     });
     let store = Store::new(Arc::clone(&instance), Rc::clone(shared), connector.resolver())?;
     shared.workers.all(|| Command::Add(Arc::clone(&instance)));

@@ -32,6 +32,14 @@ pub(crate) struct ListenerStats {
     pub(crate) handshake_failures: Counter,
     /// What was no HTTP, or too large, or too slow.
     pub(crate) bad_requests: Counter,
+    /// Connections that no filter chain is for.
+    pub(crate) unmatched: Counter,
+    /// Connections, and sessions of UDP, for which there is no endpoint.
+    pub(crate) unconnected: Counter,
+    /// Bytes of clients that are passed on as they are.
+    pub(crate) received: Counter,
+    /// Bytes to clients that are passed on as they are.
+    pub(crate) sent: Counter,
 }
 
 /// One worker's numbers of one cluster.
@@ -57,6 +65,10 @@ pub(crate) struct ClusterStats {
     pub(crate) no_endpoint: Counter,
     /// Copies of requests.
     pub(crate) mirrored: Counter,
+    /// Bytes to endpoints that are passed on as they are.
+    pub(crate) sent: Counter,
+    /// Bytes of endpoints that are passed on as they are.
+    pub(crate) received: Counter,
 }
 
 /// Upper bounds of the latency buckets of routes, in microseconds: few, as there may be many routes.

@@ -91,6 +91,10 @@ fn listeners(out: &mut String, entries: &[Entry<ListenerStats>]) {
             ("requests_active", "gauge", "Requests under way.", |s| &s.requests_active),
             ("tls_handshake_failures_total", "counter", "TLS handshakes that failed.", |s| &s.handshake_failures),
             ("bad_requests_total", "counter", "What was not HTTP, too large or too slow.", |s| &s.bad_requests),
+            ("unmatched_total", "counter", "Connections that no filter chain is for.", |s| &s.unmatched),
+            ("unconnected_total", "counter", "Connections that no endpoint took.", |s| &s.unconnected),
+            ("received_bytes_total", "counter", "Bytes of clients over TCP and UDP.", |s| &s.received),
+            ("sent_bytes_total", "counter", "Bytes to clients over TCP and UDP.", |s| &s.sent),
         ],
     );
     head(out, "request_duration_seconds", "histogram", "From a request's head to the end of its response.");
@@ -133,6 +137,8 @@ fn clusters(out: &mut String, entries: &[Entry<ClusterStats>]) {
             ("upstream_retries_total", "counter", "Requests that were sent again.", |s| &s.retries),
             ("upstream_no_endpoint_total", "counter", "Requests that found no endpoint.", |s| &s.no_endpoint),
             ("upstream_mirrored_total", "counter", "Copies of requests.", |s| &s.mirrored),
+            ("upstream_sent_bytes_total", "counter", "Bytes to endpoints over TCP and UDP.", |s| &s.sent),
+            ("upstream_received_bytes_total", "counter", "Bytes of endpoints over TCP and UDP.", |s| &s.received),
         ],
     );
 }

@@ -1,4 +1,4 @@
-//! From a listening socket to a connection that speaks HTTP.
+//! From a listening socket to a connection whose filter chain is known.
 
 use std::cell::RefCell;
 use std::io;
@@ -8,19 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::{Accept, LazyConfigAcceptor, TlsAcceptor};
 use tokio_util::sync::CancellationToken;
 
+use super::client_hello::First;
 use super::connection::{ConnectionState, ListenerState, Order, Protocol};
 use super::detect::detect;
 use super::instance::{Instance, SocketOwner};
 use super::io::{ClientStream, Watched};
 use super::service::{self, Session};
-use super::{Worker, http1, http2};
-use crate::config::hcm::Codec;
+use super::{Worker, client_hello, http1, http2, tcp};
+use crate::config::hcm::{Codec, HttpOptions};
 use crate::limit::Permit;
 use crate::slots::Slot;
-use crate::snapshot::{FilterChain, Listener};
+use crate::snapshot::{FilterChain, Listener, Look, NetworkFilter};
 
 /// First byte of a TLS handshake record.
 const HANDSHAKE: u8 = 22;
@@ -98,9 +99,14 @@ fn accepted_one(worker: &Rc<Worker>, owner: &SocketOwner, stream: TcpStream, rem
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr() else { return };
         let Some(config) = current(&listener) else { return };
-        let Some((stream, chain)) = negotiate(&listener, &config, stream).await else { return };
-        let state = ConnectionState::new(&worker, &listener, (remote, local), &stream);
-        serve(state, config, chain, stream).await;
+        let Some(accepted) = negotiate(&worker, &listener, &config, stream).await else { return };
+        let Accepted { stream, chain, server_name } = accepted;
+        let tls = matches!(stream, ClientStream::Tls(_));
+        let state = ConnectionState::new(&worker, &listener, (remote, local), tls, server_name);
+        match &chain.filter {
+            NetworkFilter::Http(http) => serve(state, config, &chain, http, stream).await,
+            NetworkFilter::Tcp(options) => tcp::serve(state, config, &chain, Arc::clone(options), stream).await,
+        }
     });
 }
 
@@ -117,27 +123,23 @@ pub(super) fn is_configured(listener: &ListenerState) -> bool {
     listener.instance.snapshot().listeners.get(listener.slot.number).is_some()
 }
 
+/// A connection whose filter chain is known.
+struct Accepted {
+    stream: ClientStream,
+    chain: Arc<FilterChain>,
+    /// The name that its TLS asked for.
+    server_name: Option<Box<str>>,
+}
+
 /// Finds the filter chain, after a TLS handshake where there is one.
 async fn negotiate(
+    worker: &Worker,
     listener: &ListenerState,
     config: &Listener,
     stream: TcpStream,
-) -> Option<(ClientStream, Arc<FilterChain>)> {
-    let tls = match (config.expects_tls(), config.expects_plain()) {
-        (false, _) => false,
-        (true, false) => true,
-        (true, true) => {
-            let mut first = [0];
-            let peeked = tokio::time::timeout(config.handshake_timeout, stream.peek(&mut first)).await;
-            matches!(peeked, Ok(Ok(1))) && first[0] == HANDSHAKE
-        }
-    };
-    if !tls {
-        return config.chain(false, None).map(|chain| (ClientStream::Plain(stream), Arc::clone(chain)));
-    }
-    let handshake = tokio::time::timeout(config.handshake_timeout, handshake(config, stream)).await;
-    match handshake {
-        Ok(Ok(done)) => Some(done),
+) -> Option<Accepted> {
+    match tokio::time::timeout(config.handshake_timeout, find(worker, listener, config, stream)).await {
+        Ok(Ok(found)) => found,
         Ok(Err(error)) => {
             listener.stats.handshake_failures.inc();
             tracing::debug!(listener = %listener.name, %error, "a TLS handshake failed");
@@ -150,24 +152,71 @@ async fn negotiate(
     }
 }
 
-async fn handshake(config: &Listener, stream: TcpStream) -> io::Result<(ClientStream, Arc<FilterChain>)> {
+async fn find(
+    worker: &Worker,
+    listener: &ListenerState,
+    config: &Listener,
+    stream: TcpStream,
+) -> io::Result<Option<Accepted>> {
+    let none = || {
+        listener.stats.unmatched.inc();
+        Ok(None)
+    };
+    let (tls, server_name) = match config.look() {
+        Look::Nowhere => (false, None),
+        Look::Handshake => return handshake(config, stream).await.map(Some),
+        Look::First => {
+            let mut first = [0];
+            if stream.peek(&mut first).await? == 1 && first[0] == HANDSHAKE {
+                return handshake(config, stream).await.map(Some);
+            }
+            (false, None)
+        }
+        Look::Hello => match client_hello::peek(&stream, &worker.scratch).await? {
+            Some(First::Hello(name)) => (true, name),
+            Some(First::TooLong) => return Err(io::Error::other("the client hello is too long")),
+            _ => (false, None),
+        },
+    };
+    let Some(chain) = config.chain(tls, server_name.as_deref()) else { return none() };
+    let chain = Arc::clone(chain);
+    let stream = match &chain.tls {
+        Some(settings) => terminate(&chain, TlsAcceptor::from(Arc::clone(&settings.config)).accept(stream)).await?,
+        None => ClientStream::Plain(stream),
+    };
+    let server_name = server_name.or_else(|| stream.server_name().map(Into::into));
+    Ok(Some(Accepted { stream, chain, server_name }))
+}
+
+/// For listeners that never let TLS through: the name is seen in the handshake itself.
+async fn handshake(config: &Listener, stream: TcpStream) -> io::Result<Accepted> {
     let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
     let hello = start.client_hello();
+    let server_name = hello.server_name().map(Into::into);
     let chain =
         config.chain(true, hello.server_name()).ok_or_else(|| io::Error::other("no filter chain has this name"))?;
     let tls = chain.tls.as_ref().ok_or_else(|| io::Error::other("the filter chain doesn't speak TLS"))?;
-    let accepting = start.into_stream(Arc::clone(&tls.config));
+    let stream = terminate(chain, start.into_stream(Arc::clone(&tls.config))).await?;
+    Ok(Accepted { stream, chain: Arc::clone(chain), server_name })
+}
+
+async fn terminate(chain: &FilterChain, accepting: Accept<TcpStream>) -> io::Result<ClientStream> {
     let stream = match chain.handshake_timeout {
         Some(limit) => tokio::time::timeout(limit, accepting).await??,
         None => accepting.await?,
     };
-    Ok((ClientStream::Tls(Box::new(stream)), Arc::clone(chain)))
+    Ok(ClientStream::Tls(Box::new(stream)))
 }
 
 /// Speaks with a client until one of them has enough.
-async fn serve(state: Rc<ConnectionState>, config: Arc<Listener>, chain: Arc<FilterChain>, stream: ClientStream) {
-    let http = Arc::clone(&chain.http);
-    state.limits.set(service::limits(&http));
+async fn serve(
+    state: Rc<ConnectionState>,
+    config: Arc<Listener>,
+    chain: &FilterChain,
+    http: &Arc<HttpOptions>,
+    stream: ClientStream,
+) {
+    state.limits.set(service::limits(http));
     let known = match (http.codec, stream.alpn()) {
         (Codec::Http1, _) | (Codec::Auto, Some(b"http/1.1" | b"http/1.0")) => Some(Protocol::Http1),
         (Codec::Http2, _) | (Codec::Auto, Some(b"h2")) => Some(Protocol::Http2),
@@ -185,10 +234,10 @@ async fn serve(state: Rc<ConnectionState>, config: Arc<Listener>, chain: Arc<Fil
         },
     };
     state.protocol.set(protocol);
-    let session = Session::new(Rc::clone(&state), config, chain);
+    let session = Session::new(Rc::clone(&state), config, chain, Arc::clone(http));
     if protocol == Protocol::Http2 {
-        http2::serve(session, io, &http).await;
+        http2::serve(session, io, http).await;
     } else {
-        http1::serve(session, io, &http).await;
+        http1::serve(session, io, http).await;
     }
 }

@@ -52,6 +52,11 @@ pub(super) fn of(
     affinity
 }
 
+/// A client's address as a number, as in Envoy.
+pub(super) fn of_address(ip: IpAddr) -> u64 {
+    hashed(ip.to_string().as_bytes())
+}
+
 fn hashed(bytes: &[u8]) -> u64 {
     xxh64(bytes, 0)
 }

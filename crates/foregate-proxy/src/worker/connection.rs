@@ -12,7 +12,6 @@ use tokio::sync::Notify;
 
 use super::Worker;
 use super::instance::Instance;
-use super::io::ClientStream;
 use super::stream::StreamState;
 use crate::metrics::ListenerStats;
 use crate::slots::Slot;
@@ -58,6 +57,8 @@ pub(super) enum Protocol {
     Http1,
     /// HTTP/2: requests side by side.
     Http2,
+    /// Whatever the endpoint speaks.
+    Tcp,
 }
 
 /// A client's connection.
@@ -87,6 +88,9 @@ pub(super) struct ConnectionState {
     pub(super) quiet_since: Cell<u32>,
     /// The tick of the first wish that it ends, if there was one.
     pub(super) ending: Cell<Option<u32>>,
+    /// Which filter chain it belongs to, and the version of the listener in which that was looked up last; if it isn't
+    /// looked up with every request.
+    followed: RefCell<Option<(Box<str>, Arc<Listener>)>>,
     order: Cell<Option<Order>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -114,7 +118,8 @@ impl ConnectionState {
         worker: &Rc<Worker>,
         listener: &Rc<ListenerState>,
         (remote, local): (SocketAddr, SocketAddr),
-        stream: &ClientStream,
+        tls: bool,
+        server_name: Option<Box<str>>,
     ) -> Rc<Self> {
         let now = worker.tick.get();
         listener.open.set(listener.open.get() + 1);
@@ -126,8 +131,8 @@ impl ConnectionState {
             remote,
             local,
             remote_text: remote_text.unwrap_or_else(|_| HeaderValue::from_static("")),
-            tls: matches!(stream, ClientStream::Tls(_)),
-            server_name: stream.server_name().map(Into::into),
+            tls,
+            server_name,
             protocol: Cell::new(Protocol::Unknown),
             opened: now,
             heard: Cell::new(false),
@@ -137,6 +142,7 @@ impl ConnectionState {
             streams: RefCell::new(Vec::new()),
             quiet_since: Cell::new(now),
             ending: Cell::new(None),
+            followed: RefCell::new(None),
             order: Cell::new(None),
             waker: RefCell::new(None),
         });
@@ -154,6 +160,28 @@ impl ConnectionState {
         }
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
+        }
+    }
+
+    /// From now on it is looked at each tick whether the listener still has this filter chain.
+    pub(super) fn follow_chain(&self, key: &str, listener: Arc<Listener>) {
+        *self.followed.borrow_mut() = Some((key.into(), listener));
+    }
+
+    /// Looks at it: a connection whose filter chain is gone has to end some time. One that is only changed doesn't
+    /// concern it, as it went to an endpoint long ago.
+    pub(super) fn look_after_chain(&self, now: u32) {
+        let snapshot = self.listener.instance.snapshot();
+        let Some(newest) = snapshot.listeners.get(self.listener.slot.number) else { return };
+        let mut followed = self.followed.borrow_mut();
+        let Some((key, seen)) = &mut *followed else { return };
+        if Arc::ptr_eq(newest, seen) {
+            return;
+        }
+        *seen = Arc::clone(newest);
+        let orphaned = !newest.chains.iter().any(|chain| *chain.key == **key);
+        if orphaned != self.ending.get().is_some() {
+            self.ending.set(orphaned.then_some(now));
         }
     }
 

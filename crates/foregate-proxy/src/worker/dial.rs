@@ -22,6 +22,8 @@ pub(super) enum Speak {
     /// HTTP/1.1, for a request without a body.
     Plain,
     Http2,
+    /// Whatever the client says.
+    Bytes,
     /// What the TLS handshake says.
     Either,
 }
@@ -75,6 +77,7 @@ async fn secure(tls: &UpstreamTls, host: &Host, link: Link, speak: Speak) -> Res
         Speak::Http1 | Speak::Plain => Offer::Http1,
         Speak::Http2 => Offer::Http2,
         Speak::Either => Offer::Both,
+        Speak::Bytes => Offer::Nothing,
     };
     let failed = |error: &dyn Display| DialError::Tls(error.to_string().into());
     let asked = tls.name_for(&host.name);

@@ -148,7 +148,7 @@ impl Host {
         match speak {
             Speak::Plain => drop(self.idle.borrow_mut().pop()),
             Speak::Http1 => drop(self.plain.borrow_mut().pop()),
-            Speak::Http2 | Speak::Either => {
+            Speak::Http2 | Speak::Either | Speak::Bytes => {
                 drop((self.idle.borrow_mut().pop(), self.plain.borrow_mut().pop()));
             }
         }

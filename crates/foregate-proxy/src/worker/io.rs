@@ -25,6 +25,14 @@ pub(super) enum ClientStream {
 }
 
 impl ClientStream {
+    /// Its end will be a reset: not all has been said.
+    pub(super) fn reset_at_end(&self) {
+        match self {
+            Self::Plain(stream) => reset_at_end(stream),
+            Self::Tls(stream) => reset_at_end(stream.get_ref().0),
+        }
+    }
+
     /// To read from.
     pub(super) fn as_read(&mut self) -> &mut (dyn AsyncRead + Unpin) {
         match self {
@@ -72,9 +80,14 @@ impl Watched {
     }
 }
 
+/// The end of a connection will be a reset.
+pub(super) fn reset_at_end(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+}
+
 macro_rules! on_stream {
-    ($self:expr, $stream:ident => $call:expr) => {
-        match &mut $self.stream {
+    ($client:expr, $stream:ident => $call:expr) => {
+        match &mut $client {
             ClientStream::Plain($stream) => {
                 let $stream = Pin::new($stream);
                 $call
@@ -87,6 +100,26 @@ macro_rules! on_stream {
     };
 }
 
+impl AsyncRead for ClientStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        on_stream!(*self, stream => stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        on_stream!(*self, stream => stream.poll_write(cx, buf))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_stream!(*self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_stream!(*self, stream => stream.poll_shutdown(cx))
+    }
+}
+
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
@@ -95,7 +128,7 @@ impl AsyncRead for Watched {
         }
         let mut result = Poll::Ready(Ok(()));
         if buf.remaining() > 0 {
-            result = on_stream!(self, stream => stream.poll_read(cx, buf));
+            result = on_stream!(self.stream, stream => stream.poll_read(cx, buf));
         }
         if buf.filled().len() > before {
             match &self.only {
@@ -112,7 +145,7 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.wrote_something();
-        on_stream!(self, stream => stream.poll_write(cx, buf))
+        on_stream!(self.stream, stream => stream.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -129,7 +162,7 @@ impl AsyncWrite for Watched {
             bufs.iter().for_each(|buf| flat.extend_from_slice(buf));
             return Pin::new(stream).poll_write(cx, &flat);
         }
-        on_stream!(self, stream => stream.poll_write_vectored(cx, bufs))
+        on_stream!(self.stream, stream => stream.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -140,10 +173,10 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, stream => stream.poll_flush(cx))
+        on_stream!(self.stream, stream => stream.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, stream => stream.poll_shutdown(cx))
+        on_stream!(self.stream, stream => stream.poll_shutdown(cx))
     }
 }

@@ -16,6 +16,17 @@ pub(super) enum Link {
     Tls(Box<TlsStream<Link>>),
 }
 
+impl Link {
+    /// Its end will be a reset: not all has been said.
+    pub(super) fn reset_at_end(&self) {
+        match self {
+            Self::Tcp(stream) => super::io::reset_at_end(stream),
+            Self::Unix(_) => {}
+            Self::Tls(stream) => stream.get_ref().0.reset_at_end(),
+        }
+    }
+}
+
 macro_rules! on_stream {
     ($self:expr, $stream:ident => $call:expr) => {
         match $self.get_mut() {

@@ -94,7 +94,7 @@ impl LogBuffer {
             push_escaped(&mut text, path.as_bytes());
             text.push('"');
         } else {
-            text.push_str(method);
+            push_field(&mut text, method.as_bytes(), json);
             text.push(' ');
             push_field(&mut text, host, json);
             text.push(' ');

@@ -7,6 +7,7 @@ mod affinity;
 mod attempt;
 mod balance;
 mod body;
+mod client_hello;
 mod coalesce;
 mod connection;
 mod counts;
@@ -15,6 +16,7 @@ mod detect;
 mod dial;
 mod edits;
 mod exchange;
+mod flow;
 mod format;
 mod forward;
 mod framing;
@@ -44,6 +46,7 @@ mod single;
 mod stream;
 mod strict;
 mod sweep;
+mod tcp;
 mod tries;
 mod upgrade;
 mod upstream;
@@ -68,6 +71,9 @@ use logging::LogBuffer;
 
 /// How often deadlines are looked at, and buffered log lines handed over.
 const TICK: Duration = Duration::from_millis(250);
+
+/// Bytes that are read at once where they are passed on as they are: no datagram is longer.
+const SCRATCH: usize = 64 * 1024;
 
 /// What the control thread asks of a worker.
 pub(crate) enum Command {
@@ -135,6 +141,8 @@ pub(crate) struct Worker {
     instances: RefCell<HashMap<u64, Rc<Instance>>>,
     /// Buffers of heads, to be used again.
     heads: RefCell<Vec<Vec<u8>>>,
+    /// Where connections read to what they pass on at once.
+    scratch: RefCell<Box<[u8]>>,
     /// Buffers of what is to be sent, to be used again.
     outs: RefCell<Vec<Vec<u8>>>,
 }
@@ -149,6 +157,7 @@ impl Worker {
             connections: RefCell::new(Vec::new()),
             instances: RefCell::new(HashMap::new()),
             heads: RefCell::new(Vec::new()),
+            scratch: RefCell::new(vec![0; SCRATCH].into()),
             outs: RefCell::new(Vec::new()),
         })
     }

@@ -15,6 +15,7 @@ use super::attempt::Failure;
 use super::body::RequestBody;
 use super::dial::{self, DialError, Speak};
 use super::host::{Connecting, Host};
+use super::link::Link;
 use super::multiplexed::{Multiplexed, to_http1, to_http2};
 use super::plain::PlainConnection;
 use super::single::Connection;
@@ -254,20 +255,39 @@ fn connecting(upstream: &Rc<Upstream>, host: &Rc<Host>, speak: Speak) -> Connect
     connecting
 }
 
+/// A connection of a client's own, counted like any other.
+pub(super) async fn connect(upstream: &Rc<Upstream>, host: &Rc<Host>) -> Result<(Link, Open), DialError> {
+    let open = Open::new(upstream, host);
+    let config = Arc::clone(&upstream.cluster().config);
+    let dialing = tokio::time::timeout(config.connect_timeout, dial::dial(&config, host, Speak::Bytes)).await;
+    match dialing.unwrap_or(Err(DialError::Timeout)) {
+        Ok((link, _)) => Ok((link, open.established())),
+        Err(error) => {
+            failed(upstream, host, &error);
+            Err(error)
+        }
+    }
+}
+
 async fn make(upstream: Rc<Upstream>, host: Rc<Host>, speak: Speak) -> Result<Made, DialError> {
     let limit = upstream.cluster().config.connect_timeout;
     let made = tokio::time::timeout(limit, establish(&upstream, &host, speak)).await;
     let made = made.unwrap_or(Err(DialError::Timeout));
     if let Err(error) = &made {
-        upstream.stats.connect_failures.inc();
-        if matches!(error, DialError::Tls(_)) {
-            upstream.stats.tls_failures.inc();
-        }
-        if host.may_complain(upstream.tick()) {
-            tracing::warn!(cluster = %upstream.name, endpoint = %host.address, %error, "an endpoint can't be reached");
-        }
+        failed(&upstream, &host, error);
     }
     made
+}
+
+/// Counts a connection that couldn't be made.
+fn failed(upstream: &Upstream, host: &Host, error: &DialError) {
+    upstream.stats.connect_failures.inc();
+    if matches!(error, DialError::Tls(_)) {
+        upstream.stats.tls_failures.inc();
+    }
+    if host.may_complain(upstream.tick()) {
+        tracing::warn!(cluster = %upstream.name, endpoint = %host.address, %error, "an endpoint can't be reached");
+    }
 }
 
 async fn establish(upstream: &Rc<Upstream>, host: &Rc<Host>, speak: Speak) -> Result<Made, DialError> {

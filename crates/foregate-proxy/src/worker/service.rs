@@ -29,13 +29,15 @@ use super::upgrade::{Asked, Pending};
 use crate::config::action::Action;
 use crate::config::hcm::HttpOptions;
 use crate::routing::request::RequestView;
-use crate::snapshot::{FilterChain, Listener, RouteTable};
+use crate::snapshot::{FilterChain, Listener, NetworkFilter, RouteTable};
 
 /// What a connection's requests share.
 pub(super) struct Session {
     pub(super) connection: Rc<ConnectionState>,
     listener: RefCell<Arc<Listener>>,
-    chain: RefCell<Local<FilterChain>>,
+    /// What its filter chain is called.
+    chain: Box<str>,
+    http: RefCell<Local<HttpOptions>>,
     /// The filter chain is gone from its listener.
     orphaned: Cell<bool>,
     upgrade: Cell<Option<Pending>>,
@@ -53,36 +55,42 @@ pub(super) fn limits(http: &HttpOptions) -> Limits {
 }
 
 impl Session {
-    pub(super) fn new(connection: Rc<ConnectionState>, listener: Arc<Listener>, chain: Arc<FilterChain>) -> Rc<Self> {
+    pub(super) fn new(
+        connection: Rc<ConnectionState>,
+        listener: Arc<Listener>,
+        chain: &FilterChain,
+        http: Arc<HttpOptions>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             connection,
             listener: RefCell::new(listener),
-            chain: RefCell::new(Rc::new(chain)),
+            chain: (&*chain.key).into(),
+            http: RefCell::new(Rc::new(http)),
             orphaned: Cell::new(false),
             upgrade: Cell::new(None),
         })
     }
 
     /// The options that count for the next request: those of the newest version of this connection's filter chain.
-    fn chain(&self, snapshot: &Held) -> Local<FilterChain> {
+    fn options(&self, snapshot: &Held) -> Local<HttpOptions> {
         let newest = snapshot.listeners.get(self.connection.listener.slot.number);
         if let Some(newest) = newest
             && !Arc::ptr_eq(newest, &self.listener.borrow())
         {
             self.follow(newest);
         }
-        Rc::clone(&self.chain.borrow())
+        Rc::clone(&self.http.borrow())
     }
 
     fn follow(&self, newest: &Arc<Listener>) {
-        let key = self.chain.borrow().key.clone();
-        match newest.chains.iter().find(|chain| chain.key == key) {
-            Some(chain) => {
-                *self.chain.borrow_mut() = Rc::new(Arc::clone(chain));
-                self.connection.limits.set(limits(&chain.http));
+        let chain = newest.chains.iter().find(|chain| *chain.key == *self.chain);
+        match chain.map(|chain| &chain.filter) {
+            Some(NetworkFilter::Http(http)) => {
+                *self.http.borrow_mut() = Rc::new(Arc::clone(http));
+                self.connection.limits.set(limits(http));
                 self.orphaned.set(false);
             }
-            None => self.orphaned.set(true),
+            Some(NetworkFilter::Tcp(_)) | None => self.orphaned.set(true),
         }
         *self.listener.borrow_mut() = Arc::clone(newest);
     }
@@ -111,7 +119,7 @@ impl Session {
         let reply = LocalReply::new(StatusCode::REQUEST_TIMEOUT, "request timeout", None);
         let (head, text) = reply.into_parts(grpc, true);
         let mut response = head.map(|()| ResponseBody::bare(text));
-        head::server_header(response.headers_mut(), &self.chain.borrow().http);
+        head::server_header(response.headers_mut(), &self.http.borrow());
         response
     }
 
@@ -139,8 +147,8 @@ pub(super) async fn handle(
     connection.requests.set(connection.requests.get() + 1);
     stream.begin();
     let snapshot = connection.listener.instance.snapshot();
-    let chain = session.chain(&snapshot);
-    let options = &*chain.http;
+    let http = session.options(&snapshot);
+    let options = &**http;
     let line = begin_line(connection, &request);
     let exchange = Exchange::new(&stream, request.version(), line);
     // Of HTTP/1.1 the parser sees to it.

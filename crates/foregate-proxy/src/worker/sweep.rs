@@ -117,7 +117,19 @@ fn overdue(connection: &ConnectionState, now: u32, late: &mut Vec<(Rc<StreamStat
             }
         }
         Protocol::Http2 => overdue_http2(connection, now, late),
+        Protocol::Tcp => overdue_tcp(connection, now),
     }
+}
+
+/// A connection whose filter chain is gone may go on for as long as others get when their listener goes.
+fn overdue_tcp(connection: &ConnectionState, now: u32) -> Option<Order> {
+    connection.look_after_chain(now);
+    let limits = connection.limits.get();
+    let drain = ticks(Some(connection.listener.instance.shared.drain));
+    let over = |since, limit| Limits::over(now, since, limit);
+    let idle = over(connection.quiet_since.get(), limits.idle);
+    let orphaned = connection.ending.get().is_some_and(|since| over(since, drain));
+    (idle || orphaned || over(connection.opened, limits.lifetime)).then_some(Order::Kill)
 }
 
 /// Streams end one by one. A connection without any is told to go when it has been idle for too long, and closed if it
