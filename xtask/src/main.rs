@@ -7,6 +7,8 @@ mod codegen;
 mod conformance;
 mod files;
 mod fuzz;
+mod image;
+mod oci;
 mod process;
 mod test;
 mod testbed;
@@ -41,6 +43,8 @@ enum Task {
     Testbed(testbed::TestbedArgs),
     /// The Gateway API's conformance suite on the test bed.
     Conformance(conformance::ConformanceArgs),
+    /// An OCI image of Foregate, made without a container engine.
+    Image(image::ImageArgs),
     /// Fuzz targets, each for a while.
     Fuzz(fuzz::FuzzArgs),
     /// The structure: arrows between crates, file sizes, words that don't belong here.
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
         Task::Tools { quick } => tools::install(quick),
         Task::Bench(args) => bench::run(&args),
         Task::Conformance(args) => conformance::run(&args),
+        Task::Image(args) => image::run(&args),
         Task::Testbed(args) => testbed::run(&args),
         Task::Fuzz(args) => fuzz::run_all(&args),
         Task::Tidy => tidy::run(),

@@ -11,8 +11,8 @@ use crate::process::TaskError;
 /// What the table needs of it.
 #[derive(Debug, Deserialize)]
 pub struct Report {
-    #[serde(default)]
-    profiles: Vec<ProfileReport>,
+    /// `null` when the suite didn't get to its tests.
+    profiles: Option<Vec<ProfileReport>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,7 +67,7 @@ impl Report {
             "{:<14} {:>8} {:>8} {:>8}  {:>8} {:>8} {:>8}",
             "profile", heads[0], heads[1], heads[2], heads[0], heads[1], heads[2]
         );
-        for profile in &self.profiles {
+        for profile in self.profiles.iter().flatten() {
             let none = Status::default();
             let (core, extended) = (&profile.core.statistics, &profile.extended.as_ref().unwrap_or(&none).statistics);
             let _ = writeln!(
@@ -82,7 +82,7 @@ impl Report {
                 extended.skipped
             );
         }
-        for profile in &self.profiles {
+        for profile in self.profiles.iter().flatten() {
             let parts = [Some(("core", &profile.core)), profile.extended.as_ref().map(|part| ("extended", part))];
             for (level, status) in parts.into_iter().flatten() {
                 for (what, names) in [

@@ -13,7 +13,6 @@ mod guests;
 mod network;
 mod node;
 mod objects;
-pub mod oci;
 mod record;
 mod start;
 pub mod state;
@@ -48,7 +47,7 @@ enum What {
     Down,
     /// Says what runs; fails when something doesn't.
     Status,
-    /// Runs a command in the test bed's network, with KUBECONFIG and kubectl at hand.
+    /// Runs a command in the test bed's network, with KUBECONFIG, kubectl and ctr at hand.
     Exec {
         /// The command and its arguments.
         #[arg(trailing_var_arg = true, required = true)]
@@ -178,6 +177,8 @@ pub fn command(program: &str) -> Result<Command, TaskError> {
     let own = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(state::bin()).chain(std::env::split_paths(&own)));
     command.env("PATH", path.map_err(|error| TaskError::Other(error.to_string()))?).env("KUBECONFIG", kubeconfig());
+    // So that `ctr images import FILE` puts an image where pods find it.
+    command.env("CONTAINERD_ADDRESS", node::socket()).env("CONTAINERD_NAMESPACE", node::IMAGES);
     Ok(command)
 }
 

@@ -11,14 +11,16 @@ use super::control_plane::kubectl_says;
 use super::network::{self, NODE_ADDRESS, PODS};
 use super::record::Record;
 use super::start::Daemon;
-use super::{Parts, oci, state, teardown};
-use crate::files;
+use super::{Parts, state, teardown};
 use crate::process::{TaskError, run};
+use crate::{files, oci};
 
 /// Where Debian has the plugins.
 pub const CNI_PLUGINS: &str = "/usr/lib/cni";
 /// The image that keeps a pod's namespaces.
 const PAUSE: &str = "foregate.dev/testbed/pause:1";
+/// containerd's namespace for what the kubelet runs.
+pub const IMAGES: &str = "k8s.io";
 /// Folders that containerd, the kubelet and what they run insist on.
 const BY_HEART: [&str; 6] =
     ["/var/lib/kubelet", "/var/lib/cni", "/var/log/pods", "/var/log/containers", "/run/containerd", "/run/runc"];
@@ -57,12 +59,12 @@ pub fn wait_ready(record: &Record) -> Result<(), TaskError> {
 /// `ctr`, where the kubelet's images are.
 pub fn ctr(parts: &Parts, arguments: &[&str]) -> Command {
     let mut ctr = Command::new(parts.containerd.join("ctr"));
-    ctr.arg("-a").arg(socket()).args(["-n", "k8s.io"]).args(arguments);
+    ctr.arg("-a").arg(socket()).args(["-n", IMAGES]).args(arguments);
     ctr
 }
 
 /// containerd's socket.
-fn socket() -> PathBuf {
+pub fn socket() -> PathBuf {
     state::run().join("containerd.sock")
 }
 

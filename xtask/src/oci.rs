@@ -15,8 +15,9 @@ pub struct Image {
     names: Vec<String>,
     files: Vec<(PathBuf, String, u32)>,
     entry: Vec<String>,
+    folders: Vec<String>,
     user: String,
-    labels: serde_json::Map<String, Value>,
+    version: String,
 }
 
 impl Image {
@@ -26,8 +27,9 @@ impl Image {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             files: Vec::new(),
             entry: Vec::new(),
+            folders: Vec::new(),
             user: String::new(),
-            labels: serde_json::Map::new(),
+            version: String::new(),
         }
     }
 
@@ -45,6 +47,27 @@ impl Image {
         self
     }
 
+    /// Puts an empty folder in that anybody may write to.
+    #[must_use]
+    pub fn folder(mut self, folder: &str) -> Self {
+        self.folders.push(folder.to_owned());
+        self
+    }
+
+    /// Whom it runs as, `UID:GID`; root when it isn't said.
+    #[must_use]
+    pub fn user(mut self, user: &str) -> Self {
+        user.clone_into(&mut self.user);
+        self
+    }
+
+    /// The version of what is in it.
+    #[must_use]
+    pub fn version(mut self, version: &str) -> Self {
+        version.clone_into(&mut self.version);
+        self
+    }
+
     /// Writes the archive, and returns its path again. The same input gives the same bytes.
     ///
     /// # Errors
@@ -59,13 +82,22 @@ impl Image {
             std::fs::copy(from, &to).map_err(files::at(from))?;
             std::fs::set_permissions(&to, std::fs::Permissions::from_mode(*mode)).map_err(files::at(&to))?;
         }
+        for folder in &self.folders {
+            let folder = root.join(folder);
+            files::make_dir(&folder)?;
+            std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o1777)).map_err(files::at(&folder))?;
+        }
         let layer = work.join("layer.tar");
         tar(&root, &layer)?;
         let layer = blob(&layout, &files::read(&layer)?, "application/vnd.oci.image.layer.v1.tar")?;
+        let labels = match self.version.as_str() {
+            "" => json!({}),
+            version => json!({"org.opencontainers.image.version": version}),
+        };
         let config = json!({
             "architecture": architecture(),
             "os": "linux",
-            "config": {"Entrypoint": self.entry, "User": self.user, "Labels": self.labels},
+            "config": {"Entrypoint": self.entry, "User": self.user, "Labels": labels},
             "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
         });
         let config = blob(&layout, config.to_string().as_bytes(), "application/vnd.oci.image.config.v1+json")?;
