@@ -101,7 +101,9 @@ impl Contention {
             for host in hosts {
                 let first = (host.clone(), FIRST.clone());
                 let same = theirs.range(first..).take_while(|((name, _), _)| name == host);
-                same.for_each(|((_, other), has)| visit(other, *has));
+                // It may be there itself, with the age of an earlier version.
+                let rivals = same.filter(|((_, other), _)| other.id != who.id);
+                rivals.for_each(|((_, other), has)| visit(other, *has));
             }
         }
     }
