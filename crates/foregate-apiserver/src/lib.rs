@@ -24,7 +24,7 @@ pub mod store;
 mod watch;
 
 pub use auth::Caller;
-pub use extra::Extra;
+pub use extra::{Extra, Refusal};
 pub use serve::ServeError;
 pub use server::{OpenError, Server, ServerOptions};
 pub use store::Durability;

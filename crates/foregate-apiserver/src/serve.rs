@@ -131,8 +131,8 @@ async fn connection(
     watcher: Watcher,
     ending: CancellationToken,
 ) {
-    let certificate = tls.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(ca::subject);
-    let identity = Arc::new(certificate.map(|(user, groups)| Caller::new(user, groups)));
+    let identity = tls.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(ca::subject);
+    let identity = Arc::new(identity);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(rest::Ending(ending.clone()));
         let (core, tokens, identity) = (core.clone(), tokens.clone(), identity.clone());

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::ca::{Authority, CaError, Credential};
+use crate::auth::clusters::CLUSTERS;
 use crate::auth::token::Tokens;
 use crate::auth::{Auth, Caller, MASTERS};
 use crate::core::{Core, now};
@@ -95,6 +96,10 @@ impl Wiring {
                 && let Some(core) = self.core.upgrade()
             {
                 core.auth.policy.apply(event);
+            } else if resource == CLUSTERS
+                && let Some(core) = self.core.upgrade()
+            {
+                core.auth.clusters.apply(event);
             }
         }
         // Fails only once the collector has ended with the server.
@@ -194,6 +199,11 @@ impl Server {
         self.authority.client(user, group, life)
     }
 
+    /// The authority that signs this server's certificates and its clients'.
+    pub fn authority(&self) -> Arc<Authority> {
+        self.authority.clone()
+    }
+
     /// The certificate of the authority that signs this server's certificates, in PEM.
     pub fn ca_certificate(&self) -> &str {
         &self.authority.certificate
@@ -273,6 +283,8 @@ fn load(store: Store) -> Result<(Arc<Core>, Vec<gc::Note>), OpenError> {
                 definitions.push(serde_json::from_slice(&object.bytes)?);
             } else if resource.starts_with("rbac.authorization.k8s.io/") {
                 auth.policy.load(&object.key, &serde_json::from_slice(&object.bytes)?);
+            } else if resource == CLUSTERS {
+                auth.clusters.load(&object.key, &serde_json::from_slice(&object.bytes)?);
             }
             Ok::<_, serde_json::Error>(())
         };

@@ -6,10 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, PublicKeyData,
 };
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
+use x509_parser::oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY};
+use x509_parser::prelude::FromDer;
+
+use super::Caller;
 
 /// Validity of the authority.
 const CA_LIFE: Duration = Duration::from_secs(3650 * 86_400);
@@ -17,6 +21,8 @@ const CA_LIFE: Duration = Duration::from_secs(3650 * 86_400);
 pub(crate) const SERVER_LIFE: Duration = Duration::from_secs(90 * 86_400);
 /// Clocks may differ by this much.
 const SKEW: Duration = Duration::from_secs(3600);
+/// Where Kubernetes has a user's UID in a certificate's subject.
+const USER_UID: [u64; 8] = [1, 3, 6, 1, 4, 1, 57683, 2];
 
 /// Certificates can't be read or made.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +43,9 @@ pub enum CaError {
         /// What is wrong.
         detail: String,
     },
+    /// It isn't what certificates are made for.
+    #[error("not a public key on the curve P-256 in PEM (`BEGIN PUBLIC KEY`)")]
+    PublicKey,
     /// A certificate can't be made.
     #[error("a certificate could not be made: {0}")]
     Make(#[from] rcgen::Error),
@@ -105,13 +114,71 @@ impl Authority {
     /// [`CaError::Make`]
     pub fn client(&self, user: &str, group: &str, life: Duration) -> Result<Credential, CaError> {
         let key = KeyPair::generate()?;
-        let mut params = leaf(CertificateParams::default(), life);
-        params.distinguished_name.push(DnType::CommonName, user);
-        params.distinguished_name.push(DnType::OrganizationName, group);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = params.signed_by(&key, &self.issuer)?;
+        let certificate = client_params(user, group, None, life).signed_by(&key, &self.issuer)?;
         Ok(Credential { certificate: certificate.pem(), key: key.serialize_pem() })
     }
+
+    /// A certificate, in PEM, for a user in one group who has a UID and keeps its key for itself.
+    ///
+    /// # Errors
+    /// [`CaError::PublicKey`] unless `public_key` is the PEM of a key on the curve P-256.
+    pub fn certify(
+        &self,
+        public_key: &str,
+        (user, group, uid): (&str, &str, &str),
+        life: Duration,
+    ) -> Result<String, CaError> {
+        let key = PublicKey::read(public_key).ok_or(CaError::PublicKey)?;
+        Ok(client_params(user, group, Some(uid), life).signed_by(&key, &self.issuer)?.pem())
+    }
+}
+
+/// A key of the user's own, in PEM: the private one and the public one.
+///
+/// # Errors
+/// [`CaError::Make`]
+pub fn key_pair() -> Result<(String, String), CaError> {
+    let key = KeyPair::generate()?;
+    Ok((key.serialize_pem(), key.public_key_pem()))
+}
+
+/// A public key on the curve P-256.
+struct PublicKey(Vec<u8>);
+
+impl PublicKey {
+    fn read(pem: &str) -> Option<Self> {
+        let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).ok()?;
+        let (rest, info) = x509_parser::x509::SubjectPublicKeyInfo::from_der(&der).ok()?;
+        let curve = info.algorithm.parameters.as_ref().and_then(|it| it.as_oid().ok());
+        let point = info.subject_public_key.data.to_vec();
+        let fits = rest.is_empty()
+            && info.algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY
+            && curve.is_some_and(|curve| curve == OID_EC_P256)
+            && point.len() == 65
+            && point[0] == 4;
+        fits.then_some(Self(point))
+    }
+}
+
+impl PublicKeyData for PublicKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
+    }
+}
+
+fn client_params(user: &str, group: &str, uid: Option<&str>, life: Duration) -> CertificateParams {
+    let mut params = leaf(CertificateParams::default(), life);
+    params.distinguished_name.push(DnType::CommonName, user);
+    params.distinguished_name.push(DnType::OrganizationName, group);
+    if let Some(uid) = uid {
+        params.distinguished_name.push(DnType::CustomDnType(USER_UID.to_vec()), uid);
+    }
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params
 }
 
 fn params(life: Duration) -> CertificateParams {
@@ -149,13 +216,21 @@ pub fn names(more: &[IpAddr]) -> Vec<String> {
     names
 }
 
-/// The user and groups that a verified client certificate names.
-pub fn subject(certificate: &CertificateDer<'_>) -> Option<(String, Vec<String>)> {
+/// Whom a verified client certificate names.
+pub fn subject(certificate: &CertificateDer<'_>) -> Option<Caller> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let subject = parsed.subject();
     let user = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
     let groups = subject.iter_organization().filter_map(|o| o.as_str().ok().map(str::to_owned)).collect();
-    Some((user, groups))
+    let uid = x509_parser::der_parser::oid::Oid::from(&USER_UID).ok()?;
+    let mut uids = subject.iter_by_oid(&uid);
+    let uid = match (uids.next(), uids.next()) {
+        (Some(uid), None) => uid.as_str().ok()?.to_owned(),
+        (None, _) => String::new(),
+        // Nobody has two.
+        (Some(_), Some(_)) => return None,
+    };
+    Some(Caller { uid, ..Caller::new(user, groups) })
 }
 
 /// Writes a file that only its owner can read, whole or not at all.
@@ -188,7 +263,16 @@ mod tests {
         assert_eq!(first.certificate, again.certificate);
         let credential = again.client("ann", "ops", Duration::from_secs(60)).unwrap();
         let der = CertificateDer::from_pem_slice(credential.certificate.as_bytes()).unwrap();
-        assert_eq!(subject(&der), Some(("ann".into(), vec!["ops".into()])));
+        assert_eq!(subject(&der), Some(Caller::new("ann", vec!["ops".into()])));
+        let (_, public) = key_pair().unwrap();
+        let certificate = again.certify(&public, ("bob", "ops", "u-1/2"), Duration::from_secs(60)).unwrap();
+        let der = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+        assert_eq!(subject(&der), Some(Caller { uid: "u-1/2".into(), ..Caller::new("bob", vec!["ops".into()]) }));
+        let other = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().public_key_pem();
+        for bad in ["", "x", &public[..100], &credential.key, &credential.certificate, &other] {
+            let error = again.certify(bad, ("bob", "ops", ""), Duration::from_secs(60));
+            assert!(matches!(error, Err(CaError::PublicKey)), "{bad}");
+        }
         std::fs::write(dir.path().join("ca.key"), "no key").unwrap();
         assert!(matches!(Authority::open(dir.path()), Err(CaError::Damaged { .. })));
     }

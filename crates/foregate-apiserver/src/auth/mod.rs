@@ -4,6 +4,7 @@
 //! signed. Members of `system:masters` may do everything; everyone else what Roles and ClusterRoles grant.
 
 pub mod ca;
+pub(crate) mod clusters;
 mod rbac;
 pub(crate) mod review;
 pub mod token;
@@ -29,6 +30,8 @@ pub struct Caller {
     pub user: String,
     /// Groups, `system:authenticated` among them.
     pub groups: Vec<String>,
+    /// The user's UID; empty when the credential has none.
+    pub uid: String,
     /// When this caller's writes are acknowledged.
     pub durability: Durability,
 }
@@ -39,7 +42,7 @@ impl Caller {
         if !groups.iter().any(|g| g == AUTHENTICATED) {
             groups.push(AUTHENTICATED.into());
         }
-        Self { user: user.into(), groups, durability: Durability::Immediate }
+        Self { user: user.into(), groups, uid: String::new(), durability: Durability::Immediate }
     }
 
     /// The server's own process.
@@ -110,6 +113,7 @@ impl Attributes {
 #[derive(Default)]
 pub(crate) struct Auth {
     pub policy: Policy,
+    pub clusters: clusters::Clusters,
 }
 
 impl Auth {
@@ -153,13 +157,15 @@ impl Auth {
 
     /// 403 unless `caller` may use a path that isn't an object's.
     pub fn allow_path(&self, caller: &Caller, method: &Method, path: &str) -> Result<(), ApiError> {
-        if *method != Method::GET && *method != Method::HEAD {
-            return Err(ApiError::method_not_allowed());
-        }
-        if self.may_path(caller, "get", path) {
+        let verb = match *method {
+            Method::GET | Method::HEAD => "get",
+            Method::POST => "post",
+            _ => return Err(ApiError::method_not_allowed()),
+        };
+        if self.may_path(caller, verb, path) {
             return Ok(());
         }
-        let why = format!("User {:?} cannot get path {path:?}", caller.user);
+        let why = format!("User {:?} cannot {verb} path {path:?}", caller.user);
         Err(ApiError::new(http::StatusCode::FORBIDDEN, "Forbidden", format!("forbidden: {why}")))
     }
 }

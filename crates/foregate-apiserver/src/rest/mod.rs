@@ -67,14 +67,23 @@ where
     if route == Route::Health {
         return Ok(health(&core));
     }
-    let caller = caller.ok_or_else(ApiError::unauthorized)?.impersonate(request.headers())?;
+    let caller = caller.ok_or_else(ApiError::unauthorized)?;
+    let revoked = core.auth.clusters.confirm(&caller)?;
+    let caller = caller.impersonate(request.headers())?;
     let target = match route {
         Route::Resource(target) => target,
         Route::Extra(path) => {
             core.auth.allow_path(&caller, request.method(), request.uri().path())?;
+            if request.method() == Method::POST {
+                let bytes = body::collect(request.into_body()).await?;
+                return core.extras.take(&path, bytes).await;
+            }
             return core.extras.answer(&path).await;
         }
         other => {
+            if request.method() == Method::POST {
+                return Err(ApiError::method_not_allowed());
+            }
             core.auth.allow_path(&caller, request.method(), request.uri().path())?;
             let headers = request.headers();
             return discovery::answer(&core, &other, headers, &Query::parse(request.uri().query()));
@@ -85,7 +94,8 @@ where
         let bytes = body::collect(body).await?;
         return crate::auth::review::answer(&core, &caller, review, body::media_type(&parts.headers), &bytes);
     }
-    let op = operation(&core, caller, target, &parts)?;
+    let mut op = operation(&core, caller, target, &parts)?;
+    op.revoked = revoked;
     let bytes = match parts.method {
         Method::GET => Bytes::new(),
         _ => body::collect(body).await?,
@@ -139,6 +149,7 @@ fn operation(core: &Arc<Core>, caller: Caller, target: Target, request: &Parts) 
         dry_run: query.dry_run()?,
         validation: query.field_validation()?,
         caller,
+        revoked: None,
         kind,
         target,
         query,

@@ -38,6 +38,8 @@ pub(crate) struct Op {
     pub validation: FieldValidation,
     /// Ends watches.
     pub stop: CancellationToken,
+    /// Cancelled when the caller's credential isn't good any more, which ends watches, too.
+    pub revoked: Option<CancellationToken>,
 }
 
 impl Op {

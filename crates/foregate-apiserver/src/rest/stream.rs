@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, StreamBody};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::body::Body;
 use super::negotiate::View;
@@ -114,6 +115,13 @@ async fn begin(op: Op) -> Result<Watch, ApiError> {
     })
 }
 
+async fn cancelled(token: Option<CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits until everything up to `revision` is in the logs: a list may have shown it just before.
 async fn reach(op: &Op, revision: u64) -> Result<(), ApiError> {
     let end = Instant::now() + CATCH_UP;
@@ -146,7 +154,7 @@ impl Watch {
                 return None;
             }
             let until = if self.bookmarks { self.next_bookmark.min(self.deadline) } else { self.deadline };
-            let stop = self.op.stop.clone();
+            let (stop, revoked) = (self.op.stop.clone(), self.op.revoked.clone());
             tokio::select! {
                 rung = self.bell.changed() => if rung.is_err() { return None },
                 () = sleep_until(until) => {
@@ -155,6 +163,7 @@ impl Watch {
                     }
                 }
                 () = stop.cancelled() => return None,
+                () = cancelled(revoked) => return None,
             }
         }
     }
