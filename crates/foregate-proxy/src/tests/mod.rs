@@ -22,6 +22,7 @@ mod http2;
 mod observe;
 mod plain;
 mod resilience;
+mod tcp;
 mod tls;
 mod upgrades;
 mod upstream2;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foregate_envoy::ResourceKind;
 use foregate_xds::client::ClientResource;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -107,6 +108,22 @@ pub(super) async fn connect_as(
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let name = ServerName::try_from(name.to_owned()).unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(address).await?).await
+}
+
+/// A handshake over some other stream.
+pub(super) async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    name: &str,
+) -> std::io::Result<TlsStream<S>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anything))
+        .with_no_client_auth();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 /// The certificate that a connection was made with.
