@@ -12,7 +12,7 @@ use foregate_envoy::{Resource, ResourceKind, to_yaml};
 use foregate_translate::{Options, Output, Translator};
 
 /// Cases that show the intermediate representation too.
-const IR: [&str; 4] = ["headers", "listener-tls", "retries", "route"];
+const IR: [&str; 5] = ["headers", "listener-passthrough", "listener-tls", "retries", "route"];
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")

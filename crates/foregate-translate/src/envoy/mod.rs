@@ -4,6 +4,7 @@ mod check;
 pub(crate) mod cluster;
 pub(crate) mod common;
 pub(crate) mod endpoints;
+pub(crate) mod forward;
 mod headers;
 mod listener;
 mod matches;

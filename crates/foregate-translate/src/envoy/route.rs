@@ -55,9 +55,9 @@ pub(crate) fn compile(
     Ok(compiled)
 }
 
-/// What answers requests on a connection whose certificate was asked for by another name (RFC 9110, 15.5.20): a client
-/// that has come by that way makes a new connection.
-pub(crate) fn misdirected() -> Bytes {
+/// The virtual host that answers requests on a connection whose certificate was asked for by another name (RFC 9110,
+/// 15.5.20): a client that has come by that way makes a new connection.
+pub(crate) fn misdirected(name: &str, domains: &[String]) -> Bytes {
     let route = pb::Route {
         name: MISDIRECTED.to_owned(),
         r#match: Some(pb::RouteMatch {
@@ -67,7 +67,11 @@ pub(crate) fn misdirected() -> Bytes {
         action: Some(pb::route::Action::DirectResponse(pb::DirectResponseAction { status: 421, ..Default::default() })),
         ..Default::default()
     };
-    element(&route.encode_to_vec())
+    let host =
+        pb::VirtualHost { name: name.to_owned(), domains: domains.to_vec(), routes: vec![route], ..Default::default() };
+    let mut body = host.encode_to_vec();
+    foregate_envoy::canonical::sort(super::virtual_host::TYPE, &mut body);
+    body.into()
 }
 
 /// The route's name: whose rule and match it is.

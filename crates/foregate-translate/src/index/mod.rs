@@ -6,6 +6,7 @@
 //!      └─ rules ─▶ GatewayBackend ─ service ─┴─ GatewayEndpointSlice
 //! ```
 
+mod forwarding;
 mod proxy;
 mod relation;
 mod route;
@@ -21,6 +22,7 @@ use foregate_envoy::Owner;
 use k8s_openapi::api::core::v1::Secret;
 
 use crate::Key;
+pub(crate) use forwarding::Forwarding;
 pub(crate) use proxy::{ClusterUse, HostRole, Proxy, Rendered, Statics, VirtualHost};
 pub(crate) use relation::Relation;
 pub(crate) use route::{Compiled, Place, Placed, Route};

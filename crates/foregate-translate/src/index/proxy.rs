@@ -8,7 +8,7 @@ use foregate_api::{EngineName, GatewayProxy};
 use foregate_envoy::{Owner, Resource, ResourceId, ResourceKind};
 use serde_json::Value;
 
-use super::{Placed, Sorted, Tracked};
+use super::{Forwarding, Placed, Sorted, Tracked};
 use crate::Key;
 use crate::resolve::listeners::Plan;
 use crate::resolve::precedence::Order;
@@ -26,6 +26,8 @@ pub(crate) struct Proxy {
     /// What the template's static clusters were rendered from, and how.
     pub statics: Option<Statics>,
     pub virtual_hosts: HashMap<Arc<str>, VirtualHost>,
+    /// By the names of their filter chains.
+    pub forwardings: BTreeMap<Arc<str>, Forwarding>,
     pub clusters: HashMap<Arc<str>, ClusterUse>,
     /// Secrets that its listeners name.
     pub secrets: BTreeSet<Key>,
@@ -70,6 +72,7 @@ impl Proxy {
             listeners: BTreeMap::new(),
             statics: None,
             virtual_hosts: HashMap::new(),
+            forwardings: BTreeMap::new(),
             clusters: HashMap::new(),
             secrets: BTreeSet::new(),
             patch_problems: BTreeMap::new(),
@@ -101,12 +104,12 @@ impl Proxy {
 }
 
 /// Why a virtual host is there even without routes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HostRole {
     /// A listener has this host name, so that no other listener serves it.
     Listener,
-    /// Another listener of the port has it: requests for it are on the wrong connection.
-    Misdirected,
+    /// Other listeners of the port have these: requests for them are on the wrong connection.
+    Misdirected(Arc<[String]>),
 }
 
 /// A domain of a route configuration.

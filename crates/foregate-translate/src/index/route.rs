@@ -8,6 +8,7 @@ use foregate_envoy::Owner;
 use super::{Sorted, Tracked};
 use crate::Key;
 use crate::envoy::route;
+use crate::ir::Share;
 use crate::resolve::hostname::HostRank;
 use crate::resolve::precedence::{Order, Seniority};
 
@@ -37,6 +38,8 @@ pub(crate) struct Placed {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Compiled {
     pub routes: Vec<route::Compiled>,
+    /// Shares of connections or datagrams, of a route for those.
+    pub shares: Arc<[Share]>,
     /// Clusters that it names, and their backends.
     pub clusters: Sorted<Arc<str>, Key>,
     pub owner: Owner,

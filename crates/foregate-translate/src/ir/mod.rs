@@ -15,7 +15,8 @@ pub use route::{
     ValueMatch,
 };
 pub use xds::{
-    Certificate, Cluster, Endpoint, FilterChain, Listener, Place, Placement, SocketAddress, VirtualHost, Xds,
+    Carries, Certificate, Cluster, Endpoint, FilterChain, Listener, Place, Placement, Share, SocketAddress,
+    VirtualHost, Xds,
 };
 
 /// One gateway.

@@ -24,13 +24,13 @@ pub struct Xds {
 pub struct Listener {
     /// Protocol class and port, e.g. `https-8443`.
     pub name: String,
-    /// `http` or `https`.
+    /// `http`, `https` (all that is TLS), `tcp` or `udp`.
     pub class: String,
     /// The user's port.
     pub port: u16,
     /// Where it is bound, with the port offset.
     pub addresses: Vec<SocketAddress>,
-    /// One for plain HTTP, one per host name for HTTPS.
+    /// One without TLS, one per host name with it.
     pub filter_chains: Vec<FilterChain>,
 }
 
@@ -47,12 +47,39 @@ pub struct SocketAddress {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FilterChain {
+    /// Its name, unique in the gateway.
+    pub name: String,
     /// SNI names; none: any other.
     pub server_names: Vec<String>,
     /// Names of the secrets with its certificates.
     pub secrets: Vec<String>,
-    /// Name of the route configuration for its requests.
-    pub route_configuration: String,
+    /// What is done with what it carries.
+    #[serde(flatten)]
+    pub carries: Carries,
+}
+
+/// What a filter chain carries, and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Carries {
+    /// HTTP requests.
+    Requests {
+        /// Name of the route configuration.
+        route_configuration: String,
+    },
+    /// Connections, whatever they carry. Without a share they are closed.
+    Connections(Vec<Share>),
+    /// Datagrams. Without a share they are dropped.
+    Datagrams(Vec<Share>),
+}
+
+/// A share of connections or datagrams.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Share {
+    /// The cluster; none: this share is closed or dropped.
+    pub cluster: Option<std::sync::Arc<str>>,
+    /// Its share of the sum of all weights, at least 1.
+    pub weight: u32,
 }
 
 /// A domain of a route configuration, with the routes that serve it in no particular order: `routes` says whose.

@@ -3,26 +3,40 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use foregate_api::claim::{ListenerProtocol, TlsMode};
+use foregate_api::claim::{ClaimListener, ListenerProtocol, TlsMode};
 use foregate_api::proxy::ProxyListener;
+use foregate_api::route::RouteProtocol;
 
-use super::hostname::ANY;
+use super::hostname::{self, ANY};
 use crate::Key;
 
-/// Whether a listener ends TLS.
+/// What is spoken on a port. Listeners of one class share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Class {
+    /// HTTP without TLS.
     Http,
+    /// TLS: HTTPS, and TLS that carries anything. The server name tells them apart.
     Https,
+    /// Bytes.
+    Tcp,
+    /// Datagrams.
+    Udp,
 }
 
 impl Class {
-    /// Its name in listeners' names, and the scheme of its requests.
-    pub(crate) const fn scheme(self) -> &'static str {
+    /// Its name in listeners' names; of the first two it is the scheme of requests as well.
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Https => "https",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
         }
+    }
+
+    /// Whether two classes can't have one port: TCP and UDP have ports of their own.
+    fn collides(self, other: Self) -> bool {
+        self != other && (self == Self::Udp) == (other == Self::Udp)
     }
 }
 
@@ -35,12 +49,15 @@ pub(crate) struct PlannedListener {
     pub chains: Vec<PlannedChain>,
 }
 
-/// One filter chain.
+/// What is done with connections to one host name of a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PlannedChain {
     /// SNI; `*` for any.
     pub hostname: Arc<str>,
-    pub route_configuration: Arc<str>,
+    /// Where its requests are routed; none: it carries bytes or datagrams.
+    pub route_configuration: Option<Arc<str>>,
+    /// TLS ends here.
+    pub ends_tls: bool,
     /// Secrets with its certificates.
     pub secrets: BTreeSet<Key>,
 }
@@ -48,7 +65,10 @@ pub(crate) struct PlannedChain {
 /// Where a route lands that is attached to a claim's listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AttachPoint {
-    pub route_configuration: Arc<str>,
+    /// Name of the port's listener.
+    pub listener: Arc<str>,
+    /// Where requests are routed; none: routes are for connections or datagrams.
+    pub route_configuration: Option<Arc<str>>,
     pub class: Class,
     /// The port that clients use.
     pub port: u16,
@@ -58,6 +78,18 @@ pub(crate) struct AttachPoint {
     pub hostname: Arc<str>,
 }
 
+impl AttachPoint {
+    /// Whether routes of a protocol can be here. Attachment has decided so; a claim may have changed since.
+    pub(crate) fn takes(&self, protocol: RouteProtocol) -> bool {
+        match protocol {
+            RouteProtocol::Http => self.route_configuration.is_some(),
+            RouteProtocol::Tls => self.class == Class::Https && self.route_configuration.is_none(),
+            RouteProtocol::Tcp => self.class != Class::Udp && self.route_configuration.is_none(),
+            RouteProtocol::Udp => self.class == Class::Udp,
+        }
+    }
+}
+
 /// All listeners of a gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -65,11 +97,13 @@ pub(crate) struct Plan {
     pub listeners: BTreeMap<Arc<str>, PlannedListener>,
     /// Per claim: its listeners by name.
     pub claims: HashMap<Arc<str>, BTreeMap<Arc<str>, AttachPoint>>,
+    /// Per port: the host names of its listeners.
+    pub hostnames: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// Per route configuration: the host names of its listeners.
     pub route_configurations: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
-    /// Per route configuration of an HTTPS port: the host names of the port's other listeners. A request for one of
-    /// them is on the wrong connection (GEP-3567): a certificate may be good for names of several listeners.
-    pub neighbours: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Per route configuration of an HTTPS port: what of the host names of the port's other listeners says for which
+    /// hosts a request is on the wrong connection (GEP-3567): a certificate may be good for names of several listeners.
+    pub neighbours: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     /// Listeners that can't be served, and why.
     pub problems: Vec<String>,
 }
@@ -92,22 +126,26 @@ impl Plan {
     fn find_neighbours(&mut self) {
         for listener in self.listeners.values().filter(|listener| listener.class == Class::Https) {
             for chain in &listener.chains {
-                let others = listener.chains.iter().filter(|other| other.hostname != chain.hostname);
-                let others: BTreeSet<Arc<str>> = others.map(|other| other.hostname.clone()).collect();
-                if !others.is_empty() {
-                    self.neighbours.insert(chain.route_configuration.clone(), others);
+                let Some(configuration) = &chain.route_configuration else { continue };
+                let others: Vec<&Arc<str>> = listener
+                    .chains
+                    .iter()
+                    .map(|other| &other.hostname)
+                    .filter(|other| **other != chain.hostname)
+                    .collect();
+                let needed = others.iter().filter(|other| !is_implied(other, &chain.hostname, &others));
+                let needed: Vec<Arc<str>> = needed.map(|other| Arc::clone(other)).collect();
+                if !needed.is_empty() {
+                    self.neighbours.insert(configuration.clone(), needed);
                 }
             }
         }
     }
 
-    /// Whether a listener serves a domain: no other of its route configuration, or of its port where that ends TLS, has
-    /// a more specific host name for it.
+    /// Whether a listener serves a domain: no other of its port has a more specific host name for it.
     pub(crate) fn owns(&self, point: &AttachPoint, domain: &str) -> bool {
-        let names = |of: &'_ BTreeMap<Arc<str>, BTreeSet<Arc<str>>>| of.get(&point.route_configuration).cloned();
-        let own = names(&self.route_configurations).into_iter().flatten();
-        let all: Vec<Arc<str>> = own.chain(names(&self.neighbours).into_iter().flatten()).collect();
-        super::hostname::owner(all.iter().map(|name| &**name), domain) == Some(&*point.hostname)
+        let all = self.hostnames.get(&point.listener).into_iter().flatten();
+        hostname::owner(all.map(|name| &**name), domain) == Some(&*point.hostname)
     }
 
     fn add(&mut self, proxy: &Key, listener: &ProxyListener, port_offset: u16) -> Result<(), String> {
@@ -117,27 +155,39 @@ impl Plan {
         let bound = port
             .checked_add(port_offset)
             .ok_or_else(|| format!("port {port} with the port offset {port_offset} is above 65535"))?;
-        if let Some(other) = self.listeners.values().find(|other| other.port == port && other.class != class) {
-            let scheme = other.class.scheme();
-            return Err(format!("port {port} is taken by an {scheme} listener; choose another port"));
+        if let Some(other) = self.listeners.values().find(|other| other.port == port && other.class.collides(class)) {
+            let name = other.class.name();
+            return Err(format!("port {port} is taken by a listener for {name}; choose another port"));
         }
-        let name: Arc<str> = format!("{}-{port}", class.scheme()).into();
-        let hostname: Arc<str> = listener.hostname.as_deref().filter(|name| !name.is_empty()).unwrap_or(ANY).into();
-        let (route_configuration, server): (Arc<str>, Arc<str>) = match class {
-            Class::Http => (name.clone(), ANY.into()),
-            Class::Https => (format!("{name}/{hostname}").into(), hostname.clone()),
+        let name: Arc<str> = format!("{}-{port}", class.name()).into();
+        let hostname: Arc<str> = match class {
+            Class::Http | Class::Https => {
+                listener.hostname.as_deref().filter(|name| !name.is_empty()).unwrap_or(ANY).into()
+            }
+            Class::Tcp | Class::Udp => ANY.into(),
         };
-        let secrets = listener.tls.iter().flat_map(|tls| &tls.certificates).map(|secret| proxy.sibling(secret));
-        let planned = self.listeners.entry(name).or_insert(PlannedListener { class, port, bound, chains: Vec::new() });
-        planned.chain(server, &route_configuration).secrets.extend(secrets);
-        self.route_configurations.entry(route_configuration.clone()).or_default().insert(hostname.clone());
-        let point = AttachPoint { route_configuration, class, port: bound, port_offset, hostname };
+        let route_configuration: Option<Arc<str>> = match listener.protocol {
+            ListenerProtocol::Http => Some(name.clone()),
+            ListenerProtocol::Https => Some(format!("{name}/{hostname}").into()),
+            ListenerProtocol::Tls | ListenerProtocol::Tcp | ListenerProtocol::Udp => None,
+        };
+        let chain = PlannedChain {
+            hostname: if class == Class::Https { hostname.clone() } else { ANY.into() },
+            route_configuration: route_configuration.clone(),
+            ends_tls: listener.tls.as_ref().is_some_and(|tls| tls.mode == TlsMode::Terminate) && class == Class::Https,
+            secrets: certificates(listener).map(|secret| proxy.sibling(secret)).collect(),
+        };
+        let planned = self.listeners.entry(name.clone());
+        planned.or_insert(PlannedListener { class, port, bound, chains: Vec::new() }).add(chain)?;
+        self.hostnames.entry(name.clone()).or_default().insert(hostname.clone());
+        if let Some(configuration) = &route_configuration {
+            self.route_configurations.entry(configuration.clone()).or_default().insert(hostname.clone());
+        }
+        let point = AttachPoint { listener: name, route_configuration, class, port: bound, port_offset, hostname };
         self.claims.entry(claim.as_str().into()).or_default().insert(listener.name.as_str().into(), point);
         Ok(())
     }
-}
 
-impl Plan {
     /// Secrets that its listeners name.
     pub(crate) fn secrets(&self) -> BTreeSet<Key> {
         let chains = self.listeners.values().flat_map(|listener| &listener.chains);
@@ -145,33 +195,55 @@ impl Plan {
     }
 }
 
+/// Whether another host name says the same of a host name: it covers it, and the listener's own doesn't lie between.
+fn is_implied(hostname: &str, own: &str, others: &[&Arc<str>]) -> bool {
+    others.iter().any(|other| {
+        ***other != *hostname
+            && hostname::covers(other, hostname)
+            && !(hostname::covers(own, hostname) && hostname::covers(other, own))
+    })
+}
+
 impl PlannedListener {
-    fn chain(&mut self, hostname: Arc<str>, route_configuration: &Arc<str>) -> &mut PlannedChain {
-        let index = match self.chains.binary_search_by(|chain| chain.hostname.cmp(&hostname)) {
-            Ok(index) => index,
-            Err(index) => {
-                let route_configuration = route_configuration.clone();
-                self.chains.insert(index, PlannedChain { hostname, route_configuration, secrets: BTreeSet::new() });
-                index
+    /// Adds a chain; one with the same host name, of another claim, becomes one with it.
+    fn add(&mut self, chain: PlannedChain) -> Result<(), String> {
+        match self.chains.binary_search_by(|known| known.hostname.cmp(&chain.hostname)) {
+            Ok(index) => {
+                let known = &mut self.chains[index];
+                if known.route_configuration != chain.route_configuration || known.ends_tls != chain.ends_tls {
+                    let (hostname, port) = (&chain.hostname, self.port);
+                    return Err(format!(
+                        "host name {hostname} of port {port} is taken by a listener of another protocol or TLS mode; \
+                         choose another one"
+                    ));
+                }
+                known.secrets.extend(chain.secrets);
             }
-        };
-        &mut self.chains[index]
+            Err(index) => self.chains.insert(index, chain),
+        }
+        Ok(())
     }
 }
 
-fn class_of(listener: &foregate_api::claim::ClaimListener) -> Result<Class, String> {
-    match listener.protocol {
-        ListenerProtocol::Http => Ok(Class::Http),
-        ListenerProtocol::Https => match &listener.tls {
-            Some(tls) if tls.mode == TlsMode::Passthrough => {
-                Err("HTTPS ends TLS at the gateway; set tls.mode to Terminate".to_owned())
-            }
-            Some(tls) if !tls.certificates.is_empty() => Ok(Class::Https),
-            _ => Err("HTTPS needs a certificate; set tls.certificateRefs".to_owned()),
-        },
-        ListenerProtocol::Tls | ListenerProtocol::Tcp | ListenerProtocol::Udp => {
-            Err("the protocols TLS, TCP and UDP aren't served yet; use HTTP or HTTPS".to_owned())
+fn certificates(listener: &ClaimListener) -> impl Iterator<Item = &str> {
+    let ending = listener.tls.iter().filter(|tls| tls.mode == TlsMode::Terminate);
+    ending.flat_map(|tls| &tls.certificates).map(String::as_str)
+}
+
+fn class_of(listener: &ClaimListener) -> Result<Class, String> {
+    let protocol = match listener.protocol {
+        ListenerProtocol::Http => return Ok(Class::Http),
+        ListenerProtocol::Tcp => return Ok(Class::Tcp),
+        ListenerProtocol::Udp => return Ok(Class::Udp),
+        ListenerProtocol::Https => "HTTPS",
+        ListenerProtocol::Tls => "TLS",
+    };
+    match &listener.tls {
+        Some(tls) if tls.mode == TlsMode::Passthrough && listener.protocol == ListenerProtocol::Https => {
+            Err("HTTPS ends TLS at the gateway; set tls.mode to Terminate".to_owned())
         }
+        Some(tls) if tls.mode == TlsMode::Passthrough || !tls.certificates.is_empty() => Ok(Class::Https),
+        _ => Err(format!("{protocol} needs a certificate; set tls.certificateRefs")),
     }
 }
 
@@ -197,7 +269,11 @@ mod tests {
     fn what_cannot_be_served_is_said() {
         let table = [
             (serde_json::json!({ "port": 65535, "protocol": "HTTP" }), "above 65535"),
-            (serde_json::json!({ "port": 1, "protocol": "UDP" }), "aren't served yet"),
+            (serde_json::json!({ "port": 1, "protocol": "TLS" }), "needs a certificate"),
+            (
+                serde_json::json!({ "port": 1, "protocol": "TLS", "tls": { "mode": "Terminate" } }),
+                "needs a certificate",
+            ),
             (serde_json::json!({ "port": 1, "protocol": "HTTPS" }), "needs a certificate"),
             (
                 serde_json::json!({ "port": 1, "protocol": "HTTPS", "tls": { "mode": "Terminate" } }),
@@ -225,8 +301,9 @@ mod tests {
         let plan = plan(all.iter().map(|(port, hostname)| listener(*port, *hostname)).collect(), 0);
         let neighbours =
             |name: &str| plan.neighbours.get(name).map(|names| names.iter().map(|n| &**n).collect::<Vec<_>>());
-        assert_eq!(neighbours("https-443/*"), Some(vec!["*.a.com", "b.a.com"]));
+        assert_eq!(neighbours("https-443/*"), Some(vec!["*.a.com"]));
         assert_eq!(neighbours("https-443/*.a.com"), Some(vec!["*", "b.a.com"]));
+        assert_eq!(neighbours("https-443/b.a.com"), Some(vec!["*"]), "what any listener has is said once");
         assert_eq!(neighbours("https-8443/c.com"), None);
         let point = |name: &str| &plan.claims["c"][name];
         assert!(plan.owns(point("443Some(\"*.a.com\")"), "c.a.com"));

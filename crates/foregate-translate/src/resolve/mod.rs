@@ -1,6 +1,7 @@
 //! From the platform's objects to the intermediate representation: names are looked up, Gateway API semantics decided.
 
 pub(crate) mod endpoints;
+pub(crate) mod forward;
 pub(crate) mod hostname;
 pub(crate) mod listeners;
 mod matches;

@@ -14,14 +14,14 @@ pub(super) fn resolve(redirect: &Redirect, point: &AttachPoint, field: &str) -> 
         let reason = format!("{} isn't a redirect; use 301, 302, 303, 307 or 308", redirect.status_code);
         return Err(Problem::invalid(format!("{field}.statusCode"), reason));
     }
-    let scheme = redirect.scheme.as_deref().unwrap_or(point.class.scheme());
+    let scheme = redirect.scheme.as_deref().unwrap_or(point.class.name());
     if !matches!(scheme, "http" | "https") {
         return Err(Problem::invalid(format!("{field}.scheme"), format!("{scheme:?} is neither http nor https")));
     }
     let of_scheme = well_known(scheme).saturating_add(point.port_offset);
     let port = redirect.port.unwrap_or(if redirect.scheme.is_some() { of_scheme } else { point.port });
     // A request's `Host` has the listener's port when that isn't well known, and an engine keeps what isn't replaced.
-    let host_is_bare = redirect.hostname.is_some() || point.port == well_known(point.class.scheme());
+    let host_is_bare = redirect.hostname.is_some() || point.port == well_known(point.class.name());
     let port = (port != well_known(scheme) || !host_is_bare).then_some(port);
     Ok(ir::Redirect {
         scheme: redirect.scheme.clone(),
@@ -43,7 +43,14 @@ mod tests {
     use crate::resolve::listeners::Class;
 
     fn at(class: Class, port: u16, port_offset: u16) -> AttachPoint {
-        AttachPoint { route_configuration: "r".into(), class, port, port_offset, hostname: "*".into() }
+        AttachPoint {
+            listener: "r".into(),
+            route_configuration: Some("r".into()),
+            class,
+            port,
+            port_offset,
+            hostname: "*".into(),
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use foregate_api::address::ProxyRef;
 use foregate_envoy::Resource;
 
 use super::Translator;
-use crate::index::{Proxy, Route};
+use crate::index::{HostRole, Proxy, Route};
 use crate::ir;
 use crate::{Key, Problem};
 
@@ -44,6 +44,7 @@ impl Translator {
         let mut names: Vec<&Arc<str>> = proxy.virtual_hosts.keys().collect();
         names.sort_unstable();
         let hosts = names.into_iter().filter_map(|name| proxy.virtual_hosts.get(name));
+        let hosts = hosts.filter(|host| !matches!(host.role, Some(HostRole::Misdirected(_))));
         hosts
             .map(|host| ir::VirtualHost {
                 route_configuration: host.route_configuration.to_string(),
@@ -73,7 +74,7 @@ impl Translator {
             let point = proxy.plan.claims.get(attachment.claim.as_str())?.get(attachment.listener.as_str())?;
             let hostname = attachment.hostnames.iter().find(|hostname| hostname.effective == domain)?;
             let entry: Result<_, Problem> = self.resolve(route_key, &route.spec, point);
-            (point.route_configuration == *configuration)
+            (point.route_configuration.as_ref() == Some(configuration))
                 .then_some(ir::Placement { hostname: hostname.original.clone(), entry: entry.ok()? })
         })
     }

@@ -1,6 +1,6 @@
 //! Listeners: rendered from the gateway's template when what it sees changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Translator;
 use super::ingest::PROXY;
+use super::routes::chain_name;
 use super::work::Work;
 use crate::envoy;
 use crate::index::{Proxy, Rendered};
@@ -42,25 +43,53 @@ impl Translator {
         let addresses = proxy.object.status.as_ref().map(|status| status.addresses.as_slice()).unwrap_or_default();
         let listeners = proxy.plan.listeners.iter().map(|(name, planned)| ir::Listener {
             name: name.to_string(),
-            class: planned.class.scheme().to_owned(),
+            class: planned.class.name().to_owned(),
             port: planned.port,
             addresses: addresses
                 .iter()
                 .map(|address| ir::SocketAddress { address: address.clone(), port: planned.bound })
                 .collect(),
-            filter_chains: self.chains(planned),
+            filter_chains: self.chains(proxy, name, planned),
         });
         listeners.filter(|listener| !listener.addresses.is_empty() && !listener.filter_chains.is_empty()).collect()
     }
 
     /// A chain whose certificates aren't there yet is left out: the others of its port serve.
-    fn chains(&self, planned: &PlannedListener) -> Vec<ir::FilterChain> {
-        let chains = planned.chains.iter().map(|chain| ir::FilterChain {
-            server_names: (&*chain.hostname != ANY).then(|| chain.hostname.to_string()).into_iter().collect(),
-            secrets: chain.secrets.iter().filter(|secret| self.has_certificate(secret)).map(Key::to_string).collect(),
-            route_configuration: chain.route_configuration.to_string(),
-        });
-        chains.filter(|chain| planned.class == Class::Http || !chain.secrets.is_empty()).collect()
+    fn chains(&self, proxy: &Proxy, listener: &Arc<str>, planned: &PlannedListener) -> Vec<ir::FilterChain> {
+        let mut chains = Vec::with_capacity(planned.chains.len());
+        for chain in &planned.chains {
+            let secrets = chain.secrets.iter().filter(|secret| self.has_certificate(secret));
+            let secrets: Vec<String> = secrets.map(Key::to_string).collect();
+            let unusable = chain.ends_tls && secrets.is_empty();
+            if unusable && chain.route_configuration.is_some() {
+                continue;
+            }
+            let made = |name: &str, hostname: &str, carries| ir::FilterChain {
+                name: name.to_owned(),
+                server_names: (hostname != ANY).then(|| hostname.to_owned()).into_iter().collect(),
+                secrets: secrets.clone(),
+                carries,
+            };
+            match &chain.route_configuration {
+                Some(name) => {
+                    let carries = ir::Carries::Requests { route_configuration: name.to_string() };
+                    chains.push(made(name, &chain.hostname, carries));
+                }
+                None => {
+                    for (name, (hostname, shares)) in forwardings(proxy, listener, planned.class, &chain.hostname) {
+                        // Refused, rather than taken by a listener with a less specific name.
+                        let shares = if unusable { Vec::new() } else { shares };
+                        let carries = match planned.class {
+                            Class::Udp => ir::Carries::Datagrams(shares),
+                            _ => ir::Carries::Connections(shares),
+                        };
+                        chains.push(made(&name, &hostname, carries));
+                    }
+                }
+            }
+        }
+        chains.sort_by(|a, b| a.server_names.cmp(&b.server_names));
+        chains
     }
 
     pub(super) fn has_certificate(&self, secret: &Key) -> bool {
@@ -87,11 +116,7 @@ fn render(proxy: &mut Proxy, key: &Key, listener: &ir::Listener, work: &mut Work
     }
     if let Some(body) = made {
         let chains = listener.filter_chains.iter();
-        let secrets = chains.clone().flat_map(|chain| &chain.secrets).map(|name| (ResourceKind::Secret, name));
-        let routes = chains.map(|chain| (ResourceKind::RouteConfiguration, &chain.route_configuration));
-        let named: BTreeSet<_> = secrets.chain(routes).collect();
-        let needs: Arc<[ResourceId]> =
-            named.into_iter().map(|(kind, name)| ResourceId::new(kind, name.as_str())).collect();
+        let needs: Arc<[ResourceId]> = chains.flat_map(needs).collect::<BTreeSet<_>>().into_iter().collect();
         let id = ResourceId::new(ResourceKind::Listener, name.clone());
         work.publish(key, Translator::encoded(id, &body, needs, [proxy.owner()]));
     } else if problem.is_none() {
@@ -113,22 +138,69 @@ fn render_with(templates: &Templates, data: &Value, name: &str) -> Result<Bytes,
 
 /// What a template sees of a listener: the intermediate representation, and messages that it would have to spell out.
 fn listener_data(listener: &ir::Listener) -> Value {
-    let chains: Vec<Value> = listener.filter_chains.iter().map(chain_data).collect();
+    let chains: Vec<Value> = listener.filter_chains.iter().map(|chain| chain_data(listener, chain)).collect();
+    let datagrams = listener.filter_chains.iter().find_map(|chain| match &chain.carries {
+        ir::Carries::Datagrams(shares) => Some(envoy::forward::udp(shares)),
+        _ => None,
+    });
     json!({
         "name": listener.name,
         "class": listener.class,
         "port": listener.port,
         "addresses": listener.addresses,
         "filterChains": chains,
+        "udpProxy": datagrams,
     })
 }
 
-fn chain_data(chain: &ir::FilterChain) -> Value {
+fn chain_data(listener: &ir::Listener, chain: &ir::FilterChain) -> Value {
+    let (configuration, tcp) = match &chain.carries {
+        ir::Carries::Requests { route_configuration } => (Some(route_configuration), None),
+        ir::Carries::Connections(shares) => (None, Some(envoy::forward::tcp(shares))),
+        ir::Carries::Datagrams(_) => (None, None),
+    };
     json!({
+        "name": chain.name,
         "serverNames": chain.server_names,
+        "match": envoy::forward::chain_match(listener, chain),
         "secrets": chain.secrets,
-        "routeConfiguration": chain.route_configuration,
-        "rds": envoy::routes_over_ads(&chain.route_configuration),
+        "routeConfiguration": configuration,
+        "rds": configuration.map(|name| envoy::routes_over_ads(name)),
         "sds": chain.secrets.iter().map(|name| envoy::secret_over_ads(name)).collect::<Vec<_>>(),
+        "tcpProxy": tcp,
     })
+}
+
+/// What has to be there before a chain.
+fn needs(chain: &ir::FilterChain) -> Vec<ResourceId> {
+    let secrets = chain.secrets.iter().map(|name| ResourceId::new(ResourceKind::Secret, name.as_str()));
+    let mut needs: Vec<ResourceId> = secrets.collect();
+    match &chain.carries {
+        ir::Carries::Requests { route_configuration } => {
+            needs.push(ResourceId::new(ResourceKind::RouteConfiguration, route_configuration.as_str()));
+        }
+        ir::Carries::Connections(shares) | ir::Carries::Datagrams(shares) => {
+            let clusters = shares.iter().filter_map(|share| share.cluster.clone());
+            needs.extend(clusters.map(|name| ResourceId::new(ResourceKind::Cluster, name)));
+        }
+    }
+    needs
+}
+
+/// What a listener of the user's carries elsewhere: by server name where there is TLS. Its own host name is always
+/// among them, so that what no route wants is refused, and not taken by a listener with a less specific one.
+fn forwardings(
+    proxy: &Proxy,
+    listener: &Arc<str>,
+    class: Class,
+    chain: &Arc<str>,
+) -> BTreeMap<Arc<str>, (Arc<str>, Vec<ir::Share>)> {
+    let mut all = BTreeMap::new();
+    all.insert(chain_name(listener, class, chain), (chain.clone(), Vec::new()));
+    let own = proxy.forwardings.iter().filter(|(_, it)| it.listener == *listener && it.chain == *chain);
+    for (name, forwarding) in own {
+        let shares = forwarding.winner().map(|winner| winner.entry.shares.to_vec()).unwrap_or_default();
+        all.insert(name.clone(), (forwarding.hostname.clone(), shares));
+    }
+    all
 }

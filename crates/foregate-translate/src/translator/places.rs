@@ -8,23 +8,35 @@ use foregate_api::Origin;
 use super::Translator;
 use super::work::Work;
 use crate::Key;
-use crate::index::{ClusterUse, Place, Placed, VirtualHost};
+use crate::index::{ClusterUse, Forwarding, Place, Placed, Sorted, VirtualHost};
 
-/// Where a route goes: route configuration, domain, and how.
-pub(super) type Places = BTreeMap<Place, (Arc<str>, Arc<str>, Placed)>;
+/// Where a route goes, and how.
+pub(super) type Places = BTreeMap<Place, (Site, Placed)>;
+
+/// What is at a place.
+#[derive(Clone, Debug)]
+pub(super) enum Site {
+    /// A virtual host: its route configuration and domain.
+    Host(Arc<str>, Arc<str>),
+    /// Connections or datagrams.
+    Forwarding {
+        /// Name of the port's listener.
+        listener: Arc<str>,
+        /// The host name of the user's listener.
+        chain: Arc<str>,
+        /// The server name.
+        hostname: Arc<str>,
+    },
+}
 
 impl Translator {
     /// Moves a route to its new places.
     pub(super) fn place_route(&mut self, key: &Key, places: Places, causes: &[Arc<Origin>], work: &mut Work) {
         let mut placed = Vec::with_capacity(places.len());
-        for (place, (configuration, domain, how)) in places {
+        for (place, (site, how)) in places {
             self.count(&place.0, &how, true, work);
-            if let Some(proxy) = self.index.proxies.get_mut(&place.0) {
-                let host = proxy.virtual_hosts.entry(place.1.clone());
-                host.or_insert_with(|| VirtualHost::new(configuration, domain)).place(key.clone(), how.clone());
-            }
+            self.place(key, &place, site, &how, work);
             work.blame(&place.0, causes);
-            work.virtual_hosts.insert(place.clone());
             placed.push((place, how));
         }
         let Some(route) = self.index.routes.get_mut(key) else { return };
@@ -54,9 +66,33 @@ impl Translator {
         }
     }
 
+    fn place(&mut self, key: &Key, place: &Place, site: Site, how: &Placed, work: &mut Work) {
+        let Some(proxy) = self.index.proxies.get_mut(&place.0) else { return };
+        match site {
+            Site::Host(configuration, domain) => {
+                let host = proxy.virtual_hosts.entry(place.1.clone());
+                host.or_insert_with(|| VirtualHost::new(configuration, domain)).place(key.clone(), how.clone());
+                work.virtual_hosts.insert(place.clone());
+            }
+            Site::Forwarding { listener, chain, hostname } => {
+                let known = proxy.forwardings.entry(place.1.clone());
+                let new = || Forwarding { listener, chain: chain.clone(), hostname, placed: Sorted::default() };
+                let known = known.or_insert_with(new);
+                known.placed.insert(key.clone(), how.clone());
+                work.listeners.insert(place.0.clone());
+            }
+        }
+    }
+
     fn displace(&mut self, key: &Key, place: &Place, work: &mut Work) {
-        let host = self.index.proxies.get_mut(&place.0).and_then(|proxy| proxy.virtual_hosts.get_mut(&place.1));
-        if let Some(host) = host {
+        let Some(proxy) = self.index.proxies.get_mut(&place.0) else { return };
+        if let Some(forwarding) = proxy.forwardings.get_mut(&place.1) {
+            forwarding.placed.remove(key);
+            if forwarding.placed.is_empty() {
+                proxy.forwardings.remove(&place.1);
+            }
+            work.listeners.insert(place.0.clone());
+        } else if let Some(host) = proxy.virtual_hosts.get_mut(&place.1) {
             host.displace(key);
             work.virtual_hosts.insert(place.clone());
         }

@@ -78,9 +78,11 @@ impl Translator {
             }
             self.index.routes_by_claim.of(&claim).for_each(|route| work.mark_route(route, &[]));
         }
-        for (name, host) in &proxy.virtual_hosts {
+        let hosts = proxy.virtual_hosts.iter().map(|(name, host)| (name, &host.placed));
+        let forwardings = proxy.forwardings.iter().map(|(name, forwarding)| (name, &forwarding.placed));
+        for (name, placed) in hosts.chain(forwardings) {
             let place = (key.clone(), name.clone());
-            for route in host.placed.keys() {
+            for route in placed.keys() {
                 if let Some(route) = self.index.routes.get_mut(route) {
                     route.placed.remove(&place);
                 }
@@ -142,18 +144,15 @@ impl Translator {
     fn replan(&mut self, key: &Key, old: &Plan, work: &mut Work, causes: &[Arc<Origin>]) {
         let Some(proxy) = self.index.proxies.get_mut(key) else { return };
         let plan = &proxy.plan;
-        // A route configuration's listeners decide together which of them owns a domain.
-        let moved = |configuration: &Arc<str>| {
-            old.route_configurations.get(configuration) != plan.route_configurations.get(configuration)
-                || old.neighbours.get(configuration) != plan.neighbours.get(configuration)
-        };
+        // A port's listeners decide together which of them owns a domain.
+        let moved = |listener: &Arc<str>| old.hostnames.get(listener) != plan.hostnames.get(listener);
         for claim in old.claims.keys().chain(plan.claims.keys()) {
             let points = plan.claims.get(claim);
             let name = key.sibling(claim);
             let rebound = points.is_some() && self.index.claims.get(&name) != Some(key);
             let touched = rebound
                 || old.claims.get(claim) != points
-                || points.is_some_and(|points| points.values().any(|point| moved(&point.route_configuration)));
+                || points.is_some_and(|points| points.values().any(|point| moved(&point.listener)));
             if points.is_some() {
                 self.index.claims.insert(name.clone(), key.clone());
             } else if self.index.claims.get(&name) == Some(key) {
@@ -178,26 +177,34 @@ impl Translator {
     }
 }
 
-/// A virtual host per listener's host name, and one per host name that other listeners of an HTTPS port have.
+/// No host name has an underscore: what answers misdirected requests can't be mistaken for one.
+const MISDIRECTED: &str = "_misdirected";
+
+/// A virtual host per listener's host name, and one for all host names that other listeners of an HTTPS port have.
 fn replan_virtual_hosts(key: &Key, proxy: &mut Proxy, old: &Plan, work: &mut Work) {
-    for (configuration, hostnames) in old.route_configurations.iter().chain(&old.neighbours) {
-        for hostname in hostnames {
-            let name: Arc<str> = format!("{configuration}/{hostname}").into();
-            if let Some(host) = proxy.virtual_hosts.get_mut(&name) {
-                host.role = None;
-                work.virtual_hosts.insert((key.clone(), name));
-            }
-        }
-    }
-    let own = proxy.plan.route_configurations.iter().map(|own| (own, HostRole::Listener));
-    let others = proxy.plan.neighbours.iter().map(|others| (others, HostRole::Misdirected));
-    for ((configuration, hostnames), role) in own.chain(others) {
-        for hostname in hostnames {
-            let name: Arc<str> = format!("{configuration}/{hostname}").into();
-            let host = proxy.virtual_hosts.entry(name.clone());
-            host.or_insert_with(|| VirtualHost::new(configuration.clone(), hostname.clone())).role = Some(role);
+    let name_of = |configuration: &str, hostname: &str| Arc::<str>::from(format!("{configuration}/{hostname}"));
+    let own = |plan: &Plan| -> Vec<(Arc<str>, Arc<str>, HostRole)> {
+        let each = plan.route_configurations.iter().flat_map(|(configuration, hostnames)| {
+            hostnames.iter().map(|hostname| (configuration.clone(), hostname.clone(), HostRole::Listener))
+        });
+        let others = plan.neighbours.iter().map(|(configuration, hostnames)| {
+            let hostnames = hostnames.iter().map(|hostname| hostname.to_string()).collect();
+            (configuration.clone(), MISDIRECTED.into(), HostRole::Misdirected(hostnames))
+        });
+        each.chain(others).collect()
+    };
+    for (configuration, domain, _) in own(old) {
+        let name = name_of(&configuration, &domain);
+        if let Some(host) = proxy.virtual_hosts.get_mut(&name) {
+            host.role = None;
             work.virtual_hosts.insert((key.clone(), name));
         }
+    }
+    for (configuration, domain, role) in own(&proxy.plan) {
+        let name = name_of(&configuration, &domain);
+        let host = proxy.virtual_hosts.entry(name.clone());
+        host.or_insert_with(|| VirtualHost::new(configuration, domain)).role = Some(role);
+        work.virtual_hosts.insert((key.clone(), name));
     }
 }
 

@@ -8,7 +8,7 @@ use foregate_api::route::GatewayRouteSpec;
 
 use super::Translator;
 use super::ingest::{ROUTE, owner_of};
-use super::places::Places;
+use super::places::{Places, Site};
 use super::work::Work;
 use crate::envoy::{patch, route as envoy_route, virtual_host};
 use crate::index::{Compiled, Placed, Proxy, Sorted};
@@ -16,6 +16,7 @@ use crate::resolve::hostname::HostRank;
 use crate::resolve::listeners::{AttachPoint, Class};
 use crate::resolve::precedence::Seniority;
 use crate::resolve::route::{self, Context};
+use crate::resolve::{forward, hostname};
 use crate::{Key, Problem};
 
 impl Translator {
@@ -81,6 +82,9 @@ impl Translator {
             let Some((proxy_key, proxy)) = self.proxy_of(&key.sibling(&attachment.claim)) else { continue };
             let points = proxy.plan.claims.get(attachment.claim.as_str());
             let Some(point) = points.and_then(|points| points.get(attachment.listener.as_str())) else { continue };
+            if !point.takes(spec.protocol) {
+                continue;
+            }
             let entry = match compiled.entry((proxy_key, point.class, point.port)) {
                 std::collections::btree_map::Entry::Occupied(entry) => entry.get().clone(),
                 std::collections::btree_map::Entry::Vacant(vacant) => {
@@ -89,19 +93,11 @@ impl Translator {
                 }
             };
             for hostname in &attachment.hostnames {
-                if !proxy.plan.owns(point, &hostname.effective) {
-                    continue;
-                }
-                let name: Arc<str> = format!("{}/{}", point.route_configuration, hostname.effective).into();
-                if !proxy.virtual_hosts.contains_key(&name) {
-                    virtual_host::check_head(&name, &hostname.effective)?;
-                }
-                let placed = Placed { rank: HostRank::of(&hostname.original), entry: entry.clone() };
+                let Some((name, site)) = site(proxy, point, &hostname.effective)? else { continue };
+                let rank = HostRank::of(&hostname.original);
                 let place = places.entry((proxy_key.clone(), name));
-                let place = place.or_insert_with(|| {
-                    (point.route_configuration.clone(), hostname.effective.as_str().into(), placed.clone())
-                });
-                place.2.rank = place.2.rank.min(placed.rank);
+                let (_, placed) = place.or_insert_with(|| (site, Placed { rank, entry: entry.clone() }));
+                placed.rank = placed.rank.min(rank);
             }
         }
         Ok(places)
@@ -116,8 +112,12 @@ impl Translator {
         seniority: &Arc<Seniority>,
         work: &mut Work,
     ) -> Result<Compiled, Problem> {
-        let entry = self.resolve(key, spec, point)?;
-        let routes = self.compile_entry(key, &entry, proxy_key, work)?;
+        let (routes, shares) = if spec.protocol.is_http() {
+            let entry = self.resolve(key, spec, point)?;
+            (self.compile_entry(key, &entry, proxy_key, work)?, [].into())
+        } else {
+            (Vec::new(), forward::resolve(spec, &|name| self.cluster_of(key, name))?)
+        };
         let clusters = route::backends(spec).filter_map(|name| {
             let backend = key.sibling(name);
             let cluster = self.index.backends.get(&backend)?.cluster.as_ref()?;
@@ -125,6 +125,7 @@ impl Translator {
         });
         Ok(Compiled {
             routes,
+            shares,
             clusters: clusters.collect(),
             owner: owner_of(&spec.origin),
             seniority: seniority.clone(),
@@ -138,11 +139,13 @@ impl Translator {
         spec: &GatewayRouteSpec,
         point: &AttachPoint,
     ) -> Result<crate::ir::Entry, Problem> {
-        let cluster = |name: &str| {
-            let backend = self.index.backends.get(&key.sibling(name))?;
-            backend.cluster.as_ref().map(|cluster| cluster.name.clone())
-        };
-        route::resolve(spec, &Context { point, cluster: &cluster })
+        route::resolve(spec, &Context { point, cluster: &|name| self.cluster_of(key, name) })
+    }
+
+    /// The present cluster of a backend that a route names.
+    fn cluster_of(&self, route: &Key, backend: &str) -> Option<Arc<str>> {
+        let backend = self.index.backends.get(&route.sibling(backend))?;
+        backend.cluster.as_ref().map(|cluster| cluster.name.clone())
     }
 
     /// With the gateway's patch for routes; an older one where the present one fails.
@@ -208,4 +211,36 @@ impl Translator {
         route.backends = backends;
         route.claims = claims;
     }
+}
+
+/// Where a route goes with one of its host names; none: another listener of the port has it.
+fn site(proxy: &Proxy, point: &AttachPoint, domain: &str) -> Result<Option<(Arc<str>, Site)>, Problem> {
+    if let Some(configuration) = &point.route_configuration {
+        if !proxy.plan.owns(point, domain) {
+            return Ok(None);
+        }
+        let name: Arc<str> = format!("{configuration}/{domain}").into();
+        if !proxy.virtual_hosts.contains_key(&name) {
+            virtual_host::check_head(&name, domain)?;
+        }
+        return Ok(Some((name, Site::Host(configuration.clone(), domain.into()))));
+    }
+    // Only TLS tells names; a route without one takes all of its listener's.
+    let domain = match point.class {
+        Class::Https if domain == hostname::ANY => &point.hostname,
+        Class::Https => domain,
+        _ => hostname::ANY,
+    };
+    forward::check_server_name(domain)?;
+    if !proxy.plan.owns(point, domain) {
+        return Ok(None);
+    }
+    let name = chain_name(&point.listener, point.class, domain);
+    let (listener, chain) = (point.listener.clone(), point.hostname.clone());
+    Ok(Some((name, Site::Forwarding { listener, chain, hostname: domain.into() })))
+}
+
+/// The name of a filter chain that has no route configuration: its listener's, and the server name where there is TLS.
+pub(super) fn chain_name(listener: &Arc<str>, class: Class, hostname: &str) -> Arc<str> {
+    if class == Class::Https { format!("{listener}/{hostname}").into() } else { listener.clone() }
 }

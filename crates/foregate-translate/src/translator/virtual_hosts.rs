@@ -23,13 +23,17 @@ impl Translator {
                 continue;
             }
             let Some(host) = proxy.virtual_hosts.get(&name) else { continue };
+            if let Some(HostRole::Misdirected(domains)) = &host.role {
+                let body = envoy_route::misdirected(&name, domains);
+                work.publish(&key, Self::encoded(id, &body, [], []));
+                continue;
+            }
             let head = virtual_host::head(&name, &host.domain);
             let place: Place = (key, name);
             match tail(proxy, host, &place, &head, work) {
                 Ok(tail) => {
                     let gateway = proxy.patches().then(|| proxy.owner());
-                    let misdirected = (host.role == Some(HostRole::Misdirected)).then(envoy_route::misdirected);
-                    let body = virtual_host::concatenate(&head, host.routes().chain(&misdirected), &tail);
+                    let body = virtual_host::concatenate(&head, host.routes(), &tail);
                     work.publish(&place.0, Self::encoded(id, &body, host.needs(), host.owners(gateway)));
                 }
                 // What was published stays; the gateway's report says why.
