@@ -18,3 +18,4 @@ pub mod engines;
 pub mod envoy;
 
 pub use agent::{Agent, AgentError, Builtin, BuiltinInstance, Options, XdsSource};
+pub use envoy::Bound;

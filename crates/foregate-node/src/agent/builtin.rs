@@ -1,10 +1,11 @@
 //! The built-in engine, as the agent needs it.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+
+use crate::envoy::listening::Bound;
 
 /// What an engine says when it can't.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -30,7 +31,7 @@ pub trait Builtin: Send + Sync + 'static {
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), BoxError>>;
 
     /// Where an instance listens now.
-    fn listening(&self, name: &str) -> Vec<SocketAddr>;
+    fn listening(&self, name: &str) -> Vec<Bound>;
 
     /// An instance that shared its addresses has them for itself now.
     fn alone(&self, name: &str);

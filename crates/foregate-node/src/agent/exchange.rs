@@ -1,15 +1,15 @@
 //! One engine takes another's place, and no request fails: the new one listens before the old one lets go.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use foregate_api::instance::EngineState;
 
 use super::actor::{Actor, Current, Stop};
+use crate::envoy::listening::{self, Bound};
 use crate::envoy::process::Event;
 use crate::envoy::steer::{self, Role};
-use crate::envoy::{Launch, Process, listening, pid};
+use crate::envoy::{Launch, Process, pid};
 
 /// Between two looks at whether the new engine listens everywhere.
 const LOOK: Duration = Duration::from_millis(25);
@@ -24,7 +24,7 @@ const PARENT_GRACE: Duration = Duration::from_secs(6);
 
 /// Where new connections are kept with the old engine.
 #[derive(Default)]
-struct Kept(Option<(pid::Handle, BTreeSet<SocketAddr>)>);
+struct Kept(Option<(pid::Handle, BTreeSet<Bound>)>);
 
 impl Kept {
     fn release(self) {
@@ -165,7 +165,7 @@ impl Actor {
 
     /// Whether a new engine could take over: it takes what the old one has, and lacks no address. Says what is in the
     /// way. `before`: the newest engine before it.
-    fn could_take_over(&mut self, new: &str, before: u64, begun: Instant, lacking: &[SocketAddr]) -> bool {
+    fn could_take_over(&mut self, new: &str, before: u64, begun: Instant, lacking: &[Bound]) -> bool {
         let refused = self.cache.refused_since(&self.identity, before);
         if let Some((id, message)) = refused.iter().flatten().next() {
             let message = format!(
@@ -267,7 +267,7 @@ impl Actor {
     }
 
     /// An exchange that takes long says why.
-    fn say_slow(&mut self, begun: Instant, new: &str, lacking: &[SocketAddr]) {
+    fn say_slow(&mut self, begun: Instant, new: &str, lacking: &[Bound]) {
         if begun.elapsed() >= LONG {
             let addresses: Vec<String> = lacking.iter().map(ToString::to_string).collect();
             let message = match addresses.as_slice() {
@@ -340,11 +340,11 @@ fn release((id, started): (u32, u64)) {
     }
 }
 
-fn listening_of(process: &Process) -> BTreeSet<SocketAddr> {
-    listening::of(process.handle.pid).into_iter().map(|socket| socket.address).collect()
+fn listening_of(process: &Process) -> BTreeSet<Bound> {
+    listening::of(process.handle.pid).into_iter().map(|socket| socket.bound).collect()
 }
 
-fn lacking(old: &BTreeSet<SocketAddr>, new: &[SocketAddr]) -> Vec<SocketAddr> {
+fn lacking(old: &BTreeSet<Bound>, new: &[Bound]) -> Vec<Bound> {
     old.iter().filter(|address| !new.contains(address)).copied().collect()
 }
 

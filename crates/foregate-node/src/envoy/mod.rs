@@ -27,5 +27,6 @@ pub(crate) mod steer;
 pub(crate) mod stray;
 
 pub use inventory::{Record, running};
+pub use listening::Bound;
 pub use metrics::Metrics;
 pub(crate) use process::{Launch, Process};

@@ -1,10 +1,10 @@
 //! The node of `foregate up`: foregate-node's agent, with the built-in engine of this process.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use foregate_node::agent::BoxError;
-use foregate_node::{Builtin, BuiltinInstance};
+use foregate_node::{Bound, Builtin, BuiltinInstance};
 use foregate_proxy::{Engine, EngineError, InstanceOptions};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -48,9 +48,14 @@ impl Builtin for BuiltinEngine {
         .boxed()
     }
 
-    fn listening(&self, name: &str) -> Vec<SocketAddr> {
-        let all = self.look(Engine::addresses).unwrap_or_default();
-        all.into_iter().filter(|(instance, _, _)| &**instance == name).map(|(_, _, address)| address).collect()
+    fn listening(&self, name: &str) -> Vec<Bound> {
+        let all = self.look(Engine::addresses).unwrap_or_default().into_iter();
+        // What a listener takes is in its name.
+        let bound = |(_, listener, address): (Arc<str>, Arc<str>, _)| Bound {
+            address,
+            datagrams: listener.starts_with("udp-"),
+        };
+        all.filter(|(instance, _, _)| &**instance == name).map(bound).collect()
     }
 
     fn alone(&self, name: &str) {
