@@ -13,19 +13,35 @@ pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Its value.
 pub(crate) const MANAGER: &str = "foregate-platform";
 
-/// The gateway that a claim is bound to: its own, or the one that all claims of its namespace with an equal sharing
-/// key have.
-pub(crate) fn proxy_of(claim: &GatewayClaim) -> ProxyRef {
+/// The gateway that a claim is bound to: the one that all claims of its namespace with an equal sharing key have. A claim
+/// without a key has its name for one, so that a Gateway's gateway is called like its claim, with ListenerSets or not.
+pub fn proxy_of(claim: &GatewayClaim) -> ProxyRef {
     let name = match claim.spec.sharing_key.as_deref().filter(|key| !key.is_empty()) {
+        Some(key) if is_name(key) => key.to_owned(),
         Some(key) => format!("shared-{:032x}", xxh3_128(key.as_bytes())),
         None => claim.name_any(),
     };
     ProxyRef { namespace: claim.namespace().unwrap_or_default(), name }
 }
 
+/// Whether an object can be called so (DNS subdomain, RFC 1123).
+fn is_name(text: &str) -> bool {
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        let ends = [label.bytes().next(), label.bytes().next_back()];
+        ends.iter().all(|end| end.is_some_and(alphanumeric)) && label.bytes().all(|it| alphanumeric(it) || it == b'-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// Whether a claim can have a gateway made: those of ListenerSets only share one (GEP-1713).
+pub(crate) fn founds(claim: &GatewayClaim) -> bool {
+    claim.spec.origin.kind != "ListenerSet"
+}
+
 /// Order of precedence of the claims of one gateway: a Gateway before the ListenerSets that share with it (GEP-1713),
 /// then by creation of the user's object, then by name.
-pub(crate) fn precedence(a: &GatewayClaim, b: &GatewayClaim) -> Ordering {
+pub fn precedence(a: &GatewayClaim, b: &GatewayClaim) -> Ordering {
     let rank = |claim: &GatewayClaim| {
         let origin = &claim.spec.origin;
         let created = origin.creation_timestamp.as_ref().or(claim.metadata.creation_timestamp.as_ref());
@@ -84,6 +100,12 @@ mod tests {
         assert_ne!(proxy_of(&a), proxy_of(&b));
         b.spec.sharing_key = Some(String::new());
         assert_eq!(proxy_of(&b).name, "b");
+        a.spec.sharing_key = Some("b".into());
+        assert_eq!(proxy_of(&a).name, "b", "a claim's name is the key of one that has none");
+        for odd in ["B", "-b", "b-", "b..c", "b_c", ".b", "b/c"] {
+            a.spec.sharing_key = Some(odd.into());
+            assert!(proxy_of(&a).name.starts_with("shared-"), "{odd}");
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ use std::time::Duration;
 
 use tokio::sync::SetOnce;
 
-pub use bind::instance_name;
+pub use bind::{instance_name, precedence, proxy_of};
 pub use keeper::{BodyOf, TextOf};
 pub use pool::{Pool, RangeError};
 pub use run::{Clients, run};

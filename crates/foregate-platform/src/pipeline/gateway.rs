@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use foregate_api::claim::ClaimListener;
+use foregate_api::claim::{ClaimInfrastructure, ClaimListener, ListenerProtocol};
 use foregate_api::proxy::ProxyListener;
 use foregate_api::template::GatewayTemplateSpec;
 use foregate_xds::{Owner, ResourceId};
@@ -30,6 +30,10 @@ pub(crate) struct Gateway {
     pub order: Vec<String>,
     /// The merge of its claims' listeners.
     pub merge: Merge,
+    /// The Secret that its first claim wants shown to backends.
+    pub backend_client_certificate: Option<String>,
+    /// What its first claim wants on what is made for it.
+    pub infrastructure: Option<ClaimInfrastructure>,
     /// Its addresses as text, the requested ones in the order of the request.
     pub owned: Vec<String>,
     /// Why it lacks an address.
@@ -72,6 +76,8 @@ pub(crate) struct Fed {
     pub template: GatewayTemplateSpec,
     pub listeners: Vec<ProxyListener>,
     pub addresses: Vec<String>,
+    pub backend_client_certificate: Option<String>,
+    pub infrastructure: Option<ClaimInfrastructure>,
 }
 
 impl Fed {
@@ -85,6 +91,8 @@ impl Fed {
         self.uid == other.uid
             && self.template == other.template
             && self.addresses == other.addresses
+            && self.backend_client_certificate == other.backend_client_certificate
+            && self.infrastructure == other.infrastructure
             && self.of(claim).eq(other.of(claim))
     }
 }
@@ -100,9 +108,9 @@ impl Gateway {
         self.published.values().copied().max().unwrap_or_default()
     }
 
-    /// What an engine said against listeners on a port, by resource name: `<protocol class>-<port>`.
-    pub(crate) fn refused_port(&self, port: u16) -> Option<&String> {
-        self.refused_listeners.iter().find(|((name, _), _)| has_port(name, port)).map(|(_, message)| message)
+    /// What an engine said against the resource that a listener is in.
+    pub(crate) fn refused_listener(&self, listener: &ClaimListener) -> Option<&String> {
+        self.refused_listeners.iter().find(|((name, _), _)| is_of(name, listener)).map(|(_, message)| message)
     }
 
     /// A listener is published anew, or gone: nothing is said against it any more, but its claims have to wait for the
@@ -112,8 +120,8 @@ impl Gateway {
         self.refused_listeners.retain(|(name, _), _| name != resource);
         let relieved = self.refused_listeners.len() < before;
         if relieved {
-            let on_port = self.merge.listeners.iter().filter(|entry| has_port(resource, entry.listener.port));
-            self.unpublished.extend(on_port.map(|entry| entry.claim.clone()));
+            let within = self.merge.listeners.iter().filter(|entry| is_of(resource, &entry.listener));
+            self.unpublished.extend(within.map(|entry| entry.claim.clone()));
         }
         relieved
     }
@@ -125,7 +133,31 @@ impl Gateway {
     }
 }
 
-/// Whether a listener's resource, `<protocol class>-<port>`, is on a port.
-pub(crate) fn has_port(resource: &str, port: u16) -> bool {
-    resource.rsplit_once('-').is_some_and(|(_, number)| number.parse() == Ok(port))
+/// Whether a resource, `<protocol class>-<port>`, has a listener in it. A port may have one for datagrams beside another.
+pub(crate) fn is_of(resource: &str, listener: &ClaimListener) -> bool {
+    let Some((class, port)) = resource.rsplit_once('-') else { return false };
+    port.parse() == Ok(listener.port) && (class == "udp") == (listener.protocol == ListenerProtocol::Udp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::listener;
+
+    #[test]
+    fn a_refusal_is_about_one_transport_of_its_port() {
+        use ListenerProtocol::{Http, Tcp, Tls, Udp};
+        for (resource, protocol, expected) in [
+            ("http-53", Http, true),
+            ("tls-53", Tls, true),
+            ("tcp-53", Tcp, true),
+            ("tcp-54", Tcp, false),
+            ("tcp-53", Udp, false),
+            ("udp-53", Tcp, false),
+            ("udp-53", Udp, true),
+            ("odd", Udp, false),
+        ] {
+            assert_eq!(is_of(resource, &listener("l", 53, protocol, None)), expected, "{resource} {protocol:?}");
+        }
+    }
 }

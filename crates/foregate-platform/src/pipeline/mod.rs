@@ -13,7 +13,7 @@ mod address;
 mod dissent;
 mod engines;
 mod flow;
-mod gateway;
+pub(crate) mod gateway;
 pub(crate) mod last_good;
 mod observe;
 mod patience;

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use foregate_api::GatewayProxy;
 use foregate_api::address::ProxyRef;
+use foregate_api::claim::ClaimListener;
 use foregate_api::{GROUP, Origin};
 use foregate_translate::{Output, Present, ResourceChange};
 use foregate_xds::{Delta, Resource, ResourceId, ResourceKind};
@@ -19,7 +20,7 @@ use kube::ResourceExt as _;
 use crate::bind::group_of;
 use crate::keeper::{Ask, Content, Rebuilt, Record};
 use crate::pipeline::Pipeline;
-use crate::pipeline::gateway::has_port;
+use crate::pipeline::gateway::is_of;
 use crate::pipeline::wanted::backend_of;
 use crate::status::claim::Pinned;
 use crate::store::Key;
@@ -235,13 +236,13 @@ impl Pipeline {
         let claims = self.claims_of(proxy);
         let Some(gateway) = self.gateways.get_mut(proxy) else { return };
         let Some(Pin::Held(held)) = &gateway.pin else { return };
-        let on = |listeners: &BTreeMap<Arc<str>, Arc<str>>, port: u16| {
-            let found: Vec<_> = listeners.iter().filter(|(name, _)| has_port(name, port)).collect();
+        let on = |listeners: &BTreeMap<Arc<str>, Arc<str>>, listener: &ClaimListener| {
+            let found: Vec<_> = listeners.iter().filter(|(name, _)| is_of(name, listener)).collect();
             found.into_iter().map(|(name, version)| (name.clone(), version.clone())).collect::<Vec<_>>()
         };
         for claim in claims {
             let name = claim.name_any();
-            let same = claim.spec.listeners.iter().all(|it| on(&now, it.port) == on(&held.listeners, it.port));
+            let same = claim.spec.listeners.iter().all(|it| on(&now, it) == on(&held.listeners, it));
             if same {
                 gateway.unpublished.remove(&name);
                 let sequence = gateway.sequence;

@@ -110,6 +110,7 @@ impl Pipeline {
             addresses: &gateway.owned,
             claims: gateway.order.clone(),
             listeners: &gateway.merge.listeners,
+            fed: gateway.fed.as_ref(),
             unmet: gateway.unmet.as_ref(),
             template_problem: template.as_deref(),
             good: gateway.good.as_ref(),
@@ -184,7 +185,7 @@ impl Pipeline {
         let facts = |verdict: &Verdict| {
             let listener = claim.spec.listeners.iter().find(|listener| listener.name == verdict.listener)?;
             let refused = gateway
-                .refused_port(listener.port)
+                .refused_listener(listener)
                 .map(|message| format!("the engine refused it: {message}"))
                 .or_else(|| complaint.of_listener(&name, &listener.name).map(str::to_owned))
                 .or_else(|| self.without_certificate(claim, listener, complaint));

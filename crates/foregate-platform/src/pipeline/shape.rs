@@ -12,7 +12,7 @@ use foregate_api::{GatewayClaim, GatewayTemplate};
 use foregate_translate::{Change, Input as Translate};
 use kube::{Resource, ResourceExt as _};
 
-use crate::bind::{MANAGED_BY, MANAGER, instance_name, nodes_for, precedence};
+use crate::bind::{MANAGED_BY, MANAGER, founds, instance_name, nodes_for, precedence};
 use crate::merge::merge;
 use crate::outbox::{Kind, Target, Write};
 use crate::pipeline::Pipeline;
@@ -58,6 +58,9 @@ impl Pipeline {
         let Some(gateway) = self.gateways.get_mut(proxy) else { return };
         gateway.order = claims.iter().map(|claim| claim.name_any()).collect();
         gateway.merge = merge(claims.iter().map(|claim| &**claim));
+        let first = claims.first().map(|claim| &claim.spec);
+        gateway.backend_client_certificate = first.and_then(|spec| spec.backend_client_certificate.clone());
+        gateway.infrastructure = first.and_then(|spec| spec.infrastructure.clone());
         let object = self.stores.proxies.get(&Key::from(proxy)).cloned();
         let target = Target { kind: Kind::Proxy, key: Key::from(proxy) };
         self.restate.insert(proxy.clone());
@@ -77,6 +80,10 @@ impl Pipeline {
     /// Makes the proxy from the template that the first claim names.
     fn make(&mut self, proxy: &ProxyRef, claims: &[Arc<GatewayClaim>], target: Target, now: Instant) {
         let Some(eldest) = claims.first() else { return };
+        if !founds(eldest) {
+            // Its Gateway's claim is on its way.
+            return self.outbox.want(target, None, now);
+        }
         let key = Key::new(&proxy.namespace, &eldest.spec.template);
         let template = self.stores.templates.get(&key).cloned();
         let Some(gateway) = self.gateways.get_mut(proxy) else { return };
@@ -151,7 +158,15 @@ impl Pipeline {
         // Without an address there is nothing to listen on.
         let listeners = if addresses.is_empty() { Vec::new() } else { gateway.merge.listeners.clone() };
         let (uid, generation) = (object.uid(), object.metadata.generation);
-        let fed = Fed { uid, generation, template: object.spec.template.clone(), listeners, addresses };
+        let fed = Fed {
+            uid,
+            generation,
+            template: object.spec.template.clone(),
+            listeners,
+            addresses,
+            backend_client_certificate: gateway.backend_client_certificate.clone(),
+            infrastructure: gateway.infrastructure.clone(),
+        };
         gateway.published.retain(|claim, _| gateway.order.contains(claim));
         if gateway.fed.as_ref() == Some(&fed) {
             return;
@@ -168,6 +183,8 @@ impl Pipeline {
         overlay.status = Some(GatewayProxyStatus {
             addresses: fed.addresses.clone(),
             listeners: fed.listeners.clone(),
+            backend_client_certificate: fed.backend_client_certificate.clone(),
+            infrastructure: fed.infrastructure.clone(),
             ..Default::default()
         });
         let before = gateway.fed.replace(fed);
@@ -242,7 +259,8 @@ fn new_proxy(proxy: &ProxyRef, eldest: &GatewayClaim, template: &GatewayTemplate
     let spec = GatewayProxySpec {
         template_name: eldest.spec.template.clone(),
         template: template.spec.clone(),
-        requested_addresses: eldest.spec.addresses.clone(),
+        // An operator's. Those of the first claim are its own, and it may ask for others later.
+        requested_addresses: Vec::new(),
         pinned_revision: None,
     };
     let mut object = GatewayProxy::new(&proxy.name, spec);

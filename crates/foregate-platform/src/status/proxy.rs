@@ -6,13 +6,15 @@ use foregate_api::template::GatewayTemplateSpec;
 use jiff::Timestamp;
 
 use crate::conditions::{Finding, settle};
+use crate::pipeline::gateway::Fed;
 use crate::pipeline::last_good;
 use crate::presence::Serving;
 use crate::status::Unmet;
 use crate::status::claim::{Pinned, counts, template_broken, unserved};
 
 /// Fields that may be absent.
-pub(crate) const OPTIONAL: &[&str] = &["addresses", "claims", "listeners", "conditions", "lastGood"];
+pub(crate) const OPTIONAL: &[&str] =
+    &["addresses", "claims", "listeners", "backendClientCertificate", "infrastructure", "conditions", "lastGood"];
 
 /// All that a proxy's status is made from.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub(crate) struct ProxyFacts<'a> {
     /// In order of precedence.
     pub claims: Vec<String>,
     pub listeners: &'a [ProxyListener],
+    /// What the translator was told.
+    pub fed: Option<&'a Fed>,
     pub unmet: Option<&'a Unmet>,
     pub template_problem: Option<&'a str>,
     /// The template that serves on when the present one has a problem.
@@ -55,6 +59,8 @@ pub(crate) fn proxy_status(facts: &ProxyFacts<'_>, now: Timestamp) -> GatewayPro
         addresses: facts.addresses.to_vec(),
         claims: facts.claims.clone(),
         listeners: facts.listeners.to_vec(),
+        backend_client_certificate: facts.fed.and_then(|fed| fed.backend_client_certificate.clone()),
+        infrastructure: facts.fed.and_then(|fed| fed.infrastructure.clone()),
         conditions: settle(&previous.conditions, findings, generation, now),
         instances: counts(facts.serving, previous.instances),
         last_good: facts

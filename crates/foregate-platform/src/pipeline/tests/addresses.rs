@@ -70,6 +70,33 @@ fn a_requested_address_is_got_when_it_becomes_free() {
     assert_eq!(world.status("web").addresses, ["127.100.0.1"]);
 }
 
+/// As the conformance test GatewayStaticAddresses does.
+#[test]
+fn a_request_heals_when_what_cannot_be_used_is_taken_out_of_it() {
+    let asking = |addresses: &[&str]| {
+        edited(&claim("web", 2), |claim| {
+            claim.spec.addresses = addresses.iter().map(|&text| text.to_owned()).collect();
+        })
+    };
+    for unusable in ["203.0.113.1", "127.100.0.1"] {
+        let mut world = World::new("127.100.0.0/24");
+        world.claim(&claim("first", 1));
+        world.claim(&asking(&[unusable, "127.100.0.7"]));
+        assert_eq!(world.condition("web", "Programmed"), "False AddressNotUsable", "{unusable}");
+        world.claim(&asking(&["127.100.0.7"]));
+        world.connect("web");
+        assert_eq!(world.condition("web", "Programmed"), "True Programmed", "{unusable}");
+        assert_eq!(world.status("web").addresses, ["127.100.0.7"], "{unusable}");
+    }
+    let mut world = World::new("127.100.0.0/24");
+    world.claim(&asking(&["203.0.113.1"]));
+    assert_eq!(world.condition("web", "Programmed"), "False AddressNotUsable");
+    world.claim(&asking(&[]));
+    world.connect("web");
+    assert_eq!(world.condition("web", "Programmed"), "True Programmed");
+    assert_eq!(world.status("web").addresses, ["127.100.0.1"]);
+}
+
 #[test]
 fn an_address_that_is_asked_for_later_replaces_the_old_one_once_it_is_there() {
     let mut world = World::new("127.100.0.0/24");

@@ -105,6 +105,100 @@ fn claims_with_a_key_share_and_the_last_one_out_removes_all() {
     assert!(matches!(world.records.last(), Some(Record::Gone(_))));
 }
 
+/// A Gateway's claim and its ListenerSet's, which share by the former's name.
+fn with_set() -> (GatewayClaim, GatewayClaim) {
+    let (mut gateway, mut set) = (claim("web"), testing::claim("extra", "2025-01-01T00:00:00Z"));
+    set.spec.origin.kind = "ListenerSet".into();
+    set.spec.listeners = vec![listener("more", 8081, ListenerProtocol::Http, None)];
+    for claim in [&mut gateway, &mut set] {
+        claim.spec.sharing_key = Some("web".into());
+    }
+    (gateway, set)
+}
+
+#[test]
+fn a_listener_set_waits_for_its_gateway_and_goes_before_it() {
+    let mut world = World::new("127.100.0.0/24");
+    let (gateway, set) = with_set();
+    world.claim(&set);
+    assert!(world.names(Kind::Proxy).is_empty(), "it makes none of its own");
+    world.wait();
+    assert_eq!(world.condition("extra", "Bound"), "False Pending");
+    world.claim(&gateway);
+    assert_eq!(world.names(Kind::Proxy), ["web"]);
+    world.connect("web");
+    for name in ["web", "extra"] {
+        assert_eq!(world.condition(name, "Programmed"), "True Programmed");
+        assert_eq!(world.status(name).addresses, ["127.100.0.1"]);
+    }
+    world.unclaim("extra");
+    world.acknowledge("web");
+    assert!(!world.group("web").contains(&"Listener http-8081".to_owned()), "{:?}", world.group("web"));
+    assert_eq!(world.condition("web", "Programmed"), "True Programmed");
+}
+
+#[test]
+fn a_gateway_that_goes_first_leaves_its_listener_set_served() {
+    let mut world = World::new("127.100.0.0/24");
+    let (gateway, set) = with_set();
+    world.claim(&gateway);
+    world.claim(&set);
+    world.connect("web");
+    world.unclaim("web");
+    world.acknowledge("web");
+    assert_eq!(world.condition("extra", "Programmed"), "True Programmed");
+    assert_eq!(world.names(Kind::Address), ["127.100.0.1"]);
+    world.unclaim("extra");
+    assert!(world.names(Kind::Proxy).is_empty());
+}
+
+#[test]
+fn a_claim_whose_key_changes_moves() {
+    let mut world = World::new("127.100.0.0/24");
+    let (gateway, set) = with_set();
+    world.claim(&edited(&gateway, |it| it.spec.sharing_key = None));
+    world.connect("web");
+    let address = world.status("web").addresses;
+    world.claim(&gateway);
+    assert_eq!(world.status("web").addresses, address, "its own name for a key changes nothing");
+    let other = testing::claim("other", "2026-02-01T00:00:00Z");
+    world.claim(&other);
+    world.connect("other");
+    world.claim(&set);
+    world.acknowledge("web");
+    assert_eq!(world.status("extra").addresses, ["127.100.0.1"]);
+    world.claim(&edited(&set, |it| it.spec.sharing_key = Some("other".into())));
+    world.acknowledge("web");
+    world.acknowledge("other");
+    assert_eq!(world.status("extra").addresses, ["127.100.0.2"]);
+    assert_eq!(world.condition("extra", "Programmed"), "True Programmed");
+    assert!(!world.group("web").contains(&"Listener http-8081".to_owned()));
+    assert!(world.group("other").contains(&"Listener http-8081".to_owned()));
+}
+
+#[test]
+fn what_the_first_claim_wants_of_its_gateway_is_its_gateways() {
+    let mut world = World::new("127.100.0.0/24");
+    let (gateway, set) = with_set();
+    let infrastructure = foregate_api::claim::ClaimInfrastructure {
+        labels: [("team".to_owned(), "a".to_owned())].into(),
+        annotations: BTreeMap::new(),
+    };
+    let wanting = edited(&gateway, |claim| {
+        claim.spec.backend_client_certificate = Some("client".into());
+        claim.spec.infrastructure = Some(infrastructure.clone());
+    });
+    world.claim(&wanting);
+    world.claim(&set);
+    world.connect("web");
+    let status = |world: &World| world.read::<GatewayProxy>(Kind::Proxy, "web").unwrap().status.unwrap();
+    assert_eq!(status(&world).backend_client_certificate.as_deref(), Some("client"));
+    assert_eq!(status(&world).infrastructure, Some(infrastructure));
+    world.claim(&edited(&wanting, |it| it.spec.backend_client_certificate = None));
+    world.wait();
+    assert_eq!(status(&world).backend_client_certificate, None);
+}
+
 #[test]
 fn an_operators_own_proxy_stays() {
     let mut world = World::new("127.100.0.0/24");
