@@ -1,5 +1,5 @@
 //! The CustomResourceDefinitions that Foregate installs: its own, generated from the types; the Gateway API's, which are
-//! the project's own manifests (1.7.0, standard channel); and Envoy Gateway's `Backend`, written by hand.
+//! the project's own manifests (1.7.0, experimental channel); and Envoy Gateway's `Backend`, written by hand.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -20,7 +20,7 @@ pub struct CrdError {
     pub message: String,
 }
 
-const MANIFESTS: [(&str, &str); 11] = [
+const MANIFESTS: [(&str, &str); 13] = [
     ("backends.gateway.envoyproxy.io", include_str!("../crds/envoy-gateway/gateway.envoyproxy.io_backends.yaml")),
     (
         "backendtlspolicies.gateway.networking.k8s.io",
@@ -58,6 +58,14 @@ const MANIFESTS: [(&str, &str); 11] = [
     (
         "udproutes.gateway.networking.k8s.io",
         include_str!("../crds/gateway-api/gateway.networking.k8s.io_udproutes.yaml"),
+    ),
+    (
+        "xbackends.gateway.networking.x-k8s.io",
+        include_str!("../crds/gateway-api/gateway.networking.x-k8s.io_xbackends.yaml"),
+    ),
+    (
+        "xbackendtrafficpolicies.gateway.networking.x-k8s.io",
+        include_str!("../crds/gateway-api/gateway.networking.x-k8s.io_xbackendtrafficpolicies.yaml"),
     ),
 ];
 

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use foregate_api::envoy_gateway::Backend;
+use foregate_api::gateway::experimental::{EXPERIMENTAL_GROUP, XBackend, XBackendTrafficPolicy};
 use foregate_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
     UDPRoute,
@@ -72,6 +73,10 @@ fn every_field_of_every_kind_is_there() {
     round_trip::<ListenerSet>("listenersets", "ListenerSet");
     round_trip::<ReferenceGrant>("referencegrants", "ReferenceGrant");
     round_trip::<BackendTLSPolicy>("backendtlspolicies", "BackendTLSPolicy");
+    let file = |plural: &str| format!("gateway-api/{EXPERIMENTAL_GROUP}_{plural}");
+    survives::<XBackend>(&file("xbackends"), EXPERIMENTAL_GROUP, "v1alpha1", "XBackend");
+    let policies = file("xbackendtrafficpolicies");
+    survives::<XBackendTrafficPolicy>(&policies, EXPERIMENTAL_GROUP, "v1alpha1", "XBackendTrafficPolicy");
     survives::<Backend>("envoy-gateway/gateway.envoyproxy.io_backends", "gateway.envoyproxy.io", "v1alpha1", "Backend");
 }
 
@@ -81,7 +86,7 @@ fn values_of_a_newer_api_are_read() {
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": { "name": "new" },
         "spec": { "rules": [{
             "matches": [{ "path": { "type": "Glob", "value": "/*" } }],
-            "filters": [{ "type": "ExternalAuth", "externalAuth": {} }],
+            "filters": [{ "type": "Brew", "brew": {} }],
         }] },
     }))
     .unwrap();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BackendObjectReference, LocalObjectReference};
+use super::{BackendObjectReference, HttpExternalAuthFilter, LocalObjectReference};
 
 /// One filter; `kind` says which of the fields is set. GRPCRoute uses a part of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct RouteFilter {
     /// Cross-origin resource sharing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<HttpCorsFilter>,
+    /// A service that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_auth: Option<HttpExternalAuthFilter>,
     /// A filter of an implementation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension_ref: Option<LocalObjectReference>,
@@ -53,6 +56,8 @@ pub enum RouteFilterType {
     /// [`RouteFilter::cors`].
     #[serde(rename = "CORS")]
     Cors,
+    /// [`RouteFilter::external_auth`].
+    ExternalAuth,
     /// A value of a newer API.
     #[default]
     #[serde(other)]

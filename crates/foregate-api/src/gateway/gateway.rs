@@ -40,6 +40,9 @@ pub struct GatewaySpec {
     /// TLS for the whole Gateway, to clients and to backends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<GatewayTlsConfig>,
+    /// `All`: routes that ask for default Gateways attach to it; none or `None`: they don't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_scope: Option<String>,
 }
 
 /// An address that a Gateway asks for.
@@ -51,6 +54,9 @@ pub struct GatewaySpecAddress {
     /// None: any one of that type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+    /// From where it must be reachable: `Cluster`, or an implementation's; none: what is usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routability: Option<String>,
 }
 
 /// An address that a Gateway has.
@@ -61,6 +67,9 @@ pub struct GatewayStatusAddress {
     pub kind: Option<String>,
     /// The address.
     pub value: String,
+    /// From where it is reachable: `Cluster`, or an implementation's; none: what is usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routability: Option<String>,
 }
 
 /// What is handed on to what is made for a Gateway.

@@ -3,7 +3,7 @@
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendRef, GrpcRouteMatch, ParentReference, RouteFilter, RouteStatus};
+use super::{BackendRef, GrpcRouteMatch, ParentReference, RouteFilter, RouteStatus, SessionPersistence};
 
 /// Routes of gRPC calls.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct GrpcRouteSpec {
     /// Its rules, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<GrpcRouteRule>,
+    /// `All`: it attaches to the default Gateways, too; none or `None`: it doesn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_default_gateways: Option<String>,
 }
 
 /// What a rule matches, what it does, where it sends.
@@ -46,4 +49,7 @@ pub struct GrpcRouteRule {
     /// Where to, by weight.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backend_refs: Vec<BackendRef<RouteFilter>>,
+    /// Keeps clients with their endpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_persistence: Option<SessionPersistence>,
 }

@@ -3,7 +3,7 @@
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendRef, HttpRouteMatch, ParentReference, RouteFilter, RouteStatus};
+use super::{BackendRef, HttpRouteMatch, ParentReference, RouteFilter, RouteStatus, SessionPersistence};
 
 /// Routes of HTTP requests.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct HttpRouteSpec {
     /// Its rules, at most 16; empty: one that matches every request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<HttpRouteRule>,
+    /// `All`: it attaches to the default Gateways, too; none or `None`: it doesn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_default_gateways: Option<String>,
 }
 
 /// What a rule matches, what it does, where it sends.
@@ -52,6 +55,9 @@ pub struct HttpRouteRule {
     /// Retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<HttpRouteRetry>,
+    /// Keeps clients with their endpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_persistence: Option<SessionPersistence>,
 }
 
 /// Timeouts of a rule, as GEP-2257 durations (`1h30m`, `500ms`); zero: none.

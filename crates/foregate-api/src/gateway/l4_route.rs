@@ -25,6 +25,9 @@ pub struct TcpRouteSpec {
     /// Exactly one.
     #[serde(default)]
     pub rules: Vec<L4RouteRule>,
+    /// `All`: it attaches to the default Gateways, too; none or `None`: it doesn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_default_gateways: Option<String>,
 }
 
 /// Routes of TLS connections, by SNI.
@@ -50,6 +53,9 @@ pub struct TlsRouteSpec {
     /// Exactly one.
     #[serde(default)]
     pub rules: Vec<L4RouteRule>,
+    /// `All`: it attaches to the default Gateways, too; none or `None`: it doesn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_default_gateways: Option<String>,
 }
 
 /// Routes of UDP datagrams, by port.
@@ -72,6 +78,9 @@ pub struct UdpRouteSpec {
     /// Exactly one.
     #[serde(default)]
     pub rules: Vec<L4RouteRule>,
+    /// `All`: it attaches to the default Gateways, too; none or `None`: it doesn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_default_gateways: Option<String>,
 }
 
 /// Where a layer 4 route sends.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use serde::{Deserialize, Serialize};
 
-use super::SecretObjectReference;
+use super::{HttpExternalAuthFilter, LocalObjectReference, SecretObjectReference};
 
 /// One logical endpoint of a Gateway.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,45 @@ pub struct Listener {
     /// Which routes may attach; none: those of its own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_routes: Option<AllowedRoutes>,
+    /// What is done to requests before they are routed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<ListenerFilters>,
+}
+
+/// What is done to requests before they are routed (GEP-4840).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerFilters {
+    /// In this order, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<ListenerFilter>,
+}
+
+/// A filter of a listener; `kind` says which of the fields is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerFilter {
+    /// Which filter.
+    #[serde(rename = "type")]
+    pub kind: ListenerFilterType,
+    /// A service that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_auth: Option<HttpExternalAuthFilter>,
+    /// A filter of an implementation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension_ref: Option<LocalObjectReference>,
+}
+
+/// The filters of listeners that there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ListenerFilterType {
+    /// [`ListenerFilter::external_auth`].
+    ExternalAuth,
+    /// [`ListenerFilter::extension_ref`].
+    ExtensionRef,
+    /// A value of a newer API.
+    #[default]
+    #[serde(other)]
+    Unknown,
 }
 
 /// TLS of a listener.

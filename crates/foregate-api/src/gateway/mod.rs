@@ -1,4 +1,5 @@
-//! The Gateway API's own kinds, version 1.7.0 (standard channel), group `gateway.networking.k8s.io`, version `v1`.
+//! The Gateway API's own kinds, version 1.7.0 (experimental channel), group `gateway.networking.k8s.io`, version
+//! `v1`; kinds of `gateway.networking.x-k8s.io` are in [`experimental`].
 //!
 //! One file per kind; what several kinds share (references, listeners, matches, filters, statuses) has files of its
 //! own and is generic over the route kind instead of copied. The schemas are the project's own CRDs, under
@@ -10,6 +11,8 @@
 mod backend_tls_policy;
 mod class;
 pub mod conditions;
+pub mod experimental;
+mod external_auth;
 mod filter;
 #[allow(clippy::module_inception, reason = "one file per kind, named after it")]
 mod gateway;
@@ -23,9 +26,11 @@ mod matches;
 mod reference;
 mod reference_grant;
 mod route_status;
+mod session_persistence;
 
 pub use backend_tls_policy::*;
 pub use class::*;
+pub use external_auth::*;
 pub use filter::*;
 pub use gateway::*;
 pub use gateway_tls::*;
@@ -38,6 +43,7 @@ pub use matches::*;
 pub use reference::*;
 pub use reference_grant::*;
 pub use route_status::*;
+pub use session_persistence::*;
 
 /// The API group of the Gateway API.
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";

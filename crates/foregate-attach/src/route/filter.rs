@@ -68,6 +68,9 @@ pub(crate) fn parse(filter: &RouteFilter, from: From<'_>, path: &str) -> Result<
             let what = filter.extension_ref.as_ref().map(|e| format!("{} {:?}", e.kind, e.name)).unwrap_or_default();
             return Err(unsupported(format!("{path}.extensionRef: {what} isn't a kind of filter that Foregate knows")));
         }
+        RouteFilterType::ExternalAuth => {
+            return Err(unsupported(format!("{path}.type: ExternalAuth isn't supported; remove the filter")));
+        }
         RouteFilterType::Unknown => {
             return Err(unsupported(format!("{path}.type: not a filter that this version knows")));
         }

@@ -22,6 +22,7 @@ impl RouteSpec for HttpRouteSpec {
             backend_refs: Vec::new(),
             timeouts: None,
             retry: None,
+            session_persistence: None,
         }];
         let rules = if self.rules.is_empty() { &EVERY_REQUEST[..] } else { &self.rules };
         rules.iter().enumerate().map(|(i, rule)| one(i, rule, own)).collect()
