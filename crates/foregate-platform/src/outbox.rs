@@ -21,6 +21,7 @@ pub(crate) enum Kind {
     Instance,
     Route,
     Backend,
+    Secret,
 }
 
 impl Kind {
@@ -29,7 +30,7 @@ impl Kind {
         match self {
             Self::Claim | Self::Proxy | Self::Route | Self::Backend => Duration::from_millis(20),
             Self::Instance | Self::Pool => Duration::from_millis(200),
-            Self::Address => Duration::ZERO,
+            Self::Address | Self::Secret => Duration::ZERO,
         }
     }
 }

@@ -24,6 +24,7 @@ pub(crate) async fn perform(client: Client, target: &Target, write: &Write) -> O
         Kind::Proxy => on(spaced(client, namespace), target, write, Object::Proxy).await,
         Kind::Route => on(spaced(client, namespace), target, write, Object::Route).await,
         Kind::Backend => on(spaced(client, namespace), target, write, Object::Backend).await,
+        Kind::Secret => on(spaced(client, namespace), target, write, Object::Secret).await,
         Kind::Address => on(global(client), target, write, Object::Address).await,
         Kind::Pool => on(global(client), target, write, Object::Pool).await,
         Kind::Instance => on(global(client), target, write, Object::Instance).await,

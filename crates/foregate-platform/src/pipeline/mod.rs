@@ -7,9 +7,11 @@
 //!
 //! One file per step: `observe` (what a change touches), `shape` (claims to gateway, addresses, instances), `address`,
 //! `publish` (translation, sequences), `pin`, `flow` and `wanted` (gateways held at a
-//! revision), `engines` (what they say), `trial` (who is to blame among several), `dissent` (who refuses what others have taken), `report` (statuses).
+//! revision), `engines` (what they say), `trial` (who is to blame among several), `dissent` (who refuses what others have taken), `report` (statuses), `copies` (Secrets
+//! that nobody needs).
 
 mod address;
+mod copies;
 mod dissent;
 mod engines;
 mod flow;
@@ -47,6 +49,7 @@ use crate::outbox::{Kind, Outbox, Target, Write};
 use crate::presence::Presences;
 use crate::store::{Key, Seen, Store};
 use address::Pools;
+use copies::Copies;
 use gateway::Gateway;
 use patience::Patience;
 use readiness::Readiness;
@@ -81,6 +84,7 @@ pub(crate) enum Object {
     Instance(Arc<GatewayInstance>),
     Route(Arc<GatewayRoute>),
     Backend(Arc<GatewayBackend>),
+    Secret(Arc<Secret>),
 }
 
 /// How a write ended.
@@ -153,6 +157,8 @@ pub(crate) struct Pipeline {
     fading: BTreeSet<(Instant, ProxyRef)>,
     /// Tenants whose endpoints or secrets have changed.
     stirred: BTreeSet<String>,
+    /// Secrets that nobody needs any more.
+    copies: Copies,
     /// When certificates expire.
     expiries: Expiries,
     /// Gateways of which nothing is left.
@@ -218,6 +224,7 @@ impl Pipeline {
             waiting: BTreeMap::new(),
             fading: BTreeSet::new(),
             stirred: BTreeSet::new(),
+            copies: Copies::default(),
             expiries: Expiries::default(),
             gone: Vec::new(),
             steps: BTreeMap::new(),
@@ -261,6 +268,7 @@ impl Pipeline {
             self.cache.start();
             self.started = true;
         }
+        self.remove_copies(now);
         self.report(now, clock);
         let serving = self.begins_to_serve();
         Effects { writes: self.outbox.take_due(now), records: std::mem::take(&mut self.records), serving }
@@ -271,7 +279,8 @@ impl Pipeline {
         if !self.started {
             return None;
         }
-        let others = [self.presences.next_deadline(), self.patience.next_deadline(), self.expiries.next_deadline()];
+        let (presences, patience) = (self.presences.next_deadline(), self.patience.next_deadline());
+        let others = [presences, patience, self.expiries.next_deadline(), self.copies.next_deadline()];
         let fading = self.fading.first().map(|(at, _)| *at);
         let waiting = self.waiting.values().map(Waiting::until).chain(fading);
         self.outbox.next_due().into_iter().chain(waiting).chain(others.into_iter().flatten()).min()
@@ -322,6 +331,7 @@ impl Pipeline {
         match target.kind {
             Kind::Route | Kind::Backend => drop(self.reconsider.insert(target.clone())),
             Kind::Pool => self.pools.touch(&target.key.name),
+            Kind::Secret => {}
             Kind::Claim => {
                 let claim = self.stores.claims.get(&target.key);
                 self.restate.extend(claim.map(|claim| crate::bind::proxy_of(claim)));

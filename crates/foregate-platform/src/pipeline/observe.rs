@@ -7,6 +7,7 @@ use foregate_api::{
     GatewayBackend, GatewayClaim, GatewayInstance, GatewayNode, GatewayProxy, GatewayRoute, GatewayTemplate,
 };
 use foregate_translate::{Change, Input as Translate, ObjectRef};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{Resource, ResourceExt as _};
 
 use crate::bind::proxy_of;
@@ -35,15 +36,7 @@ impl Pipeline {
                     this.changes.push(Translate::Slice(for_translator(&changed)));
                 },
             ),
-            Observation::Secret(seen) => self.each(
-                seen,
-                |stores| &mut stores.secrets,
-                |this, changed| {
-                    this.stirred.insert(changed.key.namespace.clone());
-                    this.expiries.observe(&changed);
-                    this.changes.push(Translate::Secret(for_translator(&changed)));
-                },
-            ),
+            Observation::Secret(seen) => self.each(seen, |stores| &mut stores.secrets, Self::secret_changed),
         }
     }
 
@@ -77,6 +70,9 @@ impl Pipeline {
             Object::Instance(object) => {
                 self.stores.instances.written(object).into_iter().for_each(|it| self.instance_changed(it));
             }
+            Object::Secret(object) => {
+                self.stores.secrets.written(object).into_iter().for_each(|it| self.secret_changed(it));
+            }
             Object::Route(object) => {
                 self.stores.routes.written(object).into_iter().for_each(|it| self.route_changed(it))
             }
@@ -108,6 +104,7 @@ impl Pipeline {
             Kind::Instance => {
                 self.stores.instances.missing(key, uid).into_iter().for_each(|it| self.instance_changed(it));
             }
+            Kind::Secret => self.stores.secrets.missing(key, uid).into_iter().for_each(|it| self.secret_changed(it)),
             Kind::Route => self.stores.routes.missing(key, uid).into_iter().for_each(|it| self.route_changed(it)),
             Kind::Backend => self.stores.backends.missing(key, uid).into_iter().for_each(|it| self.backend_changed(it)),
         }
@@ -124,7 +121,15 @@ impl Pipeline {
         }
     }
 
+    fn secret_changed(&mut self, changed: Changed<Secret>) {
+        self.stirred.insert(changed.key.namespace.clone());
+        self.expiries.observe(&changed);
+        self.copies.secret(&changed);
+        self.changes.push(Translate::Secret(for_translator(&changed)));
+    }
+
     fn claim_changed(&mut self, changed: Changed<GatewayClaim>) {
+        self.copies.claim(&changed);
         let live = |claim: &Option<Arc<GatewayClaim>>| {
             claim.as_deref().filter(|claim| claim.metadata.deletion_timestamp.is_none()).map(proxy_of)
         };

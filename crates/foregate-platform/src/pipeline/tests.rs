@@ -3,6 +3,7 @@
 
 mod addresses;
 mod claims;
+mod copies;
 mod dissent;
 mod engines;
 mod instances;
@@ -296,6 +297,7 @@ fn read_object(kind: Kind, object: &Value) -> Object {
         Kind::Address => Object::Address(read(object)),
         Kind::Pool => Object::Pool(read(object)),
         Kind::Instance => Object::Instance(read(object)),
+        Kind::Secret => Object::Secret(read(object)),
         Kind::Route => Object::Route(read(object)),
         Kind::Backend => Object::Backend(read(object)),
     }
