@@ -167,7 +167,7 @@ pub struct UpstreamPolicy {
 
 /// How a client is kept with an endpoint (GEP-1619).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum SessionPersistence {
     /// By a cookie that the gateway sets.
     Cookie {

@@ -12,7 +12,7 @@ use upstream::http_protocol_options::explicit_http_config::ProtocolConfig;
 use upstream::http_protocol_options::{AutoHttpConfig, ExplicitHttpConfig, UpstreamProtocolOptions};
 
 use super::common::{ads, millis};
-use super::upstream_tls;
+use super::{retries, upstream_tls};
 use crate::resolve::endpoints;
 
 /// Name of the message.
@@ -22,19 +22,21 @@ const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptio
 
 /// A cluster's name: its backend's, and a fingerprint of how it is connected to. A change of policy is a new cluster, so
 /// that its routes move over once it is warm. Endpoints are never in it: host names are part of the cluster, but an
-/// engine serves on with the old ones until it has looked up the new ones.
-pub(crate) fn name(backend: &str, spec: &GatewayBackendSpec) -> Arc<str> {
+/// engine serves on with the old ones until it has looked up the new ones. `client` is the secret with the certificate
+/// that a gateway shows to it.
+pub(crate) fn name(backend: &str, spec: &GatewayBackendSpec, client: Option<&str>) -> Arc<str> {
     let policy = (spec.protocol, &spec.policy);
     // Plain data with string keys: serialisation can't fail.
-    let text = match (&spec.tls, endpoints::are_names(spec)) {
-        (None, false) => serde_json::to_vec(&policy),
-        more => serde_json::to_vec(&(policy, more)),
+    let text = match ((&spec.tls, endpoints::are_names(spec)), client) {
+        ((None, false), None) => serde_json::to_vec(&policy),
+        (more, None) => serde_json::to_vec(&(policy, more)),
+        all => serde_json::to_vec(&(policy, all)),
     };
     format!("{backend}/{:016x}", xxhash_rust::xxh3::xxh3_64(&text.unwrap_or_default())).into()
 }
 
 /// The cluster. Its endpoints come over ADS under its own name; but host names, which the engine looks up, are in it.
-pub(crate) fn build(name: &str, spec: &GatewayBackendSpec) -> cluster::Cluster {
+pub(crate) fn build(name: &str, spec: &GatewayBackendSpec, client: Option<&str>) -> cluster::Cluster {
     let are_names = endpoints::are_names(spec);
     let discovery =
         if are_names { cluster::cluster::DiscoveryType::StrictDns } else { cluster::cluster::DiscoveryType::Eds };
@@ -49,7 +51,8 @@ pub(crate) fn build(name: &str, spec: &GatewayBackendSpec) -> cluster::Cluster {
         eds_cluster_config: (!are_names).then(eds),
         load_assignment: are_names.then(here),
         dns_lookup_family: family,
-        transport_socket: spec.tls.as_ref().map(|tls| upstream_tls::build(tls, spec.protocol)),
+        transport_socket: spec.tls.as_ref().map(|tls| upstream_tls::build(tls, spec.protocol, client)),
+        circuit_breakers: spec.policy.retry_budget.as_ref().map(retries::budget),
         typed_extension_protocol_options: options(spec).map(|any| (HTTP_OPTIONS.to_owned(), any)).into_iter().collect(),
         ..Default::default()
     }
@@ -58,6 +61,9 @@ pub(crate) fn build(name: &str, spec: &GatewayBackendSpec) -> cluster::Cluster {
 /// What is spoken, where that isn't HTTP/1.1.
 fn options(spec: &GatewayBackendSpec) -> Option<pb::google::protobuf::Any> {
     let http2 = core::Http2ProtocolOptions::default;
+    if matches!(spec.protocol, BackendProtocol::Tcp | BackendProtocol::Udp) {
+        return None;
+    }
     let either = spec.tls.as_ref().is_some_and(upstream_tls::offers_both);
     let config = match spec.protocol {
         _ if either => UpstreamProtocolOptions::AutoConfig(AutoHttpConfig {

@@ -1,6 +1,7 @@
 //! Listeners, from the text that a gateway's template rendered.
 
 use bytes::Bytes;
+use foregate_api::claim::{ClientValidation, ClientValidationMode};
 use foregate_envoy::pb::envoy::config::listener::v3::Listener;
 use prost::Message;
 use serde_json::{Value, json};
@@ -37,6 +38,16 @@ pub(crate) fn routes_over_ads(route_configuration: &str) -> Value {
 /// One of a filter chain's `tls_certificate_sds_secret_configs`.
 pub(crate) fn secret_over_ads(name: &str) -> Value {
     json!({ "name": name, "sds_config": ads() })
+}
+
+/// What a `DownstreamTlsContext` says of clients' certificates.
+pub(crate) fn client_validation(validation: &ClientValidation) -> Value {
+    let mut context = json!({ "trusted_ca": { "inline_string": validation.ca_certificates } });
+    let required = validation.mode == ClientValidationMode::AllowValidOnly;
+    if !required {
+        context["trust_chain_verification"] = json!("ACCEPT_UNTRUSTED");
+    }
+    json!({ "required": required, "context": context })
 }
 
 fn ads() -> Value {

@@ -15,7 +15,7 @@ pub(super) fn build(mirror: &MirrorTarget) -> RequestMirrorPolicy {
         // A copy is the same request: without this, Envoy adds `-shadow` to its host.
         disable_shadow_host_suffix_append: true,
         runtime_fraction: (!all).then(|| RuntimeFractionalPercent {
-            default_value: Some(fraction(mirror.numerator, mirror.denominator)),
+            default_value: Some(fraction(mirror.numerator.into(), mirror.denominator.into())),
             ..Default::default()
         }),
         ..Default::default()
@@ -23,15 +23,15 @@ pub(super) fn build(mirror: &MirrorTarget) -> RequestMirrorPolicy {
 }
 
 /// Exactly where Envoy has the denominator, else rounded to a millionth.
-fn fraction(numerator: u32, denominator: u32) -> FractionalPercent {
+pub(super) fn fraction(numerator: u64, denominator: u64) -> FractionalPercent {
     let (numerator, denominator) = match denominator {
         100 => (numerator, DenominatorType::Hundred),
         10_000 => (numerator, DenominatorType::TenThousand),
         _ => {
-            let denominator = u64::from(denominator.max(1));
-            let millionths = (u64::from(numerator) * 1_000_000 + denominator / 2) / denominator;
-            (u32::try_from(millionths).unwrap_or(1_000_000), DenominatorType::Million)
+            let denominator = denominator.max(1);
+            ((numerator * 1_000_000 + denominator / 2) / denominator, DenominatorType::Million)
         }
     };
-    FractionalPercent { numerator, denominator: denominator as i32 }
+    // At most the denominator.
+    FractionalPercent { numerator: u32::try_from(numerator).unwrap_or(1_000_000), denominator: denominator as i32 }
 }

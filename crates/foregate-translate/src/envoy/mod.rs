@@ -3,7 +3,9 @@
 mod check;
 pub(crate) mod cluster;
 pub(crate) mod common;
+mod cors;
 pub(crate) mod endpoints;
+mod filters;
 pub(crate) mod forward;
 mod headers;
 mod listener;
@@ -15,9 +17,10 @@ mod retries;
 mod rewrite;
 pub(crate) mod route;
 pub(crate) mod secret;
+mod shares;
 mod upstream_tls;
 pub(crate) mod virtual_host;
 mod weights;
 
 pub(crate) use check::check;
-pub(crate) use listener::{from_text as listener_from_text, routes_over_ads, secret_over_ads};
+pub(crate) use listener::{client_validation, from_text as listener_from_text, routes_over_ads, secret_over_ads};

@@ -1,7 +1,11 @@
-//! Retries.
+//! Retries, and how many of them there may be.
 
+use foregate_api::backend::RetryBudget;
+use foregate_envoy::pb::envoy::config::cluster::v3::CircuitBreakers;
+use foregate_envoy::pb::envoy::config::cluster::v3::circuit_breakers::{Thresholds, thresholds};
 use foregate_envoy::pb::envoy::config::route::v3::RetryPolicy;
 use foregate_envoy::pb::envoy::config::route::v3::retry_policy::RetryBackOff;
+use foregate_envoy::pb::envoy::r#type::v3::Percent;
 
 use super::common::{millis, uint32};
 use crate::ir::Retries;
@@ -24,4 +28,15 @@ pub(super) fn build(retries: &Retries) -> RetryPolicy {
         }),
         ..Default::default()
     }
+}
+
+/// At most this share of a cluster's active requests may be retries (GEP-3388).
+pub(super) fn budget(budget: &RetryBudget) -> CircuitBreakers {
+    let bounds = thresholds::RetryBudget {
+        budget_percent: Some(Percent { value: f64::from(budget.percent.min(100)) }),
+        min_retry_concurrency: Some(uint32(budget.min_concurrent)),
+        ..Default::default()
+    };
+    let thresholds = Thresholds { retry_budget: Some(bounds), ..Default::default() };
+    CircuitBreakers { thresholds: vec![thresholds], ..Default::default() }
 }

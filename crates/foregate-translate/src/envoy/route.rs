@@ -1,12 +1,15 @@
 //! Routes: one Envoy route per rule and match.
 
 use bytes::Bytes;
+use foregate_envoy::pb::envoy::config::core::v3::RuntimeFractionalPercent;
 use foregate_envoy::pb::envoy::config::route::v3 as pb;
 use prost::Message;
 
-use super::{check, common, headers, matches, mirror, patch, redirect, retries, rewrite, weights};
+use super::{
+    check, common, cors, filters, headers, matches, mirror, patch, redirect, retries, rewrite, shares, weights,
+};
 use crate::Problem;
-use crate::ir::{Action, Entry, Forward, Match, Rule};
+use crate::ir::{Action, Destination, Entry, Forward, Match, Rule};
 use crate::resolve::precedence::MatchRank;
 
 /// Name of the message.
@@ -20,8 +23,8 @@ const ROUTES_TAG: u8 = 3 << 3 | 2;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Compiled {
     pub rank: MatchRank,
-    /// Position of the rule in its route, then of the match in its rule.
-    pub position: (u32, u32),
+    /// Position of the rule in its route, then of the match in its rule, then of the share in the match.
+    pub position: (u32, u32, u32),
     /// As an element of `VirtualHost.routes`, tag and length included: virtual hosts are concatenations.
     pub element: Bytes,
 }
@@ -36,20 +39,22 @@ pub(crate) fn compile(
     for (at, rule) in (0u32..).zip(&entry.rules) {
         for (index, matched) in (0u32..).zip(&rule.matches) {
             let field = format!("spec.rules[{at}]");
-            let mut route = build(entry, rule, matched, index, &field)?;
-            if counted {
-                route.stat_prefix = stat_prefix(&route.name);
+            for (share, mut route) in (0u32..).zip(build(entry, rule, matched, index, &field)?) {
+                if counted {
+                    route.stat_prefix = stat_prefix(&route.name);
+                }
+                let mut body = route.encode_to_vec();
+                check(TYPE, &body, &field)?;
+                // The encoder writes a oneof where its first member would be; what is read of it again would be sorted.
+                foregate_envoy::canonical::sort(TYPE, &mut body);
+                if let Some(patch) = patch {
+                    body.extend_from_slice(&patch.render(entry, rule, matched, index)?);
+                    check(TYPE, &body, patch::ROUTE_FIELD).map_err(Problem::into_template)?;
+                    body = patch::merged(TYPE, body);
+                }
+                let position = (at, index, share);
+                compiled.push(Compiled { rank: MatchRank::of(matched), position, element: element(&body) });
             }
-            let mut body = route.encode_to_vec();
-            check(TYPE, &body, &field)?;
-            // The encoder writes a oneof where its first member would be; what is read of it again would be sorted.
-            foregate_envoy::canonical::sort(TYPE, &mut body);
-            if let Some(patch) = patch {
-                body.extend_from_slice(&patch.render(entry, rule, matched, index)?);
-                check(TYPE, &body, patch::ROUTE_FIELD).map_err(Problem::into_template)?;
-                body = patch::merged(TYPE, body);
-            }
-            compiled.push(Compiled { rank: MatchRank::of(matched), position: (at, index), element: element(&body) });
         }
     }
     Ok(compiled)
@@ -84,31 +89,40 @@ fn stat_prefix(name: &str) -> String {
     name.replace('.', "_")
 }
 
-fn build(entry: &Entry, rule: &Rule, matched: &Match, index: u32, field: &str) -> Result<pb::Route, Problem> {
-    Ok(pb::Route {
+/// One route; or one per share, where one of several asks for what only a whole route can have.
+fn build(entry: &Entry, rule: &Rule, matched: &Match, index: u32, field: &str) -> Result<Vec<pb::Route>, Problem> {
+    let route = pb::Route {
         name: name(entry, rule, index),
         r#match: Some(matches::build(matched)),
         request_headers_to_add: headers::to_add(&rule.request_headers),
         request_headers_to_remove: rule.request_headers.remove.clone(),
         response_headers_to_add: headers::to_add(&rule.response_headers),
         response_headers_to_remove: rule.response_headers.remove.clone(),
-        action: Some(action(&rule.action, matched, field)?),
         ..Default::default()
-    })
+    };
+    match &rule.action {
+        Action::Respond(status) => {
+            let response = pb::DirectResponseAction { status: u32::from(*status), ..Default::default() };
+            Ok(vec![pb::Route { action: Some(pb::route::Action::DirectResponse(response)), ..route }])
+        }
+        Action::Redirect(to) => {
+            let redirect = redirect::build(to, &matched.path, field)?;
+            Ok(vec![pb::Route { action: Some(pb::route::Action::Redirect(redirect)), ..route }])
+        }
+        Action::Forward(to) if to.destinations.iter().any(Destination::is_apart) => {
+            shares::split(to).into_iter().map(|(part, share)| forward(&part, share, matched, &route, field)).collect()
+        }
+        Action::Forward(to) => Ok(vec![forward(to, None, matched, &route, field)?]),
+    }
 }
 
-fn action(action: &Action, matched: &Match, field: &str) -> Result<pb::route::Action, Problem> {
-    Ok(match action {
-        Action::Respond(status) => pb::route::Action::DirectResponse(pb::DirectResponseAction {
-            status: u32::from(*status),
-            ..Default::default()
-        }),
-        Action::Redirect(to) => pb::route::Action::Redirect(redirect::build(to, &matched.path, field)?),
-        Action::Forward(to) => pb::route::Action::Route(forward(to, matched, field)?),
-    })
-}
-
-fn forward(to: &Forward, matched: &Match, field: &str) -> Result<pb::RouteAction, Problem> {
+fn forward(
+    to: &Forward,
+    share: Option<RuntimeFractionalPercent>,
+    matched: &Match,
+    route: &pb::Route,
+    field: &str,
+) -> Result<pb::Route, Problem> {
     let mut action = pb::RouteAction {
         // Always there: Envoy's default is 15 seconds, the Gateway API's is none.
         timeout: Some(common::millis(to.timeout_millis)),
@@ -121,7 +135,17 @@ fn forward(to: &Forward, matched: &Match, field: &str) -> Result<pb::RouteAction
     if let Some(edit) = &to.path {
         rewrite::apply(&mut action, edit, &matched.path, field)?;
     }
-    Ok(action)
+    let mut route = pb::Route { action: Some(pb::route::Action::Route(action)), ..route.clone() };
+    if let Some(matched) = &mut route.r#match {
+        matched.runtime_fraction = share;
+    }
+    if let Some(cors) = &to.cors {
+        cors::allow(cors, &mut route.typed_per_filter_config);
+    }
+    if let [Destination { session: Some(session), .. }] = to.destinations.as_slice() {
+        filters::keep(session, &mut route.typed_per_filter_config);
+    }
+    Ok(route)
 }
 
 fn element(body: &[u8]) -> Bytes {

@@ -10,7 +10,7 @@ use tls::certificate_validation_context::TrustChainVerification;
 use tls::common_tls_context::ValidationContextType;
 use tls::subject_alt_name_matcher::SanType;
 
-use super::common::regex;
+use super::common::{ads, regex};
 
 /// Name of the message.
 const TYPE: &str = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
@@ -22,13 +22,15 @@ pub(super) fn offers_both(tls: &UpstreamTls) -> bool {
     ["h2", "http/1.1"].iter().all(|protocol| tls.alpn.iter().any(|offered| offered == protocol))
 }
 
-/// The transport socket.
-pub(super) fn build(given: &UpstreamTls, protocol: BackendProtocol) -> core::TransportSocket {
+/// The transport socket; `client` is the secret with the certificate that is shown.
+pub(super) fn build(given: &UpstreamTls, protocol: BackendProtocol, client: Option<&str>) -> core::TransportSocket {
+    let shown = client.map(|name| tls::SdsSecretConfig { name: name.to_owned(), sds_config: Some(ads()) });
     let of_endpoint = given.sni.is_none();
     let any_name = given.subject_alt_names.is_empty();
     let context = tls::UpstreamTlsContext {
         common_tls_context: Some(tls::CommonTlsContext {
             alpn_protocols: alpn(given, protocol),
+            tls_certificate_sds_secret_configs: shown.into_iter().collect(),
             validation_context_type: Some(ValidationContextType::ValidationContext(validation(given))),
             ..Default::default()
         }),
@@ -51,8 +53,12 @@ fn alpn(given: &UpstreamTls, protocol: BackendProtocol) -> Vec<String> {
     if offers_both(given) {
         return given.alpn.clone();
     }
-    let only = if protocol == BackendProtocol::H2c { "h2" } else { "http/1.1" };
-    vec![only.to_owned()]
+    match protocol {
+        BackendProtocol::Http => vec!["http/1.1".to_owned()],
+        BackendProtocol::H2c => vec!["h2".to_owned()],
+        // What is in these connections isn't known here.
+        BackendProtocol::Tcp | BackendProtocol::Udp => given.alpn.clone(),
+    }
 }
 
 fn validation(given: &UpstreamTls) -> tls::CertificateValidationContext {

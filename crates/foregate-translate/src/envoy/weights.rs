@@ -5,7 +5,7 @@ use foregate_envoy::pb::envoy::config::route::v3::weighted_cluster::{ClusterWeig
 use foregate_envoy::pb::envoy::config::route::v3::{RouteAction, WeightedCluster};
 
 use super::common::uint32;
-use super::headers;
+use super::{filters, headers};
 use crate::UNRESOLVED_CLUSTER;
 use crate::ir::Destination;
 
@@ -38,7 +38,12 @@ fn is_plain(destination: &Destination) -> bool {
 }
 
 fn weight(destination: &Destination) -> ClusterWeight {
+    let mut per_filter = filters::PerFilter::new();
+    if let Some(session) = &destination.session {
+        filters::keep(session, &mut per_filter);
+    }
     ClusterWeight {
+        typed_per_filter_config: per_filter,
         name: name(destination),
         weight: Some(uint32(destination.weight)),
         request_headers_to_add: headers::to_add(&destination.request_headers),

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use foregate_api::route::{HeaderEdit, PathEdit};
+use foregate_api::backend::SessionPersistence;
+use foregate_api::route::{Cors, HeaderEdit, PathEdit};
 use serde::Serialize;
 
 /// A route as it is served by one listener: matches, actions and clusters, every reference resolved.
@@ -116,6 +117,9 @@ pub struct Forward {
     /// Further attempts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,
+    /// Who may read responses across origins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
 }
 
 /// A share of the requests.
@@ -133,6 +137,25 @@ pub struct Destination {
     pub request_headers: Headers,
     /// Changes to response headers, for this destination only.
     pub response_headers: Headers,
+    /// The new path, for this destination only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathEdit>,
+    /// Who gets copies of what goes to this destination only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<MirrorTarget>,
+    /// Who may read this destination's responses across origins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+    /// Keeps a client with the endpoint that answered it first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionPersistence>,
+}
+
+impl Destination {
+    /// Whether it asks for what only a whole rule can have.
+    pub(crate) const fn is_apart(&self) -> bool {
+        self.path.is_some() || !self.mirrors.is_empty() || self.cors.is_some()
+    }
 }
 
 /// Who gets copies of which share of requests.

@@ -53,6 +53,9 @@ pub struct FilterChain {
     pub server_names: Vec<String>,
     /// Names of the secrets with its certificates.
     pub secrets: Vec<String>,
+    /// Which certificates clients have to show.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_validation: Option<foregate_api::claim::ClientValidation>,
     /// What is done with what it carries.
     #[serde(flatten)]
     pub carries: Carries,

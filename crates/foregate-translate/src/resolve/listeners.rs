@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use foregate_api::claim::{ClaimListener, ListenerProtocol, TlsMode};
+use foregate_api::claim::{ClaimListener, ClientValidation, ListenerProtocol, TlsMode};
 use foregate_api::proxy::ProxyListener;
 use foregate_api::route::RouteProtocol;
 
@@ -60,6 +60,8 @@ pub(crate) struct PlannedChain {
     pub ends_tls: bool,
     /// Secrets with its certificates.
     pub secrets: BTreeSet<Key>,
+    /// Which certificates clients have to show.
+    pub client_validation: Option<ClientValidation>,
 }
 
 /// Where a route lands that is attached to a claim's listener.
@@ -104,6 +106,8 @@ pub(crate) struct Plan {
     /// Per route configuration of an HTTPS port: what of the host names of the port's other listeners says for which
     /// hosts a request is on the wrong connection (GEP-3567): a certificate may be good for names of several listeners.
     pub neighbours: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// The Secret with what the gateway shows to backends over TLS.
+    pub client_certificate: Option<Key>,
     /// Listeners that can't be served, and why.
     pub problems: Vec<String>,
 }
@@ -176,6 +180,7 @@ impl Plan {
             route_configuration: route_configuration.clone(),
             ends_tls: listener.tls.as_ref().is_some_and(|tls| tls.mode == TlsMode::Terminate) && class == Class::Https,
             secrets: certificates(listener).map(|secret| proxy.sibling(secret)).collect(),
+            client_validation: listener.tls.as_ref().and_then(|tls| tls.client_validation.clone()),
         };
         let planned = self.listeners.entry(name.clone());
         planned.or_insert(PlannedListener { class, port, bound, chains: Vec::new() }).add(chain)?;
@@ -188,10 +193,10 @@ impl Plan {
         Ok(())
     }
 
-    /// Secrets that its listeners name.
+    /// Secrets that it names.
     pub(crate) fn secrets(&self) -> BTreeSet<Key> {
         let chains = self.listeners.values().flat_map(|listener| &listener.chains);
-        chains.flat_map(|chain| chain.secrets.iter().cloned()).collect()
+        chains.flat_map(|chain| &chain.secrets).chain(&self.client_certificate).cloned().collect()
     }
 }
 
@@ -210,11 +215,14 @@ impl PlannedListener {
         match self.chains.binary_search_by(|known| known.hostname.cmp(&chain.hostname)) {
             Ok(index) => {
                 let known = &mut self.chains[index];
-                if known.route_configuration != chain.route_configuration || known.ends_tls != chain.ends_tls {
+                if known.route_configuration != chain.route_configuration
+                    || known.ends_tls != chain.ends_tls
+                    || known.client_validation != chain.client_validation
+                {
                     let (hostname, port) = (&chain.hostname, self.port);
                     return Err(format!(
-                        "host name {hostname} of port {port} is taken by a listener of another protocol or TLS mode; \
-                         choose another one"
+                        "host name {hostname} of port {port} is taken by a listener of another protocol, TLS mode or \
+                         client validation; choose another one"
                     ));
                 }
                 known.secrets.extend(chain.secrets);

@@ -74,8 +74,8 @@ pub(crate) struct Order {
     pub hostname: HostRank,
     pub matched: MatchRank,
     pub seniority: Arc<Seniority>,
-    /// Position of the rule in the route, then of the match in the rule.
-    pub position: (u32, u32),
+    /// Position of the rule in the route, then of the match in the rule, then of the share in the match.
+    pub position: (u32, u32, u32),
 }
 
 #[cfg(test)]
@@ -93,7 +93,7 @@ mod tests {
         matched: Match,
         created: i64,
         name: String,
-        position: (u32, u32),
+        position: (u32, u32, u32),
     }
 
     impl Candidate {
@@ -133,7 +133,7 @@ mod tests {
 
     fn candidate() -> impl Strategy<Value = Candidate> {
         let hostname = prop::sample::select(vec!["*", "*.a.com", "*.b.a.com", "x.a.com", "x.b.a.com"]);
-        (hostname, matched(), 0..3i64, "[a-c]", (0..3u32, 0..3u32)).prop_map(
+        (hostname, matched(), 0..3i64, "[a-c]", (0..3u32, 0..3u32, 0..3u32)).prop_map(
             |(hostname, matched, created, name, position)| Candidate {
                 hostname: hostname.to_owned(),
                 matched,

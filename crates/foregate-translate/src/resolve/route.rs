@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use foregate_api::route::{GatewayRouteSpec, HeaderEdit, Mirror, Retry, RouteBackend, RouteFilter, RouteRule};
+use foregate_api::backend::SessionPersistence;
+use foregate_api::route::{Cors, GatewayRouteSpec, HeaderEdit, Mirror, Retry, RouteBackend, RouteFilter, RouteRule};
 
 use super::listeners::AttachPoint;
 use super::{matches, redirect};
@@ -13,8 +14,16 @@ use crate::ir::{self, Action, Destination, Forward};
 pub(crate) struct Context<'a> {
     /// The listener.
     pub point: &'a AttachPoint,
-    /// The present cluster of a backend of the route's namespace, by the backend's name.
-    pub cluster: &'a dyn Fn(&str) -> Option<Arc<str>>,
+    /// A backend of the route's namespace as it is now, by its name.
+    pub backend: &'a dyn Fn(&str) -> Option<Target>,
+}
+
+/// A backend, as a route sees it.
+pub(crate) struct Target {
+    /// Its cluster.
+    pub cluster: Arc<str>,
+    /// How it wants a client to be kept with an endpoint.
+    pub session: Option<SessionPersistence>,
 }
 
 /// Resolves a route. A backend without a cluster is an unresolved share.
@@ -76,6 +85,7 @@ fn act(
         hostname: filters.hostname,
         path: filters.path,
         mirrors: filters.mirrors,
+        cors: filters.cors,
         timeout_millis: timeout.unwrap_or(0),
         retries,
     };
@@ -133,18 +143,21 @@ fn destination(
     if alone {
         // All requests of the rule go here: what the backend asks for is what the rule asks for.
         rule.path = own.path.take().or(rule.path.take());
+        rule.cors = own.cors.take().or(rule.cors.take());
         rule.mirrors.append(&mut own.mirrors);
     }
-    if own.path.is_some() || !own.mirrors.is_empty() {
-        let reason = "a path rewrite or a mirror for one of several backends can't be served; use a rule of its own";
-        return Err(Problem::unsupported(format!("{field}.filters"), reason));
-    }
+    let target = backend.backend.as_deref().and_then(|name| (context.backend)(name));
+    let (cluster, session) = target.map(|target| (target.cluster, target.session)).unzip();
     Ok(Destination {
-        cluster: backend.backend.as_deref().and_then(|name| (context.cluster)(name)),
+        cluster,
         weight: backend.weight,
         hostname: own.hostname,
         request_headers: own.request,
         response_headers: own.response,
+        path: own.path,
+        mirrors: own.mirrors,
+        cors: own.cors,
+        session: session.flatten(),
     })
 }
 
@@ -157,6 +170,7 @@ struct Filters {
     hostname: Option<String>,
     path: Option<foregate_api::route::PathEdit>,
     mirrors: Vec<ir::MirrorTarget>,
+    cors: Option<Cors>,
 }
 
 impl Filters {
@@ -176,9 +190,7 @@ impl Filters {
                 self.path = rewrite.path.clone().or(self.path.take());
             }
             RouteFilter::Mirror(mirror) => self.mirror(mirror, field, context)?,
-            RouteFilter::Cors(_) => {
-                return Err(Problem::unsupported(field, "CORS isn't translated"));
-            }
+            RouteFilter::Cors(cors) => self.cors = Some(cors.clone()),
         }
         Ok(())
     }
@@ -189,7 +201,7 @@ impl Filters {
             let share = format!("{} of {} isn't a share of the requests", mirror.numerator, mirror.denominator);
             return Err(Problem::invalid(format!("{field}.fraction"), share));
         }
-        if let Some(cluster) = (context.cluster)(&mirror.backend)
+        if let Some(Target { cluster, .. }) = (context.backend)(&mirror.backend)
             && mirror.numerator > 0
         {
             let (numerator, denominator) = (mirror.numerator, mirror.denominator);

@@ -8,6 +8,7 @@ use prost::Message;
 
 use super::Translator;
 use super::ingest::{BACKEND, backend_owner, service_of};
+use super::proxies::secret_id;
 use super::work::Work;
 use crate::Key;
 use crate::envoy::{self, check, cluster};
@@ -28,46 +29,78 @@ impl Translator {
             if renamed || old.is_none() {
                 self.index.routes_by_backend.of(&key).for_each(|route| work.mark_route(route, &causes));
             }
-            if let Some(made) = &backend.cluster {
-                for proxy in backend.users.keys() {
-                    work.clusters.insert((proxy.clone(), made.name.clone()));
-                }
-            }
+            self.mark_clusters(&key, work);
         }
         for service in std::mem::take(&mut work.services) {
             for key in self.index.backends_by_service.of(&service) {
-                let Some(backend) = self.index.backends.get(key) else { continue };
-                let Some(made) = &backend.cluster else { continue };
-                work.clusters.extend(backend.users.keys().map(|proxy| (proxy.clone(), made.name.clone())));
+                self.mark_clusters(key, work);
             }
         }
+    }
+
+    /// Marks a backend's cluster at every gateway that uses it.
+    fn mark_clusters(&self, key: &Key, work: &mut Work) {
+        let Some(backend) = self.index.backends.get(key) else { return };
+        for proxy in backend.users.keys() {
+            if let Some(name) = self.cluster_at(proxy, key) {
+                work.clusters.insert((proxy.clone(), name));
+            }
+        }
+    }
+
+    /// The present cluster of a backend, as a gateway connects to it; none: there is none, or what the gateway has to
+    /// show isn't there.
+    pub(super) fn cluster_at(&self, proxy: &Key, backend: &Key) -> Option<Arc<str>> {
+        let made = self.index.backends.get(backend)?.cluster.as_ref()?;
+        match self.client_of(proxy, made) {
+            Some(secret) if self.has_certificate(secret) => {
+                Some(cluster::name(&backend.name, &made.source.spec, Some(&secret.to_string())))
+            }
+            Some(_) => None,
+            None => Some(made.name.clone()),
+        }
+    }
+
+    /// The Secret with the certificate that a gateway shows to a backend.
+    fn client_of(&self, proxy: &Key, made: &BackendCluster) -> Option<&Key> {
+        let plan = &self.index.proxies.get(proxy)?.plan;
+        plan.client_certificate.as_ref().filter(|_| made.source.spec.tls.is_some())
     }
 
     /// Publishes clusters with their endpoints where routes name them, and takes them back where none does any more.
     pub(super) fn publish_clusters(&mut self, work: &mut Work) {
         for (proxy, name) in std::mem::take(&mut work.clusters) {
-            let Some(known) = self.index.proxies.get_mut(&proxy) else { continue };
+            let Some(known) = self.index.proxies.get(&proxy) else { continue };
             let ids = (
                 ResourceId::new(ResourceKind::Cluster, name.clone()),
                 ResourceId::new(ResourceKind::ClusterLoadAssignment, name.clone()),
             );
             let used = known.clusters.get(&name).filter(|used| used.count > 0).map(|used| used.backend.clone());
-            let backend = used.as_ref().and_then(|key| self.index.backends.get(key));
-            let made = backend.and_then(|backend| backend.cluster.as_ref()).filter(|made| made.name == name);
-            let (Some(key), Some(made)) = (used, made) else {
-                known.clusters.remove(&name);
+            let used = used.filter(|key| self.cluster_at(&proxy, key).as_ref() == Some(&name));
+            let made = used.as_ref().and_then(|key| self.index.backends.get(key)?.cluster.as_ref());
+            let (Some(key), Some(made)) = (&used, made) else {
+                if let Some(known) = self.index.proxies.get_mut(&proxy) {
+                    known.clusters.remove(&name);
+                }
                 work.retract(&proxy, ids.0);
                 work.retract(&proxy, ids.1);
                 continue;
             };
             let owners: Arc<[_]> = [made.owner.clone()].into();
-            if endpoints::are_names(&made.source.spec) {
-                work.publish(&proxy, Self::encoded(ids.0, &made.body, [], owners));
-                continue;
+            let client = self.client_of(&proxy, made);
+            let body = match client {
+                None => made.body.clone(),
+                Some(secret) => {
+                    cluster::build(&name, &made.source.spec, Some(&secret.to_string())).encode_to_vec().into()
+                }
+            };
+            let mut needs: Vec<ResourceId> = client.map(secret_id).into_iter().collect();
+            if !endpoints::are_names(&made.source.spec) {
+                needs.push(ids.1.clone());
+                let assignment = envoy::endpoints::build(&name, &self.endpoints(key, made));
+                work.publish(&proxy, Resource::new(ids.1, &assignment, [], owners.clone()));
             }
-            let assignment = envoy::endpoints::build(&name, &self.endpoints(&key, made));
-            work.publish(&proxy, Self::encoded(ids.0, &made.body, [ids.1.clone()], owners.clone()));
-            work.publish(&proxy, Resource::new(ids.1, &assignment, [], owners));
+            work.publish(&proxy, Self::encoded(ids.0, &body, needs, owners));
         }
         self.release_backends(work);
     }
@@ -101,8 +134,8 @@ impl Backend {
         let mut problem = None;
         let mut made = None;
         for (index, backend) in self.tracked.candidates().enumerate() {
-            let name = cluster::name(&key.name, &backend.spec);
-            let body = Bytes::from(cluster::build(&name, &backend.spec).encode_to_vec());
+            let name = cluster::name(&key.name, &backend.spec, None);
+            let body = Bytes::from(cluster::build(&name, &backend.spec, None).encode_to_vec());
             match check(cluster::TYPE, &body, "spec") {
                 Ok(()) => {
                     made = Some(BackendCluster { name, body, owner: backend_owner(backend), source: backend.clone() });

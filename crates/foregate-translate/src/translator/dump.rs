@@ -73,7 +73,7 @@ impl Translator {
             }
             let point = proxy.plan.claims.get(attachment.claim.as_str())?.get(attachment.listener.as_str())?;
             let hostname = attachment.hostnames.iter().find(|hostname| hostname.effective == domain)?;
-            let entry: Result<_, Problem> = self.resolve(route_key, &route.spec, point);
+            let entry: Result<_, Problem> = self.resolve(route_key, &route.spec, key, point);
             (point.route_configuration.as_ref() == Some(configuration))
                 .then_some(ir::Placement { hostname: hostname.original.clone(), entry: entry.ok()? })
         })

@@ -68,6 +68,7 @@ impl Translator {
                 name: name.to_owned(),
                 server_names: (hostname != ANY).then(|| hostname.to_owned()).into_iter().collect(),
                 secrets: secrets.clone(),
+                client_validation: chain.client_validation.clone().filter(|_| chain.ends_tls && !unusable),
                 carries,
             };
             match &chain.route_configuration {
@@ -167,6 +168,7 @@ fn chain_data(listener: &ir::Listener, chain: &ir::FilterChain) -> Value {
         "routeConfiguration": configuration,
         "rds": configuration.map(|name| envoy::routes_over_ads(name)),
         "sds": chain.secrets.iter().map(|name| envoy::secret_over_ads(name)).collect::<Vec<_>>(),
+        "clientValidation": chain.client_validation.as_ref().map(envoy::client_validation),
         "tcpProxy": tcp,
     })
 }

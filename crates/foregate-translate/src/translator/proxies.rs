@@ -54,7 +54,7 @@ impl Translator {
     }
 
     /// Every route of a gateway is made again.
-    fn mark_routes(&self, key: &Key, work: &mut Work) {
+    pub(super) fn mark_routes(&self, key: &Key, work: &mut Work) {
         let Some(proxy) = self.index.proxies.get(key) else { return };
         let causes = [Arc::new(proxy_origin(&proxy.object))];
         for claim in proxy.plan.claims.keys() {
@@ -123,7 +123,9 @@ impl Translator {
             work.judge(PROXY, &key);
             let status = proxy.object.status.as_ref();
             let listeners = status.map(|status| status.listeners.as_slice()).unwrap_or_default();
-            let plan = Plan::new(&key, listeners, self.options.port_offset);
+            let mut plan = Plan::new(&key, listeners, self.options.port_offset);
+            let certificate = status.and_then(|status| status.backend_client_certificate.as_deref());
+            plan.client_certificate = certificate.map(|name| key.sibling(name));
             let addresses = status.map(|status| status.addresses.as_slice()).unwrap_or_default();
             let data = json!({ "namespace": &*key.namespace, "name": &*key.name, "addresses": addresses });
             if proxy.data != data {
@@ -144,6 +146,8 @@ impl Translator {
     fn replan(&mut self, key: &Key, old: &Plan, work: &mut Work, causes: &[Arc<Origin>]) {
         let Some(proxy) = self.index.proxies.get_mut(key) else { return };
         let plan = &proxy.plan;
+        // Clusters have it in their names.
+        let reconnected = old.client_certificate != plan.client_certificate;
         // A port's listeners decide together which of them owns a domain.
         let moved = |listener: &Arc<str>| old.hostnames.get(listener) != plan.hostnames.get(listener);
         for claim in old.claims.keys().chain(plan.claims.keys()) {
@@ -151,6 +155,7 @@ impl Translator {
             let name = key.sibling(claim);
             let rebound = points.is_some() && self.index.claims.get(&name) != Some(key);
             let touched = rebound
+                || reconnected
                 || old.claims.get(claim) != points
                 || points.is_some_and(|points| points.values().any(|point| moved(&point.listener)));
             if points.is_some() {

@@ -15,7 +15,7 @@ use crate::index::{Compiled, Placed, Proxy, Sorted};
 use crate::resolve::hostname::HostRank;
 use crate::resolve::listeners::{AttachPoint, Class};
 use crate::resolve::precedence::Seniority;
-use crate::resolve::route::{self, Context};
+use crate::resolve::route::{self, Context, Target};
 use crate::resolve::{forward, hostname};
 use crate::{Key, Problem};
 
@@ -113,15 +113,14 @@ impl Translator {
         work: &mut Work,
     ) -> Result<Compiled, Problem> {
         let (routes, shares) = if spec.protocol.is_http() {
-            let entry = self.resolve(key, spec, point)?;
+            let entry = self.resolve(key, spec, proxy_key, point)?;
             (self.compile_entry(key, &entry, proxy_key, work)?, [].into())
         } else {
-            (Vec::new(), forward::resolve(spec, &|name| self.cluster_of(key, name))?)
+            (Vec::new(), forward::resolve(spec, &|name| self.cluster_at(proxy_key, &key.sibling(name)))?)
         };
         let clusters = route::backends(spec).filter_map(|name| {
             let backend = key.sibling(name);
-            let cluster = self.index.backends.get(&backend)?.cluster.as_ref()?;
-            Some((cluster.name.clone(), backend))
+            Some((self.cluster_at(proxy_key, &backend)?, backend))
         });
         Ok(Compiled {
             routes,
@@ -137,15 +136,16 @@ impl Translator {
         &self,
         key: &Key,
         spec: &GatewayRouteSpec,
+        proxy_key: &Key,
         point: &AttachPoint,
     ) -> Result<crate::ir::Entry, Problem> {
-        route::resolve(spec, &Context { point, cluster: &|name| self.cluster_of(key, name) })
-    }
-
-    /// The present cluster of a backend that a route names.
-    fn cluster_of(&self, route: &Key, backend: &str) -> Option<Arc<str>> {
-        let backend = self.index.backends.get(&route.sibling(backend))?;
-        backend.cluster.as_ref().map(|cluster| cluster.name.clone())
+        let backend = |name: &str| {
+            let key = key.sibling(name);
+            let cluster = self.cluster_at(proxy_key, &key)?;
+            let made = self.index.backends.get(&key)?.cluster.as_ref()?;
+            Some(Target { cluster, session: made.source.spec.policy.session_persistence.clone() })
+        };
+        route::resolve(spec, &Context { point, backend: &backend })
     }
 
     /// With the gateway's patch for routes; an older one where the present one fails.

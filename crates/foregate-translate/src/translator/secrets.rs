@@ -21,6 +21,7 @@ impl Translator {
     pub(super) fn make_certificates(&mut self, work: &mut Work) {
         for key in std::mem::take(&mut work.secrets) {
             let named = self.index.proxies_by_secret.has(&key);
+            let was_there = self.has_certificate(&key);
             if let Some(secret) = self.index.secrets.get_mut(&key) {
                 work.judge(SECRET, &key);
                 if secret.gone && !named {
@@ -38,6 +39,19 @@ impl Translator {
                 }
             }
             self.publish_secret(&key, work);
+            if was_there != self.has_certificate(&key) {
+                self.mark_clients(&key, work);
+            }
+        }
+    }
+
+    /// Routes of gateways that show a certificate to backends: without it there are no connections to them.
+    fn mark_clients(&self, key: &Key, work: &mut Work) {
+        for name in self.index.proxies_by_secret.of(key) {
+            let shown = self.index.proxies.get(name).and_then(|proxy| proxy.plan.client_certificate.as_ref());
+            if shown == Some(key) {
+                self.mark_routes(name, work);
+            }
         }
     }
 
