@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::bind::{Place, Transport};
 use crate::config::cluster::ClusterConfig;
 use crate::config::hcm::HttpOptions;
 use crate::config::route_config::RouteOptions;
 use crate::config::tcp_proxy::TcpOptions;
+use crate::config::udp_proxy::UdpOptions;
 use crate::hashing::HashTable;
 use crate::persistent::SlotVec;
 use crate::routing::domains::Domains;
@@ -69,13 +71,21 @@ pub(crate) struct Listener {
     pub(crate) addresses: Vec<SocketAddr>,
     /// Length of the kernel's queue of connections that wait to be accepted.
     pub(crate) backlog: i32,
-    /// Filter chains in their order, the default one last.
+    /// What is done with datagrams, if it is for those.
+    pub(crate) udp: Option<Arc<UdpOptions>>,
+    /// Filter chains in their order, the default one last; none for datagrams.
     pub(crate) chains: Vec<Arc<FilterChain>>,
     /// How long a client may take for the TLS client hello.
     pub(crate) handshake_timeout: Duration,
 }
 
 impl Listener {
+    /// Its addresses, each with what is spoken there.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+        let transport = if self.udp.is_some() { Transport::Udp } else { Transport::Tcp };
+        self.addresses.iter().map(move |address| Place { transport, address: *address })
+    }
+
     /// The chain for a connection: of those that fit, the one with the exact name, else with the longest wildcard,
     /// else one without names.
     pub(crate) fn chain(&self, tls: bool, server_name: Option<&str>) -> Option<&Arc<FilterChain>> {

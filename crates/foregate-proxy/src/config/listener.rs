@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foregate_envoy::pb::envoy::config::core::v3 as core;
 use foregate_envoy::pb::envoy::config::listener::v3 as listener;
 use foregate_envoy::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use foregate_envoy::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
@@ -16,7 +17,7 @@ use super::parts::{boolean, number, socket_address, timeout};
 use super::refusal::{At, Refusal, nothing_left, unpack};
 use super::route_config::RouteConfig;
 use super::upstream_tls::TlsContext;
-use super::{tcp_proxy, tls};
+use super::{tcp_proxy, tls, udp_proxy};
 use crate::slots::{Interner, Numbers, Slot};
 use crate::snapshot::{FilterChain, Listener, NetworkFilter};
 use crate::tls::{Secrets, TlsShared};
@@ -51,7 +52,10 @@ pub(crate) struct CompiledListener {
 /// Compiles a listener.
 pub(crate) fn compile(mut message: listener::Listener, context: &mut Context<'_>) -> Result<CompiledListener, Refusal> {
     let name: Arc<str> = std::mem::take(&mut message.name).into();
-    let addresses = addresses(&mut message)?;
+    let (addresses, datagrams) = addresses(&mut message)?;
+    if datagrams {
+        return udp(name, addresses, message, context);
+    }
     listener_filters(std::mem::take(&mut message.listener_filters))?;
     let mut needs = Needs { listener: Arc::clone(&name), rds: Vec::new(), inline: Vec::new(), secrets: Vec::new() };
     let mut chains = Vec::new();
@@ -70,6 +74,7 @@ pub(crate) fn compile(mut message: listener::Listener, context: &mut Context<'_>
     let compiled = Listener {
         name,
         addresses,
+        udp: None,
         backlog: i32::try_from(number(&mut message.tcp_backlog_size).unwrap_or(4096)).unwrap_or(i32::MAX),
         chains: chains.into_iter().map(Arc::new).collect(),
         handshake_timeout: handshake_timeout.unwrap_or(Duration::from_secs(3600)),
@@ -78,6 +83,44 @@ pub(crate) fn compile(mut message: listener::Listener, context: &mut Context<'_>
     nothing_left(&message)?;
     let Needs { rds, inline, secrets, .. } = needs;
     Ok(CompiledListener { listener: Arc::new(compiled), rds, inline, secrets })
+}
+
+/// A listener for datagrams: all that it does is done by its one filter.
+fn udp(
+    name: Arc<str>,
+    addresses: Vec<SocketAddr>,
+    mut message: listener::Listener,
+    context: &mut Context<'_>,
+) -> Result<CompiledListener, Refusal> {
+    use listener::listener_filter::ConfigType;
+    let mut socket = message.udp_listener_config.take().unwrap_or_default();
+    let downstream = socket.downstream_socket_config.take();
+    nothing_left(&socket).at("udp_listener_config")?;
+    let [filter] = <[listener::ListenerFilter; 1]>::try_from(std::mem::take(&mut message.listener_filters))
+        .map_err(|_| Refusal::field("listener_filters", "must be one UDP proxy"))?;
+    let options = match filter.config_type {
+        Some(ConfigType::TypedConfig(any)) => unpack(&any)
+            .and_then(|proxy| udp_proxy::compile(proxy, downstream, &mut context.numbers.clusters))
+            .at("listener_filters[0].typed_config")?,
+        _ => return Err(Refusal::unsupported("listener_filters[0].config_discovery")),
+    };
+    if filter.filter_disabled.is_some() {
+        return Err(Refusal::unsupported("listener_filters[0].filter_disabled"));
+    }
+    let compiled = Listener {
+        name,
+        addresses,
+        udp: Some(Arc::new(options)),
+        backlog: 0,
+        chains: Vec::new(),
+        handshake_timeout: Duration::ZERO,
+    };
+    // There is no handshake to wait for.
+    message.listener_filters_timeout = None;
+    message.tcp_backlog_size = None;
+    harmless(&mut message)?;
+    nothing_left(&message)?;
+    Ok(CompiledListener { listener: Arc::new(compiled), rds: Vec::new(), inline: Vec::new(), secrets: Vec::new() })
 }
 
 /// Fields that say nothing here, or what is so anyway.
@@ -103,15 +146,33 @@ struct Needs {
     secrets: Vec<String>,
 }
 
-fn addresses(message: &mut listener::Listener) -> Result<Vec<SocketAddr>, Refusal> {
+/// Its addresses, and whether they are for datagrams.
+fn addresses(message: &mut listener::Listener) -> Result<(Vec<SocketAddr>, bool), Refusal> {
+    let datagrams = takes_datagrams(&mut message.address);
     let mut addresses = vec![socket_address(message.address.take()).at("address")?];
     for (index, mut more) in std::mem::take(&mut message.additional_addresses).into_iter().enumerate() {
         let field = format!("additional_addresses[{index}]");
+        if takes_datagrams(&mut more.address) != datagrams {
+            return Err(Refusal::field(field, "must have the protocol of the first address"));
+        }
         let address = socket_address(more.address.take()).at("address").at(&field)?;
         nothing_left(&more).at(&field)?;
         addresses.push(address);
     }
-    Ok(addresses)
+    Ok((addresses, datagrams))
+}
+
+/// Takes the protocol out of an address: whether it is UDP.
+fn takes_datagrams(address: &mut Option<core::Address>) -> bool {
+    match address.as_mut().and_then(|address| address.address.as_mut()) {
+        Some(core::address::Address::SocketAddress(socket))
+            if socket.protocol == core::socket_address::Protocol::Udp as i32 =>
+        {
+            socket.protocol = core::socket_address::Protocol::Tcp as i32;
+            true
+        }
+        _ => false,
+    }
 }
 
 /// Looking into TLS is done by itself where a filter chain wants it, so the inspector is welcome and does nothing.

@@ -20,6 +20,7 @@ pub(crate) mod route;
 pub(crate) mod route_config;
 pub(crate) mod tcp_proxy;
 pub(crate) mod tls;
+pub(crate) mod udp_proxy;
 pub(crate) mod upgrades;
 pub(crate) mod upstream_tls;
 pub(crate) mod vhost;

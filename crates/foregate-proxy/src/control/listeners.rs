@@ -1,7 +1,6 @@
 //! Listeners: bound when they are accepted, opened when everything that they name is there.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use foregate_xds::client::{ClientResource, Response};
 use tokio::time::Instant;
 
 use super::store::{Refusals, Store};
-use crate::bind::{BindError, Claim};
+use crate::bind::{BindError, BoundSocket, Claim, Place};
 use crate::config::listener::{self, CompiledListener, Context};
 use crate::config::refusal::decode;
 use crate::config::route_config;
@@ -40,13 +39,13 @@ struct Entry {
 }
 
 /// Sockets by the address that was asked for.
-type Sockets = HashMap<SocketAddr, Bound>;
+type Sockets = HashMap<Place, Bound>;
 
 struct Bound {
     key: u64,
     claim: Claim,
     /// Sockets that no worker has yet.
-    unopened: Vec<TcpListener>,
+    unopened: Vec<BoundSocket>,
     /// Workers have them, for the listener that had the address before.
     moving: bool,
 }
@@ -57,7 +56,7 @@ impl Store {
         // that moment is turned away.
         let mut spare = Sockets::new();
         for name in &response.removed {
-            spare.extend(self.remove_listener(name).into_values().map(|bound| (bound.claim.address, bound)));
+            spare.extend(self.remove_listener(name).into_values().map(|bound| (bound.claim.place, bound)));
         }
         for resource in &response.set {
             match self.compile_listener(resource) {
@@ -144,27 +143,27 @@ impl Store {
         let listener = &compiled.listener;
         let mut sockets = Sockets::new();
         let mut fresh = Vec::new();
-        for address in &listener.addresses {
-            if let Some(bound) = old.remove(address) {
-                sockets.insert(*address, bound);
+        for place in listener.places() {
+            if let Some(bound) = old.remove(&place) {
+                sockets.insert(place, bound);
                 continue;
             }
-            if let Some(mut bound) = spare.remove(address) {
+            if let Some(mut bound) = spare.remove(&place) {
                 bound.claim.hand_over(&listener.name);
                 bound.moving = bound.unopened.is_empty();
-                sockets.insert(*address, bound);
+                sockets.insert(place, bound);
                 continue;
             }
             let workers = self.shared.workers.count();
             let addresses = &self.shared.addresses;
-            match addresses.bind(&self.instance.name, &listener.name, *address, listener.backlog, workers) {
+            match addresses.bind(&self.instance.name, &listener.name, place, listener.backlog, workers) {
                 Ok((claim, unopened)) => {
                     self.listeners.next_key += 1;
-                    fresh.push(*address);
-                    sockets.insert(*address, Bound { key: self.listeners.next_key, claim, unopened, moving: false });
+                    fresh.push(place);
+                    sockets.insert(place, Bound { key: self.listeners.next_key, claim, unopened, moving: false });
                 }
                 Err(error) => {
-                    old.extend(sockets.into_iter().filter(|(address, _)| !fresh.contains(address)));
+                    old.extend(sockets.into_iter().filter(|(place, _)| !fresh.contains(place)));
                     return Err((old, Box::new(error)));
                 }
             }

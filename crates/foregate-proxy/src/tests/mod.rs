@@ -24,6 +24,7 @@ mod plain;
 mod resilience;
 mod tcp;
 mod tls;
+mod udp;
 mod upgrades;
 mod upstream2;
 mod upstream_tls;

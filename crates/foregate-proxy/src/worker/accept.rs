@@ -111,7 +111,7 @@ fn accepted_one(worker: &Rc<Worker>, owner: &SocketOwner, stream: TcpStream, rem
 }
 
 /// The listener as it is configured now, or was last: who came while it went is served all the same.
-fn current(listener: &ListenerState) -> Option<Arc<Listener>> {
+pub(super) fn current(listener: &ListenerState) -> Option<Arc<Listener>> {
     if let Some(newest) = listener.instance.snapshot().listeners.get(listener.slot.number) {
         *listener.config.borrow_mut() = Some(Arc::clone(newest));
     }

@@ -186,6 +186,11 @@ impl Host {
         may
     }
 
+    /// Whether it is no endpoint any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.get()
+    }
+
     /// It is no endpoint any more: idle connections close, others when they are done.
     pub(super) fn retire(&self) {
         self.gone.set(true);

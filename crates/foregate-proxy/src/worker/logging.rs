@@ -104,6 +104,13 @@ impl LogBuffer {
         Some(Line { text, json, parts: (end, end) })
     }
 
+    /// Writes the line of a connection, or of a UDP session, that was passed on without a look inside.
+    pub(super) fn passed(&self, server_name: &[u8], outcome: &Outcome<'_>) {
+        if let Some(line) = self.begin("", server_name, "") {
+            self.end(line, outcome);
+        }
+    }
+
     /// Writes a line.
     pub(super) fn end(&self, line: Line, outcome: &Outcome<'_>) {
         let mut buffer = self.buffer.borrow_mut();

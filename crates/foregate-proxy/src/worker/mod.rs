@@ -48,6 +48,7 @@ mod strict;
 mod sweep;
 mod tcp;
 mod tries;
+mod udp;
 mod upgrade;
 mod upstream;
 
@@ -61,6 +62,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use crate::access_log::{LogFormat, Sink};
+use crate::bind::BoundSocket;
 use crate::metrics::Registry;
 use crate::shared::InstanceShared;
 use crate::slots::Slot;
@@ -87,8 +89,8 @@ pub(crate) enum Command {
         key: u64,
         /// The listener's slot: it is nobody else's as long as a connection of this one is open.
         slot: Arc<Slot>,
-        /// The listening socket, non-blocking.
-        socket: std::net::TcpListener,
+        /// The socket, non-blocking.
+        socket: BoundSocket,
     },
     /// New connections of a socket are another listener's; the old one ends those that it has.
     Move {
@@ -190,7 +192,10 @@ impl Worker {
             }
             Command::Listen { instance, key, slot, socket } => {
                 if let Some(instance) = self.instance(instance) {
-                    accept::listen(self, &instance, key, slot, socket);
+                    match socket {
+                        BoundSocket::Tcp(socket) => accept::listen(self, &instance, key, slot, socket),
+                        BoundSocket::Udp(socket) => udp::listen(self, &instance, key, slot, socket),
+                    }
                 }
             }
             Command::Move { instance, key, slot, drain } => {

@@ -147,13 +147,13 @@ pub(super) struct Open {
 }
 
 impl Open {
-    fn new(upstream: &Upstream, host: &Host) -> Self {
+    pub(super) fn new(upstream: &Upstream, host: &Host) -> Self {
         let counts = [Rc::clone(&upstream.open), Rc::clone(&host.open)];
         counts.iter().for_each(|count| count.set(count.get() + 1));
         Self { stats: Arc::clone(&upstream.stats), counts, freed: Rc::clone(&host.freed), established: false }
     }
 
-    fn established(mut self) -> Self {
+    pub(super) fn established(mut self) -> Self {
         self.established = true;
         self.stats.connections.inc();
         self.stats.connections_active.inc();

@@ -173,12 +173,8 @@ impl Drop for Relay<'_> {
         if !flags.is_empty() {
             state.listener.stats.unconnected.inc();
         }
-        let Some(line) = state.worker.log.begin("", state.server_name.as_deref().unwrap_or_default().as_bytes(), "")
-        else {
-            return;
-        };
-        state.worker.log.end(
-            line,
+        state.worker.log.passed(
+            state.server_name.as_deref().unwrap_or_default().as_bytes(),
             &Outcome {
                 instance: &state.listener.instance.shared.name,
                 listener: &state.listener.name,
