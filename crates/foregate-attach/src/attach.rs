@@ -3,17 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use foregate_api::claim::GatewayClaimStatus;
-use foregate_api::route::GatewayRouteStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::backend::{DirectState, PolicyState, Source, Upstream, Wanted};
-use crate::book::Book;
+use crate::backend::{DirectState, PolicyState, Source, Wanted};
 use crate::class::ClassState;
 use crate::dirty::Dirty;
-use crate::gateway::GatewayState;
+use crate::gateway::{GatewayState, ListenerSetState, ParentId};
 use crate::refs::Index;
 use crate::route::{Contention, RouteId, RouteKind, RouteState};
+use crate::target::{TargetId, Targets};
 use crate::world::World;
 use crate::{Input, Key, Output, Settings};
 
@@ -24,6 +22,7 @@ pub struct Attach {
     pub(crate) world: World,
     pub(crate) classes: HashMap<Arc<str>, ClassState>,
     pub(crate) gateways: HashMap<Key, GatewayState>,
+    pub(crate) listener_sets: HashMap<Key, ListenerSetState>,
     pub(crate) directs: HashMap<Key, DirectState>,
     pub(crate) policies: HashMap<Key, PolicyState>,
     pub(crate) routes: HashMap<RouteId, RouteState>,
@@ -31,48 +30,26 @@ pub struct Attach {
     pub(crate) index: Index,
     /// Backends that claims want, whatever routes name.
     pub(crate) wanted: Wanted,
-    /// How many accepted routes are attached, by Gateway and listener.
-    pub(crate) attached: HashMap<Key, BTreeMap<Arc<str>, i32>>,
-    pub(crate) book: Book,
+    /// How many accepted routes are attached, by parent and listener.
+    pub(crate) attached: HashMap<ParentId, BTreeMap<Arc<str>, i32>>,
     /// Names of what is derived from backends, EndpointSlices and Secrets.
     pub(crate) derived_names: HashMap<Source, Arc<str>>,
-    pub(crate) feedback: Feedback,
+    pub(crate) targets: Targets,
+    /// Where claims are.
+    pub(crate) claim_targets: HashMap<ParentId, TargetId>,
     pub(crate) dirty: Dirty,
-}
-
-/// What the platform says of derived objects, by their names, and whom it concerns.
-#[derive(Debug, Default)]
-pub(crate) struct Feedback {
-    pub claims: HashMap<Arc<str>, ClaimFeedback>,
-    pub claim_gateways: HashMap<Arc<str>, Key>,
-    pub routes: HashMap<Arc<str>, GatewayRouteStatus>,
-    pub route_ids: HashMap<Arc<str>, RouteId>,
-    /// Backends that an engine refused.
-    pub backends: HashMap<Arc<str>, BackendFeedback>,
-}
-
-/// What an engine has against a backend.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct BackendFeedback {
-    pub upstream: Upstream,
-    pub message: String,
-}
-
-/// A claim's status, and the generation of the claim that has it.
-#[derive(Debug)]
-pub(crate) struct ClaimFeedback {
-    pub generation: Option<i64>,
-    pub status: GatewayClaimStatus,
 }
 
 impl Attach {
     /// An empty one.
     pub fn new(settings: Settings) -> Self {
+        let targets = Targets::new(settings.default_target.as_ref());
         Self {
             settings,
             world: World::default(),
             classes: HashMap::new(),
             gateways: HashMap::new(),
+            listener_sets: HashMap::new(),
             directs: HashMap::new(),
             policies: HashMap::new(),
             routes: HashMap::new(),
@@ -80,9 +57,9 @@ impl Attach {
             index: Index::default(),
             wanted: Wanted::default(),
             attached: HashMap::new(),
-            book: Book::default(),
             derived_names: HashMap::new(),
-            feedback: Feedback::default(),
+            targets,
+            claim_targets: HashMap::new(),
             dirty: Dirty::default(),
         }
     }
@@ -96,20 +73,23 @@ impl Attach {
             self.take(input);
         }
         self.work();
-        let derived = self.book.settle();
+        let (derived, targets) = self.targets.settle();
         let finalizers = self.dirty.class_statuses.iter().filter_map(|class| self.class_finalizers(class)).collect();
-        Output { derived, statuses: self.statuses(now), finalizers }
+        Output { derived, statuses: self.statuses(now), finalizers, targets }
     }
 
-    /// Whether a listener names this Secret. Others needn't be fed.
+    /// Whether a Gateway or ListenerSet names this Secret. Others needn't be fed.
     pub fn wants_secret(&self, key: &Key) -> bool {
-        self.index.secret_gateways.has(key)
+        self.index.secret_parents.has(key)
     }
 
     fn take(&mut self, input: Input) {
         match input {
             Input::GatewayClass(change) => self.take_class(change),
+            Input::Parameters(change) => self.take_parameters(change),
+            Input::Target(target, event) => self.take_target(target, event),
             Input::Gateway(change) => self.take_gateway(change),
+            Input::ListenerSet(change) => self.take_listener_set(change),
             Input::HttpRoute(change) => self.take_route(RouteKind::Http, change),
             Input::GrpcRoute(change) => self.take_route(RouteKind::Grpc, change),
             Input::TlsRoute(change) => self.take_route(RouteKind::Tls, change),
@@ -117,16 +97,17 @@ impl Attach {
             Input::UdpRoute(change) => self.take_route(RouteKind::Udp, change),
             Input::DirectBackend(change) => self.take_direct(change),
             Input::BackendTlsPolicy(change) => self.take_policy(change),
+            Input::ClusterTrustBundle(change) => self.take_trust_bundle(change),
             Input::ConfigMap(change) => self.take_config_map(change),
             Input::Service(change) => self.take_service(change),
             Input::EndpointSlice(change) => self.take_slice(change),
             Input::Secret(change) => self.take_secret(change),
             Input::ReferenceGrant(change) => self.take_grant(change),
             Input::Namespace(change) => self.take_namespace(change),
-            Input::Claim(change) => self.take_claim_back(change),
-            Input::Route(change) => self.take_route_back(change),
-            Input::Backend(change) => self.take_backend_back(change),
-            Input::Slice(change) => self.take_slice_back(change),
+            Input::Claim(target, change) => self.take_claim_back(target, change),
+            Input::Route(target, change) => self.take_route_back(target, change),
+            Input::Backend(target, change) => self.take_backend_back(target, change),
+            Input::Slice(target, change) => self.take_slice_back(target, change),
         }
     }
 
@@ -168,6 +149,9 @@ impl Attach {
         }
         for gateway in std::mem::take(&mut self.dirty.gateway_statuses) {
             changes.extend(self.gateway_status(&gateway, now));
+        }
+        for set in std::mem::take(&mut self.dirty.listener_set_statuses) {
+            changes.extend(self.listener_set_status(&set, now));
         }
         for route in std::mem::take(&mut self.dirty.route_statuses) {
             changes.extend(self.route_status(&route, now));

@@ -8,17 +8,30 @@ use foregate_api::gateway::conditions::ACCEPTED;
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
 use k8s_openapi::api::core::v1::Namespace;
 
-use crate::attach::{BackendFeedback, ClaimFeedback};
 use crate::backend::Upstream;
 use crate::output::{Derived, DerivedKind};
 use crate::refs::Dependent;
+use crate::target::{BackendFeedback, ClaimFeedback, TargetEvent, TargetId};
 use crate::world::slim;
 use crate::{Attach, Change, Key};
 
 impl Attach {
-    pub(crate) fn take_claim_back(&mut self, change: Change<GatewayClaim>) {
+    pub(crate) fn take_target(&mut self, id: TargetId, event: TargetEvent) {
+        match event {
+            TargetEvent::Listed => self.targets.open(id),
+            TargetEvent::Checked(health) => {
+                self.targets.get_mut(id).health = Some(health);
+                let concerned = self.classes.iter().filter(|(_, class)| class.target() == Some(id));
+                self.dirty.class_statuses.extend(concerned.map(|(name, _)| name.clone()));
+            }
+        }
+    }
+
+    pub(crate) fn take_claim_back(&mut self, target: TargetId, change: Change<GatewayClaim>) {
+        let id = target;
+        let target = self.targets.get_mut(id);
         let (name, object) = match change {
-            Change::Set(object) if object.spec.origin.cluster != self.settings.cluster => return,
+            Change::Set(object) if object.spec.origin.cluster != target.cluster => return,
             Change::Set(object) => (Arc::from(object.metadata.name.as_deref().unwrap_or_default()), Some(object)),
             Change::Gone(key) => (key.name, None),
         };
@@ -28,34 +41,42 @@ impl Attach {
         });
         let wanted = new.as_ref().map(|new| new.status.wanted_backends.clone()).unwrap_or_default();
         let old = match new {
-            Some(new) => self.feedback.claims.insert(name.clone(), new),
-            None => self.feedback.claims.remove(&name),
+            Some(new) => target.feedback.claims.insert(name.clone(), new),
+            None => target.feedback.claims.remove(&name),
         };
-        self.follow_wanted(&name, &old.map(|old| old.status.wanted_backends).unwrap_or_default(), &wanted);
-        self.dirty.gateway_statuses.extend(self.feedback.claim_gateways.get(&name).cloned());
-        self.book.seen((DerivedKind::Claim, name), object.map(|o| Derived::Claim(slim(o))));
+        self.follow_wanted(id, &name, &old.map(|old| old.status.wanted_backends).unwrap_or_default(), &wanted);
+        let target = self.targets.get_mut(id);
+        let parent = target.feedback.claim_parents.get(&name).cloned();
+        target.book.seen((DerivedKind::Claim, name), object.map(|o| Derived::Claim(slim(o))));
+        if let Some(parent) = parent {
+            self.mark_parent_status(&parent);
+        }
     }
 
-    pub(crate) fn take_route_back(&mut self, change: Change<GatewayRoute>) {
+    pub(crate) fn take_route_back(&mut self, target: TargetId, change: Change<GatewayRoute>) {
+        let id = target;
+        let target = self.targets.get_mut(id);
         let (name, object) = match change {
-            Change::Set(object) if object.spec.origin.cluster != self.settings.cluster => return,
+            Change::Set(object) if object.spec.origin.cluster != target.cluster => return,
             Change::Set(object) => (Arc::from(object.metadata.name.as_deref().unwrap_or_default()), Some(object)),
             Change::Gone(key) => (key.name, None),
         };
         let status = object.as_ref().and_then(|o| o.status.clone()).filter(|s| !s.conditions.is_empty());
-        if self.feedback.routes.get(&name) != status.as_ref() {
+        if target.feedback.routes.get(&name) != status.as_ref() {
             match status {
-                Some(status) => self.feedback.routes.insert(name.clone(), status),
-                None => self.feedback.routes.remove(&name),
+                Some(status) => target.feedback.routes.insert(name.clone(), status),
+                None => target.feedback.routes.remove(&name),
             };
-            self.dirty.routes.extend(self.feedback.route_ids.get(&name).cloned());
+            self.dirty.routes.extend(target.feedback.route_ids.get(&name).cloned());
         }
-        self.book.seen((DerivedKind::Route, name), object.map(|o| Derived::Route(slim(o))));
+        target.book.seen((DerivedKind::Route, name), object.map(|o| Derived::Route(slim(o))));
     }
 
-    pub(crate) fn take_backend_back(&mut self, change: Change<GatewayBackend>) {
+    pub(crate) fn take_backend_back(&mut self, target: TargetId, change: Change<GatewayBackend>) {
+        let id = target;
+        let target = self.targets.get_mut(id);
         let (name, object) = match change {
-            Change::Set(object) if object.spec.origin.cluster != self.settings.cluster => return,
+            Change::Set(object) if object.spec.origin.cluster != target.cluster => return,
             Change::Set(object) => (Arc::from(object.metadata.name.as_deref().unwrap_or_default()), Some(object)),
             Change::Gone(key) => (key.name, None),
         };
@@ -66,25 +87,27 @@ impl Attach {
             let upstream = if origin.kind == "Backend" { Upstream::Backend(key) } else { Upstream::Service(key) };
             Some(BackendFeedback { upstream, message: refusal.message.clone() })
         });
-        if self.feedback.backends.get(&name) != refused.as_ref() {
+        if target.feedback.backends.get(&name) != refused.as_ref() {
             let old = match refused.clone() {
-                Some(refused) => self.feedback.backends.insert(name.clone(), refused),
-                None => self.feedback.backends.remove(&name),
+                Some(refused) => target.feedback.backends.insert(name.clone(), refused),
+                None => target.feedback.backends.remove(&name),
             };
             for concerned in old.iter().chain(&refused) {
                 self.dirty.routes.extend(self.index.upstream_routes.of(&concerned.upstream).cloned());
             }
         }
-        self.book.seen((DerivedKind::Backend, name), object.map(|o| Derived::Backend(slim(o))));
+        target.book.seen((DerivedKind::Backend, name), object.map(|o| Derived::Backend(slim(o))));
     }
 
-    pub(crate) fn take_slice_back(&mut self, change: Change<GatewayEndpointSlice>) {
+    pub(crate) fn take_slice_back(&mut self, target: TargetId, change: Change<GatewayEndpointSlice>) {
+        let id = target;
+        let target = self.targets.get_mut(id);
         let (name, object) = match change {
-            Change::Set(object) if object.spec.origin.cluster != self.settings.cluster => return,
+            Change::Set(object) if object.spec.origin.cluster != target.cluster => return,
             Change::Set(object) => (Arc::from(object.metadata.name.as_deref().unwrap_or_default()), Some(object)),
             Change::Gone(key) => (key.name, None),
         };
-        self.book.seen((DerivedKind::Slice, name), object.map(|o| Derived::Slice(slim(o))));
+        target.book.seen((DerivedKind::Slice, name), object.map(|o| Derived::Slice(slim(o))));
     }
 
     pub(crate) fn take_grant(&mut self, change: Change<ReferenceGrant>) {
@@ -93,15 +116,22 @@ impl Attach {
             Change::Gone(key) => (key, None),
         };
         let old = self.world.grants.set(&key, new.clone());
+        let mut parents = Vec::new();
         for from in old.iter().chain(&new).flat_map(|grant| &grant.spec.from) {
             let pair = (key.namespace.clone(), Arc::from(from.namespace.as_str()));
             for dependent in self.index.grants.of(&pair) {
                 match dependent {
-                    Dependent::Gateway(gateway) => self.dirty.gateways.insert(gateway.clone()),
-                    Dependent::Route(route) => self.dirty.routes.insert(route.clone()),
-                };
+                    Dependent::Class(class) => {
+                        self.dirty.classes.insert(class.clone());
+                    }
+                    Dependent::Parent(parent) => parents.push(parent.clone()),
+                    Dependent::Route(route) => {
+                        self.dirty.routes.insert(route.clone());
+                    }
+                }
             }
         }
+        parents.iter().for_each(|parent| self.mark_parent(parent));
     }
 
     pub(crate) fn take_namespace(&mut self, change: Change<Namespace>) {
@@ -119,9 +149,14 @@ impl Attach {
             Some(labels) => self.world.namespaces.insert(name.clone(), labels),
             None => self.world.namespaces.remove(&name),
         };
-        for gateway in &self.index.selectors {
-            let concerned = self.index.gateway_routes.of_namespace(gateway, &name);
+        for parent in &self.index.selectors {
+            let concerned = self.index.parent_routes.of_namespace(parent, &name);
             self.dirty.routes.extend(concerned.cloned());
+        }
+        for gateway in &self.index.set_selectors {
+            if self.index.gateway_sets.of(gateway).any(|set| set.namespace == name) {
+                self.dirty.gateways.insert(gateway.clone());
+            }
         }
     }
 }

@@ -2,11 +2,15 @@
 
 use foregate_api::envoy_gateway::Backend;
 use foregate_api::gateway::{
-    BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ReferenceGrant, TCPRoute, TLSRoute, UDPRoute,
+    BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
+    UDPRoute,
 };
-use foregate_api::{Change, GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
+use foregate_api::{Change, GatewayBackend, GatewayClaim, GatewayClassParameters, GatewayEndpointSlice, GatewayRoute};
+use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+
+use crate::target::{TargetEvent, TargetId};
 
 /// One change. The first call of [`crate::Attach::apply`] must be given all that exists, so that nothing is taken for
 /// missing that hasn't been read yet.
@@ -14,8 +18,14 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 pub enum Input {
     /// A GatewayClass, of any controller.
     GatewayClass(Change<GatewayClass>),
+    /// A GatewayClassParameters.
+    Parameters(Change<GatewayClassParameters>),
+    /// News of a target.
+    Target(TargetId, TargetEvent),
     /// A Gateway, of any class.
     Gateway(Change<Gateway>),
+    /// A ListenerSet, of any Gateway.
+    ListenerSet(Change<ListenerSet>),
     /// An HTTPRoute.
     HttpRoute(Change<HTTPRoute>),
     /// A GRPCRoute.
@@ -30,6 +40,8 @@ pub enum Input {
     DirectBackend(Change<Backend>),
     /// A BackendTLSPolicy.
     BackendTlsPolicy(Change<BackendTLSPolicy>),
+    /// A ClusterTrustBundle.
+    ClusterTrustBundle(Change<ClusterTrustBundle>),
     /// A ConfigMap: its `ca.crt`.
     ConfigMap(Change<ConfigMap>),
     /// A Service.
@@ -44,11 +56,11 @@ pub enum Input {
     /// A Namespace: its labels.
     Namespace(Change<Namespace>),
     /// A derived object as the platform has it; its status.
-    Claim(Change<GatewayClaim>),
+    Claim(TargetId, Change<GatewayClaim>),
     /// A derived object as the platform has it; its status.
-    Route(Change<GatewayRoute>),
+    Route(TargetId, Change<GatewayRoute>),
     /// A derived object as the platform has it.
-    Backend(Change<GatewayBackend>),
+    Backend(TargetId, Change<GatewayBackend>),
     /// A derived object as the platform has it.
-    Slice(Change<GatewayEndpointSlice>),
+    Slice(TargetId, Change<GatewayEndpointSlice>),
 }

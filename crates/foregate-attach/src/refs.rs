@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::Key;
 use crate::backend::{BackendId, CaSource, TlsUser, Upstream};
+use crate::gateway::ParentId;
 use crate::route::RouteId;
 
 /// From what is named to those that name it.
@@ -58,6 +59,11 @@ impl<K: Eq + Hash + Clone, V: Ord + Clone> Refs<K, V> {
         self.map.get(named).into_iter().flatten()
     }
 
+    /// What somebody names. It looks at everything: for rare questions.
+    pub fn named_by<'a>(&'a self, by: &'a V) -> impl Iterator<Item = &'a K> {
+        self.map.iter().filter(|(_, users)| users.contains(by)).map(|(named, _)| named)
+    }
+
     pub fn has(&self, named: &K) -> bool {
         self.map.contains_key(named)
     }
@@ -78,7 +84,8 @@ impl<K: Eq + Hash> Refs<K, RouteId> {
 /// An object that refers across namespaces.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Dependent {
-    Gateway(Key),
+    Class(Arc<str>),
+    Parent(ParentId),
     Route(RouteId),
 }
 
@@ -87,8 +94,10 @@ pub(crate) enum Dependent {
 pub(crate) struct Index {
     /// Class → Gateways of it.
     pub class_gateways: Refs<Arc<str>, Key>,
-    /// Gateway → routes that name it as a parent.
-    pub gateway_routes: Refs<Key, RouteId>,
+    /// Gateway or ListenerSet → routes that name it as a parent.
+    pub parent_routes: Refs<ParentId, RouteId>,
+    /// Gateway → ListenerSets that name it.
+    pub gateway_sets: Refs<Key, Key>,
     /// Service or Backend → routes that name it as a backend.
     pub upstream_routes: Refs<Upstream, RouteId>,
     /// Service → its EndpointSlices.
@@ -101,12 +110,18 @@ pub(crate) struct Index {
     pub target_policies: Refs<Upstream, Key>,
     /// What holds trusted certificates → what names it.
     pub ca_users: Refs<CaSource, TlsUser>,
-    /// Secret → Gateways that name it.
-    pub secret_gateways: Refs<Key, Key>,
-    /// Secret → Gateways that accepted listeners of which use it.
-    pub secret_users: Refs<Key, Key>,
+    /// GatewayClassParameters → classes that name it.
+    pub parameters_classes: Refs<Key, Arc<str>>,
+    /// Secret → classes whose credential it holds.
+    pub secret_classes: Refs<Key, Arc<str>>,
+    /// Secret → Gateways and ListenerSets that name it.
+    pub secret_parents: Refs<Key, ParentId>,
+    /// Secret → accepted Gateways and ListenerSets that use it.
+    pub secret_users: Refs<Key, ParentId>,
     /// (Namespace referred to, namespace of the reference) → who refers.
     pub grants: Refs<(Arc<str>, Arc<str>), Dependent>,
-    /// Gateways with a listener that selects namespaces by their labels.
-    pub selectors: BTreeSet<Key>,
+    /// Gateways and ListenerSets with a listener that selects namespaces by their labels.
+    pub selectors: BTreeSet<ParentId>,
+    /// Gateways that select the namespaces of their ListenerSets by labels.
+    pub set_selectors: BTreeSet<Key>,
 }

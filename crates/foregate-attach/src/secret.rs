@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use crate::backend::{CaSource, Source};
 use crate::book::metadata;
 use crate::output::{Derived, DerivedKind};
+use crate::target::TargetId;
 use crate::world::{SecretState, origin};
 use crate::{Attach, Change, Key};
 
@@ -21,10 +22,14 @@ impl Attach {
             Change::Set(object) => (Key::of(&object.metadata), Some(object)),
             Change::Gone(key) => (key, None),
         };
-        if *key.namespace == *self.settings.tenant_namespace {
-            let copy = new.as_ref().filter(|secret| self.is_copy(secret)).cloned();
+        let shared = self.settings.default_target.as_ref().filter(|target| target.shares_api);
+        if let Some(target) = shared.filter(|target| *target.tenant_namespace == *key.namespace) {
+            let copy = new.as_ref().filter(|secret| is_copy(secret, &target.cluster)).cloned();
             let is_copy = copy.is_some();
-            self.book.seen((DerivedKind::Secret, key.name.clone()), copy.map(Derived::Secret));
+            self.targets
+                .get_mut(TargetId::DEFAULT)
+                .book
+                .seen((DerivedKind::Secret, key.name.clone()), copy.map(Derived::Secret));
             if is_copy {
                 return;
             }
@@ -41,25 +46,28 @@ impl Attach {
             Some(state) => self.world.secrets.insert(key.clone(), state),
             None => self.world.secrets.remove(&key),
         };
-        self.dirty.gateways.extend(self.index.secret_gateways.of(&key).cloned());
+        for parent in self.index.secret_parents.of(&key).cloned().collect::<Vec<_>>() {
+            self.mark_parent(&parent);
+        }
+        self.dirty.classes.extend(self.index.secret_classes.of(&key).cloned());
         self.mark_ca_users(&CaSource::Secret(key.clone()));
         self.dirty.secrets.insert(key);
     }
 
-    /// Whether a Secret of the tenant's namespace was made by us.
-    fn is_copy(&self, secret: &Secret) -> bool {
-        let label = secret.metadata.labels.as_ref().and_then(|l| l.get(CLUSTER_LABEL));
-        let origin = secret.metadata.annotations.as_ref().and_then(|a| a.get(ORIGIN_ANNOTATION));
-        let origin = origin.and_then(|text| serde_json::from_str::<Origin>(text).ok());
-        label == Some(&self.settings.cluster) && origin.is_some_and(|o| o.cluster == self.settings.cluster)
+    /// Wants a copy of a Secret at each target with a Gateway that uses it.
+    pub(crate) fn derive_secret(&mut self, key: &Key) {
+        for target in self.targets.ids() {
+            self.derive(Source::Secret(target, key.clone()), self.copy(target, key));
+        }
     }
 
-    pub(crate) fn derive_secret(&mut self, key: &Key) {
-        let is_used = self.index.secret_users.has(key);
-        let wanted = self.world.secrets.get(key).filter(|_| is_used).and_then(|state| {
+    fn copy(&self, target: TargetId, key: &Key) -> Option<Derived> {
+        let is_used = self.index.secret_users.of(key).any(|parent| self.claim_targets.get(parent) == Some(&target));
+        let target = self.targets.get(target);
+        self.world.secrets.get(key).filter(|_| is_used).and_then(|state| {
             let pair = state.pair.as_ref()?;
-            let origin = origin(&self.settings.cluster, "", "Secret", &state.metadata);
-            let mut metadata = metadata(&self.settings.tenant_namespace, &origin.derived_name(), &origin);
+            let origin = origin(&target.cluster, "", "Secret", &state.metadata);
+            let mut metadata = metadata(&target.namespace, &origin.derived_name(), &origin);
             metadata.annotations = Some([(ORIGIN_ANNOTATION.to_owned(), serde_json::to_string(&origin).ok()?)].into());
             let data = [("tls.crt", &pair.certificate), ("tls.key", &pair.key)];
             let data = data.map(|(name, bytes)| (name.to_owned(), ByteString(bytes.clone())));
@@ -69,7 +77,14 @@ impl Attach {
                 data: Some(data.into()),
                 ..Secret::default()
             })))
-        });
-        self.derive(Source::Secret(key.clone()), wanted);
+        })
     }
+}
+
+/// Whether a Secret of the tenant's namespace was made by us.
+fn is_copy(secret: &Secret, cluster: &str) -> bool {
+    let label = secret.metadata.labels.as_ref().and_then(|l| l.get(CLUSTER_LABEL));
+    let origin = secret.metadata.annotations.as_ref().and_then(|a| a.get(ORIGIN_ANNOTATION));
+    let origin = origin.and_then(|text| serde_json::from_str::<Origin>(text).ok());
+    label.is_some_and(|label| label == cluster) && origin.is_some_and(|o| o.cluster == cluster)
 }

@@ -13,6 +13,9 @@ pub const PARTIALLY_INVALID: &str = "PartiallyInvalid";
 /// The CRDs have a version that is supported.
 pub const SUPPORTED_VERSION: &str = "SupportedVersion";
 
+/// Clients are let in without a valid certificate though they are asked for one.
+pub const INSECURE_FRONTEND_VALIDATION_MODE: &str = "InsecureFrontendValidationMode";
+
 /// Reasons.
 pub mod reason {
     /// A requested address can't be had.
@@ -21,6 +24,8 @@ pub mod reason {
     pub const ADDRESS_NOT_ASSIGNED: &str = "AddressNotAssigned";
     /// A backend does not exist.
     pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
+    /// A setting is other than the standard's default.
+    pub const CONFIGURATION_CHANGED: &str = "ConfigurationChanged";
     /// Another policy has the same targets.
     pub const CONFLICTED: &str = "Conflicted";
     /// Two listeners of one port have the same host name.
@@ -35,6 +40,10 @@ pub mod reason {
     pub const INVALID_CERTIFICATE_REF: &str = "InvalidCertificateRef";
     /// Certificates to trust are missing or malformed.
     pub const INVALID_CA_CERTIFICATE_REF: &str = "InvalidCACertificateRef";
+    /// What should hold certificates to trust is of a kind that isn't known.
+    pub const INVALID_CA_CERTIFICATE_KIND: &str = "InvalidCACertificateKind";
+    /// What a Gateway shows to backends is missing or malformed.
+    pub const INVALID_CLIENT_CERTIFICATE_REF: &str = "InvalidClientCertificateRef";
     /// A backend's kind isn't known.
     pub const INVALID_KIND: &str = "InvalidKind";
     /// Parameters can't be used.
@@ -53,8 +62,14 @@ pub mod reason {
     pub const NO_MATCHING_LISTENER_HOSTNAME: &str = "NoMatchingListenerHostname";
     /// No listener has the name or port that the route asks for.
     pub const NO_MATCHING_PARENT: &str = "NoMatchingParent";
+    /// The Gateway takes no ListenerSets of that namespace.
+    pub const NOT_ALLOWED: &str = "NotAllowed";
     /// No listener lets the route attach.
     pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
+    /// The Gateway of a ListenerSet isn't accepted.
+    pub const PARENT_NOT_ACCEPTED: &str = "ParentNotAccepted";
+    /// The data plane has nothing of the Gateway of a ListenerSet.
+    pub const PARENT_NOT_PROGRAMMED: &str = "ParentNotProgrammed";
     /// Not yet known.
     pub const PENDING: &str = "Pending";
     /// A listener's port can't be used.

@@ -1,6 +1,10 @@
-//! Certificates that are trusted: `ca.crt` of ConfigMaps and Secrets.
+//! Certificates that are trusted: `ca.crt` of ConfigMaps and Secrets, and ClusterTrustBundles.
+
+use std::fmt;
+use std::sync::Arc;
 
 use foregate_api::gateway::LocalObjectReference;
+use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::ConfigMap;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -17,12 +21,15 @@ pub(crate) const CA_KEY: &str = "ca.crt";
 pub(crate) enum CaSource {
     ConfigMap(Key),
     Secret(Key),
+    /// By its name: it has no namespace.
+    TrustBundle(Arc<str>),
 }
 
 /// An object that names trusted certificates.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum TlsUser {
     Backend(Key),
+    Gateway(Key),
     Policy(Key),
 }
 
@@ -36,21 +43,36 @@ impl CaSource {
         match (reference.group.as_str(), reference.kind.as_str()) {
             ("", "ConfigMap") => Some(Self::ConfigMap(key)),
             ("", "Secret") => Some(Self::Secret(key)),
+            ("certificates.k8s.io", "ClusterTrustBundle") => Some(Self::TrustBundle(key.name)),
             _ => None,
         }
     }
 
     /// What it holds.
     pub fn read(&self, world: &World) -> Ca {
-        let (what, found) = match self {
-            Self::ConfigMap(key) => (format!("ConfigMap {key}"), world.config_maps.get(key)),
-            Self::Secret(key) => (format!("Secret {key}"), world.secrets.get(key).map(|secret| &secret.ca)),
+        let absent = || format!("{self} doesn't exist");
+        let text = match self {
+            Self::ConfigMap(key) => world.config_maps.get(key).ok_or_else(absent)?.as_ref(),
+            Self::Secret(key) => world.secrets.get(key).ok_or_else(absent)?.ca.as_ref(),
+            Self::TrustBundle(name) => Some(world.trust_bundles.get(name).ok_or_else(absent)?),
         };
-        let Some(text) = found else { return Err(format!("{what} doesn't exist")) };
-        let text = text.as_deref().ok_or_else(|| format!("{what} has no {CA_KEY}"))?;
+        let text = text.ok_or_else(|| format!("{self} has no {CA_KEY}"))?;
         match check(text) {
-            Ok(()) => Ok(text.to_owned()),
-            Err(why) => Err(format!("{CA_KEY} of {what} {why}")),
+            Ok(()) => Ok(text.clone()),
+            Err(why) => Err(match self {
+                Self::TrustBundle(_) => format!("{self} {why}"),
+                _ => format!("{CA_KEY} of {self} {why}"),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for CaSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConfigMap(key) => write!(f, "ConfigMap {key}"),
+            Self::Secret(key) => write!(f, "Secret {key}"),
+            Self::TrustBundle(name) => write!(f, "ClusterTrustBundle {name}"),
         }
     }
 }
@@ -66,6 +88,22 @@ fn check(text: &str) -> Result<(), String> {
 }
 
 impl Attach {
+    pub(crate) fn take_trust_bundle(&mut self, change: Change<ClusterTrustBundle>) {
+        let (name, new) = match change {
+            Change::Set(object) => {
+                (object.metadata.name.as_deref().unwrap_or_default().into(), Some(object.spec.trust_bundle.clone()))
+            }
+            Change::Gone(key) => (key.name, None),
+        };
+        let old = match &new {
+            Some(text) => self.world.trust_bundles.insert(Arc::clone(&name), text.clone()),
+            None => self.world.trust_bundles.remove(&name),
+        };
+        if old != new {
+            self.mark_ca_users(&CaSource::TrustBundle(name));
+        }
+    }
+
     pub(crate) fn take_config_map(&mut self, change: Change<ConfigMap>) {
         let (key, new) = match change {
             Change::Set(object) => {
@@ -88,6 +126,7 @@ impl Attach {
         for user in self.index.ca_users.of(source) {
             match user {
                 TlsUser::Backend(key) => self.dirty.directs.insert(key.clone()),
+                TlsUser::Gateway(key) => self.dirty.gateways.insert(key.clone()),
                 TlsUser::Policy(key) => self.dirty.policies.insert(key.clone()),
             };
         }

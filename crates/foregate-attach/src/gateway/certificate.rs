@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use foregate_api::gateway::conditions::reason;
-use foregate_api::gateway::{GATEWAY_GROUP, Listener, SecretObjectReference};
+use foregate_api::gateway::{GATEWAY_GROUP, GatewaySpec, Listener, SecretObjectReference};
 
 use super::ParentId;
 use crate::Key;
@@ -36,8 +36,23 @@ pub(super) fn of_listener(world: &World, owner: &ParentId, listener: &Listener) 
     (usable, problems)
 }
 
+/// What a Gateway shows to backends (`spec.tls.backend.clientCertificateRef`); none: nothing.
+pub(super) fn of_client(world: &World, gateway: &ParentId, spec: &GatewaySpec) -> Option<Result<Certificate, Problem>> {
+    let found = resolve(world, gateway, client_reference(spec)?, reason::INVALID_CLIENT_CERTIFICATE_REF);
+    Some(found.map_err(|problem| problem.at("spec.tls.backend.clientCertificateRef")))
+}
+
+/// The Secret with what a Gateway shows to backends.
+pub(super) fn client_secret(spec: &GatewaySpec, own: &Arc<str>) -> Option<Key> {
+    client_reference(spec).filter(|r| r.is_secret()).map(|r| secret_key(r, own))
+}
+
+fn client_reference(spec: &GatewaySpec) -> Option<&SecretObjectReference> {
+    spec.tls.as_ref()?.backend.as_ref()?.client_certificate_ref.as_ref()
+}
+
 /// The certificate that a reference leads to. `invalid` is the reason if it leads nowhere.
-pub(super) fn resolve(
+fn resolve(
     world: &World,
     owner: &ParentId,
     reference: &SecretObjectReference,
@@ -80,7 +95,7 @@ fn references(listener: &Listener) -> &[SecretObjectReference] {
 }
 
 /// What a reference to a Secret names, from namespace `own`.
-pub(super) fn secret_key(reference: &SecretObjectReference, own: &Arc<str>) -> Key {
+fn secret_key(reference: &SecretObjectReference, own: &Arc<str>) -> Key {
     let namespace = reference.namespace.as_deref().map_or_else(|| own.clone(), Arc::from);
     Key { namespace, name: reference.name.as_str().into() }
 }

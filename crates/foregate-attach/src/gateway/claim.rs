@@ -1,66 +1,93 @@
-//! The GatewayClaim of a Gateway.
+//! The GatewayClaims of Gateways and ListenerSets.
 
 use std::sync::Arc;
 
 use foregate_api::GatewayClaim;
 use foregate_api::claim::{ClaimListener, GatewayClaimSpec, ListenerTls};
-use foregate_api::gateway::{GATEWAY_GROUP, Gateway};
+use foregate_api::gateway::GATEWAY_GROUP;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{ListenerVerdict, Verdict, address};
+use super::certificate::Certificate;
+use super::listener::Verdict;
+use super::listener_set::Basis;
+use super::{ListenerVerdict, ParentId};
+use crate::Attach;
 use crate::book::metadata;
 use crate::output::{Derived, DerivedKind};
+use crate::target::{TargetId, TargetState};
 use crate::world::{origin, uid};
-use crate::{Attach, Key};
 
 impl Attach {
-    /// Name of a Gateway's claim.
-    pub(crate) fn claim_name(&self, object: &Gateway) -> Arc<str> {
-        format!("{}-{}", self.settings.cluster, uid(&object.metadata)).into()
+    /// Name of the claim of a Gateway or ListenerSet at a target.
+    pub(super) fn claim_name(&self, target: TargetId, object: &ObjectMeta) -> Arc<str> {
+        self.targets.get(target).name(&uid(object))
     }
 
-    /// Wants the claim of an accepted Gateway, and none otherwise. A claim whose listeners all wait for certificates
-    /// stays, and with it the address.
-    pub(super) fn want_claim(&mut self, key: &Key, object: &Gateway, verdict: Option<&Verdict>) {
-        let name = self.claim_name(object);
-        let wanted = verdict.filter(|v| v.accepted.is_ok()).map(|v| self.claim(object, v));
-        if wanted.is_some() {
-            self.feedback.claim_gateways.insert(name.clone(), key.clone());
-        } else {
-            self.feedback.claim_gateways.remove(&name);
-        }
-        self.book.want((DerivedKind::Claim, name), wanted);
+    /// Where the claim of a Gateway or ListenerSet is; without one, the default.
+    pub(crate) fn target_of(&self, parent: &ParentId) -> TargetId {
+        self.claim_targets.get(parent).copied().unwrap_or(TargetId::DEFAULT)
     }
 
-    fn claim(&self, object: &Gateway, verdict: &Verdict) -> Derived {
-        let origin = origin(&self.settings.cluster, GATEWAY_GROUP, "Gateway", &object.metadata);
-        let metadata = metadata(&self.settings.tenant_namespace, &origin.derived_name(), &origin);
-        let served = verdict.listeners.iter().filter(|l| l.is_served());
-        let spec = GatewayClaimSpec {
-            template: self.settings.template.clone(),
-            sharing_key: None,
-            addresses: address::requested(&object.spec.addresses),
-            backend_client_certificate: None,
-            infrastructure: None,
-            listeners: served.filter_map(|l| self.claim_listener(l)).collect(),
-            origin,
+    /// Wants the claim of an accepted Gateway or ListenerSet, and none of others. A Gateway's claim whose listeners all
+    /// wait for certificates stays, and with it the address. A ListenerSet's asks for what its Gateway's asks for, so
+    /// that whichever is bound first gets it.
+    pub(super) fn want_claim(&mut self, parent: &ParentId, object: &ObjectMeta, wanted: Option<(&Verdict, &Basis)>) {
+        let target = wanted.map(|(_, basis)| basis.placement.target);
+        let before = match target {
+            Some(target) => self.claim_targets.insert(parent.clone(), target),
+            None => self.claim_targets.remove(parent),
         };
-        Derived::Claim(Arc::new(GatewayClaim { metadata, spec, status: None }))
+        if let Some(before) = before.filter(|before| Some(*before) != target) {
+            let before = self.targets.get_mut(before);
+            let name = before.name(&uid(object));
+            before.feedback.claim_parents.remove(&name);
+            before.book.want((DerivedKind::Claim, name), None);
+            // Whatever is attached to it or copied for it is wanted elsewhere, or no more.
+            self.mark_routes_of(parent);
+            self.dirty.secrets.extend(self.index.secret_users.named_by(parent).cloned());
+        }
+        let Some((verdict, basis)) = wanted else { return };
+        let target = self.targets.get_mut(basis.placement.target);
+        let name = target.name(&uid(object));
+        target.feedback.claim_parents.insert(name.clone(), parent.clone());
+        let wanted = claim(target, parent, object, verdict, basis);
+        target.book.want((DerivedKind::Claim, name), Some(wanted));
     }
+}
 
-    fn claim_listener(&self, listener: &ListenerVerdict) -> Option<ClaimListener> {
-        let protocol = listener.protocol?;
-        let certificates = &listener.certificates;
-        Some(ClaimListener {
-            name: listener.name.to_string(),
-            port: listener.port,
-            protocol: protocol.name,
-            hostname: listener.hostname.clone(),
-            tls: protocol.tls.map(|mode| ListenerTls {
-                mode,
-                certificates: certificates.iter().map(|c| format!("{}-{}", self.settings.cluster, c.uid)).collect(),
-                client_validation: None,
-            }),
-            filters: Vec::new(),
-        })
-    }
+fn claim(target: &TargetState, parent: &ParentId, object: &ObjectMeta, verdict: &Verdict, basis: &Basis) -> Derived {
+    let origin = origin(&target.cluster, GATEWAY_GROUP, parent.kind.as_str(), object);
+    let metadata = metadata(&target.namespace, &origin.derived_name(), &origin);
+    let served = verdict.listeners.iter().filter(|l| l.is_served());
+    let spec = GatewayClaimSpec {
+        template: basis.placement.template.to_string(),
+        sharing_key: Some(basis.claim.to_string()),
+        addresses: basis.addresses.clone(),
+        backend_client_certificate: basis.client_certificate.as_ref().map(|c| copy_name(target, c)),
+        infrastructure: basis.infrastructure.clone(),
+        listeners: served.filter_map(|l| claim_listener(target, l)).collect(),
+        origin,
+    };
+    Derived::Claim(Arc::new(GatewayClaim { metadata, spec, status: None }))
+}
+
+fn claim_listener(target: &TargetState, listener: &ListenerVerdict) -> Option<ClaimListener> {
+    let protocol = listener.protocol?;
+    Some(ClaimListener {
+        name: listener.name.to_string(),
+        port: listener.port,
+        protocol: protocol.name,
+        hostname: listener.hostname.clone(),
+        tls: protocol.tls.map(|mode| ListenerTls {
+            mode,
+            certificates: listener.certificates.iter().map(|c| copy_name(target, c)).collect(),
+            client_validation: listener.validation.clone(),
+        }),
+        filters: Vec::new(),
+    })
+}
+
+/// Name of the copy of a certificate's Secret.
+fn copy_name(target: &TargetState, certificate: &Certificate) -> String {
+    target.name(&certificate.uid).to_string()
 }

@@ -1,17 +1,27 @@
 //! One listener: what it speaks, which routes it takes, whether its references lead somewhere.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use foregate_api::claim::TlsMode;
+use foregate_api::claim::{ClientValidation, ListenerProtocol};
+use foregate_api::gateway::Listener;
 use foregate_api::gateway::conditions::reason;
-use foregate_api::gateway::{FromNamespaces, GatewaySpec, Listener};
 
+use super::ParentId;
 use super::certificate::{self, Certificate};
+use super::frontend::Frontend;
 use super::protocol::{self, Protocol};
-use super::{ListenerView, Namespaces, ParentId};
+use crate::Key;
 use crate::problem::{Problem, join};
 use crate::route::RouteKind;
 use crate::world::World;
+
+/// What is known of a Gateway or a ListenerSet without the platform.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub accepted: Result<(), Problem>,
+    pub listeners: Vec<ListenerVerdict>,
+}
 
 /// What is known of a listener without the platform.
 #[derive(Debug)]
@@ -27,6 +37,16 @@ pub(crate) struct ListenerVerdict {
     pub conflict: Option<Problem>,
     /// Those that can be served.
     pub certificates: Vec<Certificate>,
+    /// What clients must show.
+    pub validation: Option<ClientValidation>,
+}
+
+impl Verdict {
+    /// The Secrets of listeners whose copies the platform needs.
+    pub fn used_secrets(&self) -> BTreeSet<Key> {
+        let served = self.listeners.iter().filter(|l| self.accepted.is_ok() && l.is_served());
+        served.flat_map(|l| &l.certificates).map(|c| c.secret.clone()).collect()
+    }
 }
 
 impl ListenerVerdict {
@@ -41,8 +61,8 @@ impl ListenerVerdict {
     }
 }
 
-/// What a listener of `owner` comes to by itself, in a Gateway of this spec.
-pub(crate) fn judge(world: &World, owner: &ParentId, spec: &GatewaySpec, listener: &Listener) -> ListenerVerdict {
+/// What a listener of `owner` comes to by itself, in a Gateway that asks this of its clients.
+pub(super) fn judge(world: &World, owner: &ParentId, frontend: &Frontend, listener: &Listener) -> ListenerVerdict {
     let protocol = Protocol::of(listener);
     let known = protocol.as_ref().ok().copied();
     let (kinds, unknown_kinds) = known.map_or_else(Default::default, |p| protocol::route_kinds(p, listener));
@@ -50,61 +70,27 @@ pub(crate) fn judge(world: &World, owner: &ParentId, spec: &GatewaySpec, listene
     let (certificates, mut problems) =
         if terminates { certificate::of_listener(world, owner, listener) } else { Default::default() };
     problems.extend(unknown_kinds);
+    let is_https = known.is_some_and(|p| p.name == ListenerProtocol::Https);
+    let asked = frontend.of(listener.port).filter(|_| is_https);
+    problems.extend(asked.and_then(|asked| asked.references.clone().err()));
     let hostname = listener.hostname.as_deref().filter(|h| !h.is_empty() && known.is_some_and(Protocol::has_hostnames));
+    let trusts = match asked {
+        Some(asked) if asked.usable.is_none() => Err(Problem::new(
+            reason::NO_VALID_CA_CERTIFICATE,
+            "no certificate is left to validate clients with; see the condition ResolvedRefs",
+        )),
+        _ => Ok(()),
+    };
     ListenerVerdict {
         name: listener.name.as_str().into(),
         port: listener.port,
         protocol: known,
         hostname: hostname.map(str::to_ascii_lowercase),
         kinds,
-        accepted: protocol.and_then(|protocol| protocol.check(listener)).and_then(|()| unvalidated(spec, listener)),
+        accepted: protocol.and_then(|protocol| protocol.check(listener)).and(trusts),
         resolved: join(problems),
         conflict: None,
         certificates,
+        validation: asked.and_then(|asked| asked.usable.clone()),
     }
-}
-
-fn unvalidated(spec: &GatewaySpec, listener: &Listener) -> Result<(), Problem> {
-    let frontend = spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref());
-    let validates = frontend.filter(|_| listener.protocol == "HTTPS").is_some_and(|frontend| {
-        let own = frontend.per_port.iter().find(|p| p.port == listener.port).map(|p| &p.tls);
-        own.unwrap_or(&frontend.default).validation.is_some()
-    });
-    if validates {
-        let message = "spec.tls.frontend: validation of client certificates isn't supported";
-        return Err(Problem::new(reason::UNSUPPORTED_VALUE, message));
-    }
-    Ok(())
-}
-
-/// Whether it selects namespaces by their labels.
-pub(crate) fn selects(listener: &Listener) -> bool {
-    matches!(namespaces(listener), Namespaces::Selected(_))
-}
-
-fn namespaces(listener: &Listener) -> Namespaces {
-    let Some(namespaces) = listener.allowed_routes.as_ref().and_then(|a| a.namespaces.as_ref()) else {
-        return Namespaces::Own;
-    };
-    match namespaces.from.unwrap_or_default() {
-        FromNamespaces::All => Namespaces::All,
-        FromNamespaces::Same => Namespaces::Own,
-        FromNamespaces::Selector => namespaces.selector.clone().map_or(Namespaces::None, Namespaces::Selected),
-        FromNamespaces::None | FromNamespaces::Unknown => Namespaces::None,
-    }
-}
-
-/// What routes see of the listeners of an object.
-pub(crate) fn views(listeners: &[Listener], verdicts: &[ListenerVerdict]) -> Vec<ListenerView> {
-    let pairs = listeners.iter().zip(verdicts);
-    pairs
-        .map(|(listener, verdict)| ListenerView {
-            name: verdict.name.clone(),
-            port: verdict.port,
-            kinds: verdict.kinds.clone(),
-            hostname: verdict.hostname.clone(),
-            passes_through: verdict.protocol.is_some_and(|p| p.tls == Some(TlsMode::Passthrough)),
-            namespaces: namespaces(listener),
-        })
-        .collect()
 }

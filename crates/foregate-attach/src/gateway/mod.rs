@@ -1,30 +1,43 @@
-//! Gateways: their listeners, their claim, their status.
+//! Gateways and their ListenerSets: listeners, claims, statuses.
 
 mod address;
 mod certificate;
 mod claim;
 mod conflict;
+mod frontend;
 mod listener;
+mod listener_set;
+mod listener_status;
 mod parent;
 mod protocol;
+mod set_status;
 mod status;
+mod view;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use foregate_api::claim::ClaimInfrastructure;
 use foregate_api::gateway::conditions::reason;
-use foregate_api::gateway::{Gateway, GatewayStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use foregate_api::gateway::{FromNamespaces, Gateway, GatewaySpec, GatewayStatus};
 
+use crate::backend::{CaSource, TlsUser};
 use crate::problem::Problem;
 use crate::refs::Dependent;
-use crate::route::RouteKind;
 use crate::status::Pending;
 use crate::world::{slim, uid};
 use crate::{Attach, Change, Key};
 
+use certificate::Certificate;
+use conflict::Taken;
+use frontend::Frontend;
+use listener::Verdict;
+use listener_set::{Basis, Parent};
+
 pub(crate) use listener::ListenerVerdict;
+pub(crate) use listener_set::ListenerSetState;
 pub(crate) use parent::{ParentId, ParentKind};
+pub(crate) use view::{ListenerView, Namespaces, ParentView};
 
 /// A Gateway, of any class.
 #[derive(Debug)]
@@ -32,9 +45,9 @@ pub(crate) struct GatewayState {
     pub object: Arc<Gateway>,
     named: Named,
     /// What routes see; none: it isn't ours.
-    pub view: Option<Arc<GatewayView>>,
-    verdict: Option<Verdict>,
-    /// Secrets that its accepted listeners use.
+    pub view: Option<Arc<ParentView>>,
+    verdict: Option<GatewayVerdict>,
+    /// Secrets that it and its accepted listeners use.
     used: Vec<Key>,
     pending: Pending<GatewayStatus>,
 }
@@ -44,46 +57,22 @@ pub(crate) struct GatewayState {
 struct Named {
     class: Arc<str>,
     secrets: Vec<Key>,
+    cas: Vec<CaSource>,
     grants: Vec<(Arc<str>, Arc<str>)>,
     selects: bool,
+    selects_sets: bool,
 }
 
 /// What is known of a Gateway of ours without the platform.
 #[derive(Debug)]
-struct Verdict {
-    accepted: Result<(), Problem>,
-    listeners: Vec<ListenerVerdict>,
-}
-
-/// What routes depend on. As long as it stays equal, no route is looked at.
-#[derive(Debug, PartialEq)]
-pub(crate) struct GatewayView {
-    pub controller: Arc<str>,
-    /// Name of its claim; none while the Gateway isn't accepted.
-    pub claim: Option<Arc<str>>,
-    pub listeners: Vec<ListenerView>,
-}
-
-/// What routes depend on in a listener.
-#[derive(Debug, PartialEq)]
-pub(crate) struct ListenerView {
-    pub name: Arc<str>,
-    pub port: u16,
-    /// Kinds of routes that it takes.
-    pub kinds: Vec<RouteKind>,
-    pub hostname: Option<String>,
-    /// Whether TLS ends at the backends.
-    pub passes_through: bool,
-    pub namespaces: Namespaces,
-}
-
-/// Namespaces that a listener takes routes from.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Namespaces {
-    All,
-    Own,
-    Selected(LabelSelector),
-    None,
+struct GatewayVerdict {
+    common: Verdict,
+    /// What it shows to backends, if it names something.
+    client_certificate: Option<Result<Certificate, Problem>>,
+    /// Clients are let in without a valid certificate though they are asked for one.
+    is_insecure: bool,
+    /// How many ListenerSets are attached.
+    attached_sets: i32,
 }
 
 impl Attach {
@@ -93,16 +82,11 @@ impl Attach {
             Change::Gone(key) => return self.remove_gateway(&key),
         };
         let key = Key::of(&object.metadata);
-        let mut state = match self.gateways.remove(&key) {
-            Some(old) if uid(&old.object.metadata) == uid(&object.metadata) => old,
-            Some(old) => {
-                self.gateways.insert(key.clone(), old);
-                self.remove_gateway(&key);
-                GatewayState::new(object.clone())
-            }
-            None => GatewayState::new(object.clone()),
-        };
-        let named = Named::of(&object);
+        if self.gateways.get(&key).is_some_and(|old| uid(&old.object.metadata) != uid(&object.metadata)) {
+            self.remove_gateway(&key);
+        }
+        let mut state = self.gateways.remove(&key).unwrap_or_else(|| GatewayState::new(object.clone()));
+        let named = Named::of(&ParentId::gateway(key.clone()), &object.spec);
         if named != state.named {
             self.index_gateway(&key, &state.named, &named);
             state.named = named;
@@ -121,70 +105,110 @@ impl Attach {
 
     fn remove_gateway(&mut self, key: &Key) {
         let Some(state) = self.gateways.remove(key) else { return };
+        let id = ParentId::gateway(key.clone());
         self.index_gateway(key, &state.named, &Named::default());
-        self.use_secrets(key, &state.used, &[]);
-        self.want_claim(key, &state.object, None);
-        self.dirty.routes.extend(self.index.gateway_routes.of(key).cloned());
+        self.use_secrets(&id, &state.used, &[]);
+        self.want_claim(&id, &state.object.metadata, None);
+        self.mark_routes_of(&id);
+        // Its ListenerSets lose their parent.
+        self.dirty.gateways.insert(key.clone());
     }
 
     fn index_gateway(&mut self, key: &Key, old: &Named, new: &Named) {
+        let id = ParentId::gateway(key.clone());
         let class = |named: &Named| (!named.class.is_empty()).then(|| named.class.clone());
         self.index.class_gateways.replace(key, &class(old), &class(new));
         // The first to come and the last to go matter to the class.
         self.dirty.class_statuses.extend(class(old).into_iter().chain(class(new)));
-        self.index.secret_gateways.replace(key, &old.secrets, &new.secrets);
-        self.index.grants.replace(&Dependent::Gateway(key.clone()), &old.grants, &new.grants);
+        self.index.secret_parents.replace(&id, &old.secrets, &new.secrets);
+        self.index.ca_users.replace(&TlsUser::Gateway(key.clone()), &old.cas, &new.cas);
+        self.index.grants.replace(&Dependent::Parent(id.clone()), &old.grants, &new.grants);
         if new.selects {
-            self.index.selectors.insert(key.clone());
+            self.index.selectors.insert(id);
         } else {
-            self.index.selectors.remove(key);
+            self.index.selectors.remove(&id);
+        }
+        if new.selects_sets {
+            self.index.set_selectors.insert(key.clone());
+        } else {
+            self.index.set_selectors.remove(key);
         }
     }
 
+    /// Looks at a Gateway and its ListenerSets.
     pub(crate) fn evaluate_gateway(&mut self, key: &Key) {
-        let Some(mut state) = self.gateways.remove(key) else { return };
-        let object = state.object.clone();
+        let Some(mut state) = self.gateways.remove(key) else {
+            self.evaluate_sets(key, Parent::Missing, &mut Taken::default());
+            return;
+        };
+        let (id, object, mut taken) = (ParentId::gateway(key.clone()), state.object.clone(), Taken::default());
         let class = self.class(&object.spec.gateway_class_name).cloned();
-        let verdict = class.as_ref().map(|class| self.judge(key, &object, class));
-        let view = class.zip(verdict.as_ref()).map(|(class, verdict)| {
-            let claim = verdict.accepted.is_ok().then(|| self.claim_name(&object));
-            Arc::new(GatewayView {
-                controller: class.controller,
-                claim,
-                listeners: listener::views(&object.spec.listeners, &verdict.listeners),
-            })
+        let judged = class.map(|class| self.judge(&id, &object, class, &mut taken));
+        let (mut verdict, basis) = judged.unzip();
+        let view = basis.as_ref().zip(verdict.as_ref()).map(|(basis, verdict): (&Arc<Basis>, &GatewayVerdict)| {
+            Arc::new(basis.view(&basis.claim, &object.spec.listeners, &verdict.common))
         });
-        let used: Vec<Key> = verdict.as_ref().map(Verdict::used_secrets).unwrap_or_default();
-        self.use_secrets(key, &state.used, &used);
-        self.want_claim(key, &object, verdict.as_ref());
+        let used: Vec<Key> = verdict.as_ref().map(GatewayVerdict::used_secrets).unwrap_or_default();
+        let wanted = verdict.as_ref().map(|verdict| &verdict.common).zip(basis.as_deref());
+        self.want_claim(&id, &object.metadata, wanted.filter(|(verdict, _)| verdict.accepted.is_ok()));
+        self.use_secrets(&id, &state.used, &used);
         if state.view != view {
-            self.dirty.routes.extend(self.index.gateway_routes.of(key).cloned());
+            self.mark_routes_of(&id);
             state.view = view;
         }
-        state.verdict = verdict;
-        state.used = used;
+        let attached = self.evaluate_sets(key, basis.as_ref().map_or(Parent::Foreign, Parent::Ours), &mut taken);
+        if let Some(verdict) = &mut verdict {
+            verdict.attached_sets = attached;
+        }
+        (state.verdict, state.used) = (verdict, used);
         self.dirty.gateway_statuses.insert(key.clone());
         self.gateways.insert(key.clone(), state);
     }
 
-    fn judge(&self, key: &Key, object: &Gateway, class: &crate::class::Verdict) -> Verdict {
-        let id = ParentId::gateway(key.clone());
-        let mut listeners: Vec<ListenerVerdict> =
-            object.spec.listeners.iter().map(|l| listener::judge(&self.world, &id, &object.spec, l)).collect();
-        conflict::Taken::default().place(&mut listeners);
-        let accepted = class
-            .accepted
-            .clone()
-            .map_err(|p| Problem::new(p.reason, format!("its GatewayClass isn't accepted: {}", p.message)))
-            .and_then(|()| unsupported(object))
-            .and_then(|()| address::check(&object.spec.addresses))
-            .and_then(|()| any_valid(&listeners));
-        Verdict { accepted, listeners }
+    /// Looks at the ListenerSets of a Gateway. Returns how many are attached.
+    fn evaluate_sets(&mut self, gateway: &Key, parent: Parent<'_>, taken: &mut Taken) -> i32 {
+        let mut attached = 0;
+        for set in self.sets_of(gateway) {
+            attached += i32::from(self.evaluate_listener_set(&set, parent, taken));
+        }
+        attached
     }
 
-    fn use_secrets(&mut self, key: &Key, old: &[Key], new: &[Key]) {
-        self.index.secret_users.replace(key, old, new);
-        self.dirty.secrets.extend(old.iter().chain(new).cloned());
+    fn judge(
+        &self,
+        id: &ParentId,
+        object: &Gateway,
+        class: crate::class::Verdict,
+        taken: &mut Taken,
+    ) -> (GatewayVerdict, Arc<Basis>) {
+        let spec = &object.spec;
+        let frontend = Frontend::resolve(&self.world, id, spec);
+        let judged = spec.listeners.iter().map(|l| listener::judge(&self.world, id, &frontend, l));
+        let mut listeners: Vec<ListenerVerdict> = judged.collect();
+        taken.place(&mut listeners);
+        let placement = class.accepted.clone().unwrap_or_default();
+        let accepted = class
+            .accepted
+            .map_err(|p| Problem::new(p.reason, format!("its GatewayClass isn't accepted: {}", p.message)))
+            .and_then(|_| known_parameters(spec))
+            .and_then(|()| address::check(&spec.addresses))
+            .and_then(|()| any_valid(&listeners));
+        let client_certificate = certificate::of_client(&self.world, id, spec);
+        let basis = Basis {
+            gateway: id.key.clone(),
+            controller: class.controller,
+            accepted: accepted.clone(),
+            allowed: spec.allowed_listeners.clone(),
+            claim: self.claim_name(placement.target, &object.metadata),
+            placement,
+            addresses: address::requested(&spec.addresses),
+            client_certificate: client_certificate.as_ref().and_then(|c| c.as_ref().ok()).cloned(),
+            infrastructure: infrastructure(spec),
+            frontend,
+        };
+        let is_insecure = basis.frontend.is_insecure();
+        let common = Verdict { accepted, listeners };
+        (GatewayVerdict { common, client_certificate, is_insecure, attached_sets: 0 }, Arc::new(basis))
     }
 }
 
@@ -201,27 +225,32 @@ impl GatewayState {
     }
 }
 
-impl Verdict {
+impl GatewayVerdict {
     /// The Secrets whose copies the platform needs.
     fn used_secrets(&self) -> Vec<Key> {
-        if self.accepted.is_err() {
-            return Vec::new();
-        }
-        let served = self.listeners.iter().filter(|l| l.is_served());
-        served.flat_map(|l| &l.certificates).map(|c| c.secret.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+        let mut used = self.common.used_secrets();
+        let shown = self.client_certificate.as_ref().and_then(|c| c.as_ref().ok());
+        used.extend(shown.filter(|_| self.common.accepted.is_ok()).map(|c| c.secret.clone()));
+        used.into_iter().collect()
     }
 }
 
 impl Named {
-    fn of(object: &Gateway) -> Self {
-        let own: Arc<str> = object.metadata.namespace.as_deref().unwrap_or_default().into();
-        let secrets: Vec<Key> = object.spec.listeners.iter().flat_map(|l| certificate::secrets(l, &own)).collect();
-        let others: BTreeSet<Arc<str>> = secrets.iter().map(|s| s.namespace.clone()).filter(|n| *n != own).collect();
+    fn of(id: &ParentId, spec: &GatewaySpec) -> Self {
+        let own = &id.key.namespace;
+        let mut secrets: Vec<Key> = spec.listeners.iter().flat_map(|l| certificate::secrets(l, own)).collect();
+        secrets.extend(certificate::client_secret(spec, own));
+        let cas = frontend::sources(id, spec);
+        let named = secrets.iter().map(|s| &s.namespace).chain(cas.iter().map(|(_, key)| &key.namespace));
+        let others: BTreeSet<Arc<str>> = named.filter(|n| *n != own).cloned().collect();
+        let from = spec.allowed_listeners.as_ref().and_then(|a| a.namespaces.as_ref()).and_then(|n| n.from);
         Self {
-            class: object.spec.gateway_class_name.as_str().into(),
-            secrets,
+            class: spec.gateway_class_name.as_str().into(),
             grants: others.into_iter().map(|other| (other, own.clone())).collect(),
-            selects: object.spec.listeners.iter().any(listener::selects),
+            selects: spec.listeners.iter().any(view::selects),
+            selects_sets: from == Some(FromNamespaces::Selector),
+            cas: cas.into_iter().map(|(source, _)| source).collect(),
+            secrets,
         }
     }
 }
@@ -230,22 +259,21 @@ fn generation(object: &Gateway) -> i64 {
     object.metadata.generation.unwrap_or_default()
 }
 
-/// Fields of a Gateway that change what it does and that aren't supported: they are never ignored.
-fn unsupported(object: &Gateway) -> Result<(), Problem> {
-    let spec = &object.spec;
-    if spec.infrastructure.as_ref().is_some_and(|i| i.parameters_ref.is_some()) {
-        return Err(Problem::new(
-            reason::INVALID_PARAMETERS,
-            "spec.infrastructure.parametersRef: no kind of parameters is known to Foregate; remove the reference",
-        ));
-    }
-    if spec.tls.as_ref().and_then(|tls| tls.backend.as_ref()).is_some_and(|b| b.client_certificate_ref.is_some()) {
-        return Err(Problem::new(
-            reason::UNSUPPORTED_VALUE,
-            "spec.tls.backend.clientCertificateRef: client certificates to backends aren't supported; remove it",
-        ));
-    }
-    Ok(())
+/// Parameters of one Gateway are of no kind that is known: they are never ignored.
+fn known_parameters(spec: &GatewaySpec) -> Result<(), Problem> {
+    let Some(parameters) = spec.infrastructure.as_ref().and_then(|i| i.parameters_ref.as_ref()) else { return Ok(()) };
+    let message = format!(
+        "spec.infrastructure.parametersRef: {} {:?} of group {:?} isn't a kind of parameters that Foregate knows for \
+         a Gateway; remove the reference",
+        parameters.kind, parameters.name, parameters.group
+    );
+    Err(Problem::new(reason::INVALID_PARAMETERS, message))
+}
+
+fn infrastructure(spec: &GatewaySpec) -> Option<ClaimInfrastructure> {
+    let given = spec.infrastructure.as_ref()?;
+    let handed_on = ClaimInfrastructure { labels: given.labels.clone(), annotations: given.annotations.clone() };
+    (handed_on != ClaimInfrastructure::default()).then_some(handed_on)
 }
 
 fn any_valid(listeners: &[ListenerVerdict]) -> Result<(), Problem> {

@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use super::kind::{RouteId, RouteKind};
-use crate::Key;
+use crate::gateway::ParentId;
 
-/// A listener of a Gateway.
-pub(crate) type Place = (Key, Arc<str>);
+/// A listener of a Gateway or ListenerSet.
+pub(crate) type Place = (ParentId, Arc<str>);
 
 /// Age, then name. Smaller wins.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,13 +113,14 @@ impl Contention {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::Key;
 
     fn route(name: &str, kind: RouteKind, created: i64) -> Seniority {
         Seniority { created, id: RouteId { key: Key::new("n", name), kind } }
     }
 
     fn place() -> Place {
-        (Key::new("n", "g"), "l".into())
+        (ParentId::gateway(Key::new("n", "g")), "l".into())
     }
 
     fn want(hosts: &[&str], has: bool) -> Want {

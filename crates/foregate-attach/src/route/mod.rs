@@ -14,27 +14,29 @@ mod parent;
 mod parse;
 mod status;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use foregate_api::condition::find;
 use foregate_api::gateway::conditions::ACCEPTED;
 use foregate_api::gateway::{GATEWAY_GROUP, RouteStatus};
-use foregate_api::route::{Attachment, GatewayRouteSpec};
+use foregate_api::route::{Attachment, GatewayRouteSpec, RouteRule};
 use foregate_api::{GatewayRoute, Origin};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 
 use crate::backend::{BackendId, Usage};
 use crate::book::metadata;
+use crate::gateway::ParentId;
 use crate::output::{Derived, DerivedKind};
 use crate::problem::Problem;
 use crate::refs::Dependent;
 use crate::status::Pending;
+use crate::target::TargetId;
 use crate::world::{origin, slim, uid};
 use crate::{Attach, Change, Key};
 
-use contention::{Seniority, Want};
+use contention::{Place, Seniority, Want};
 use kind::Route;
 use parent::ParentOutcome;
 use parse::Parsed;
@@ -58,13 +60,21 @@ struct Outcome {
     parents: Vec<ParentOutcome>,
     references: Option<Problem>,
     /// Listeners that count it.
-    counted: Vec<(Key, Arc<str>)>,
+    counted: Vec<Place>,
     /// Backends that it uses.
     backends: Vec<BackendId>,
     /// The hosts that it wants of each listener.
     wants: Vec<Want>,
     /// As whom it wants them.
     seniority: Option<Seniority>,
+    /// Targets that have it.
+    targets: Vec<TargetId>,
+}
+
+/// What a route is at one target.
+struct Wanted {
+    attachments: Vec<Attachment>,
+    rules: Vec<RouteRule>,
 }
 
 impl RouteState {
@@ -112,8 +122,6 @@ impl Attach {
             }
             None => {
                 self.index_route(&id, &Parsed::default(), &parsed);
-                let name = self.route_name(object.metadata());
-                self.feedback.route_ids.insert(name, id.clone());
                 (Outcome::default(), Pending::default())
             }
         };
@@ -128,14 +136,30 @@ impl Attach {
         self.use_backends(id, &state.outcome.backends, &[]);
         self.contend((state.outcome.seniority.as_ref(), &state.outcome.wants), (None, &[]));
         state.parsed.upstreams.iter().for_each(|upstream| self.mark_policies(upstream));
-        let name = self.route_name(state.object.metadata());
-        self.feedback.route_ids.remove(&name);
-        self.book.want((DerivedKind::Route, name), None);
+        state.outcome.targets.iter().for_each(|&target| self.want_route(&state, id, target, None));
+    }
+
+    /// Wants a route at a target, or none.
+    fn want_route(&mut self, state: &RouteState, id: &RouteId, target: TargetId, wanted: Option<Wanted>) {
+        let target = self.targets.get_mut(target);
+        let name = target.name(&uid(state.object.metadata()));
+        if wanted.is_some() {
+            target.feedback.route_ids.insert(name.clone(), id.clone());
+        } else {
+            target.feedback.route_ids.remove(&name);
+        }
+        let wanted = wanted.map(|Wanted { attachments, rules }| {
+            let origin = state.origin(&target.cluster);
+            let metadata = metadata(&target.namespace, &name, &origin);
+            let spec = GatewayRouteSpec { origin, protocol: id.kind.protocol(), attachments, rules };
+            Derived::Route(Arc::new(GatewayRoute { metadata, spec, status: None }))
+        });
+        target.book.want((DerivedKind::Route, name), wanted);
     }
 
     fn index_route(&mut self, id: &RouteId, old: &Parsed, new: &Parsed) {
         if old.parents != new.parents {
-            self.index.gateway_routes.replace(id, &old.parents, &new.parents);
+            self.index.parent_routes.replace(id, &old.parents, &new.parents);
         }
         if old.upstreams != new.upstreams {
             old.upstreams.iter().for_each(|upstream| self.mark_policies(upstream));
@@ -146,66 +170,82 @@ impl Attach {
         }
     }
 
-    fn route_name(&self, metadata: &ObjectMeta) -> Arc<str> {
-        format!("{}-{}", self.settings.cluster, uid(metadata)).into()
-    }
-
     pub(crate) fn resolve_route(&mut self, id: &RouteId) {
         let Some(mut state) = self.routes.remove(id) else { return };
-        let name = self.route_name(state.object.metadata());
         let seniority = state.seniority(id);
         let parent::Attached { outcomes: parents, attachments, beaten, passed_through, wants } =
             self.attach_to_parents(&seniority, &state);
         let old = (state.outcome.seniority.as_ref(), state.outcome.wants.as_slice());
         self.contend(old, (Some(&seniority), &wants));
         let usage = Usage::of(id.kind, passed_through);
-        let resolved =
-            if parents.is_empty() { backend::Resolved::default() } else { self.resolve_rules(id, &state, usage) };
-        let used = if attachments.is_empty() { Vec::new() } else { resolved.used };
-        let counted = if self.refusal(&state, &name).is_some() { Vec::new() } else { counted(&attachments, beaten) };
+        let counted = self.counted(&state, &attachments, beaten);
         if state.outcome.counted != counted {
             self.count(&state.outcome.counted, &counted);
+        }
+        let mut places: BTreeMap<TargetId, Vec<Attachment>> = BTreeMap::new();
+        for (parent, attachment) in attachments {
+            places.entry(self.target_of(&parent)).or_default().push(attachment);
+        }
+        let (mut used, mut problems) = (Vec::new(), Vec::new());
+        if places.is_empty() && !parents.is_empty() {
+            problems = self.resolve_rules(id, &state, TargetId::DEFAULT, usage).problems;
+        }
+        let before = std::mem::take(&mut state.outcome.targets);
+        for target in before.into_iter().filter(|target| !places.contains_key(target)) {
+            self.want_route(&state, id, target, None);
+        }
+        for (target, attachments) in places {
+            let mut resolved = self.resolve_rules(id, &state, target, usage);
+            used.append(&mut resolved.used);
+            problems.extend(
+                resolved.problems.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>(),
+            );
+            self.want_route(&state, id, target, Some(Wanted { attachments, rules: resolved.rules }));
+            state.outcome.targets.push(target);
         }
         if state.outcome.backends != used {
             self.use_backends(id, &state.outcome.backends, &used);
         }
-        let wanted = (!attachments.is_empty()).then(|| {
-            let origin = state.origin(&self.settings.cluster);
-            let metadata = metadata(&self.settings.tenant_namespace, &name, &origin);
-            let attachments = attachments.into_iter().map(|(_, a)| a).collect();
-            let spec = GatewayRouteSpec { origin, protocol: id.kind.protocol(), attachments, rules: resolved.rules };
-            Derived::Route(Arc::new(GatewayRoute { metadata, spec, status: None }))
-        });
-        self.book.want((DerivedKind::Route, name), wanted);
         state.parsed.upstreams.iter().for_each(|upstream| self.mark_policies(upstream));
-        let references = crate::problem::join(resolved.problems).err();
-        let seniority = Some(seniority);
-        state.outcome = Outcome { parents, references, counted, backends: used, wants, seniority };
+        let references = crate::problem::join(problems).err();
+        let (seniority, targets) = (Some(seniority), std::mem::take(&mut state.outcome.targets));
+        state.outcome = Outcome { parents, references, counted, backends: used, wants, seniority, targets };
         self.routes.insert(id.clone(), state);
         self.dirty.route_statuses.insert(id.clone());
     }
 
-    /// What the platform has against this generation of a route: its translation or an engine refused it.
-    fn refusal(&self, state: &RouteState, name: &str) -> Option<&Condition> {
-        let status = self.feedback.routes.get(name)?;
+    /// The listeners that count a route: those that take it, unless the platform refuses it.
+    fn counted(&self, state: &RouteState, attachments: &[(ParentId, Attachment)], beaten: Vec<Place>) -> Vec<Place> {
+        let taken = attachments.iter().map(|(parent, a)| (parent.clone(), a.listener.as_str().into()));
+        let all = taken.chain(beaten);
+        all.filter(|(parent, _)| self.refusal(state, self.target_of(parent)).is_none()).collect()
+    }
+
+    /// What a platform has against this generation of a route: its translation or an engine refused it.
+    fn refusal(&self, state: &RouteState, target: TargetId) -> Option<&Condition> {
+        let target = self.targets.get(target);
+        if target.feedback.routes.is_empty() {
+            return None;
+        }
+        let status = target.feedback.routes.get(&target.name(&uid(state.object.metadata())))?;
         let current = status.origin_generation == state.generation();
         find(&status.conditions, ACCEPTED).filter(|c| current && c.status == "False")
     }
 
     /// Keeps the listeners' numbers of attached routes.
-    fn count(&mut self, old: &[(Key, Arc<str>)], new: &[(Key, Arc<str>)]) {
+    fn count(&mut self, old: &[Place], new: &[Place]) {
         for (entries, step) in [(old, -1), (new, 1)] {
-            for (gateway, listener) in entries {
-                let listeners = self.attached.entry(gateway.clone()).or_default();
+            for (parent, listener) in entries {
+                let listeners = self.attached.entry(parent.clone()).or_default();
                 let count = listeners.entry(listener.clone()).or_default();
                 *count += step;
                 if *count == 0 {
                     listeners.remove(listener);
                 }
                 if listeners.is_empty() {
-                    self.attached.remove(gateway);
+                    self.attached.remove(parent);
                 }
-                self.dirty.gateway_statuses.insert(gateway.clone());
+                self.mark_parent_status(parent);
             }
         }
     }
@@ -235,8 +275,4 @@ impl Attach {
 /// Whether nothing changed that matters but, perhaps, the status.
 fn is_same(old: &dyn Route, new: &dyn Route) -> bool {
     old.metadata().generation == new.metadata().generation && old.has_spec_of(new)
-}
-
-fn counted(attachments: &[(Key, Attachment)], beaten: Vec<(Key, Arc<str>)>) -> Vec<(Key, Arc<str>)> {
-    attachments.iter().map(|(gateway, a)| (gateway.clone(), a.listener.as_str().into())).chain(beaten).collect()
 }

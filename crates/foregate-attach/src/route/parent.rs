@@ -8,14 +8,16 @@ use foregate_api::route::Attachment;
 
 use super::RouteState;
 use super::contention::{Place, Seniority, Want};
-use crate::gateway::{GatewayView, ListenerView, Namespaces};
+use crate::gateway::{ListenerView, Namespaces, ParentId, ParentView};
 use crate::problem::Problem;
 use crate::{Attach, Key, hostname, selector};
 
-/// What became of one `parentRef` that names a Gateway of ours.
+/// What became of one `parentRef` that names a Gateway or ListenerSet of ours.
 #[derive(Debug)]
 pub(crate) struct ParentOutcome {
     pub reference: ParentReference,
+    pub parent: ParentId,
+    /// The parent, or the Gateway of a ListenerSet.
     pub gateway: Key,
     pub controller: Arc<str>,
     /// Or what there is to say though it is accepted; mostly nothing.
@@ -27,10 +29,10 @@ pub(crate) struct ParentOutcome {
 pub(super) struct Attached {
     /// One per parent of ours.
     pub outcomes: Vec<ParentOutcome>,
-    /// Each listener that takes the route once, with its Gateway.
-    pub attachments: Vec<(Key, Attachment)>,
+    /// Each listener that takes the route once, with its parent.
+    pub attachments: Vec<(ParentId, Attachment)>,
     /// Listeners that take it, and that an older route has alone.
-    pub beaten: Vec<(Key, Arc<str>)>,
+    pub beaten: Vec<Place>,
     /// Whether all that it is attached to pass TLS through.
     pub passed_through: bool,
     /// The hosts that it wants of listeners.
@@ -41,20 +43,20 @@ impl Attach {
     pub(super) fn attach_to_parents(&self, who: &Seniority, state: &RouteState) -> Attached {
         let mut attached = Attached::default();
         let key = &who.id.key;
-        for reference in state.object.parent_refs().iter().filter(|p| p.is_gateway()) {
-            let gateway = Key::new(reference.namespace_or(&key.namespace), reference.name.as_str());
-            let Some(view) = self.gateways.get(&gateway).and_then(|g| g.view.as_ref()) else { continue };
+        for reference in state.object.parent_refs() {
+            let Some(parent) = ParentId::of(reference, &key.namespace) else { continue };
+            let Some((view, gateway)) = self.parent_view(&parent).zip(self.gateway_of(&parent)) else { continue };
             let taken = match state.parsed.refusal() {
-                Some(problem) => self.taken(key, state, reference, &gateway, view).and(Err(problem.clone())),
-                None => self.taken(key, state, reference, &gateway, view),
+                Some(problem) => self.taken(key, state, reference, &parent, view).and(Err(problem.clone())),
+                None => self.taken(key, state, reference, &parent, view),
             };
-            let accepted = taken.and_then(|taken| self.contest(who, &gateway, taken, &mut attached));
+            let accepted = taken.and_then(|taken| self.contest(who, &parent, taken, &mut attached));
             let controller = view.controller.clone();
             let reference = reference.clone();
-            attached.outcomes.push(ParentOutcome { reference, gateway, controller, accepted });
+            attached.outcomes.push(ParentOutcome { reference, parent, gateway, controller, accepted });
         }
-        attached.passed_through = attached.attachments.iter().all(|(gateway, attachment)| {
-            let view = self.gateways.get(gateway).and_then(|g| g.view.as_ref());
+        attached.passed_through = attached.attachments.iter().all(|(parent, attachment)| {
+            let view = self.parent_view(parent);
             let listener = view.and_then(|view| view.listeners.iter().find(|l| *l.name == *attachment.listener));
             listener.is_some_and(|listener| listener.passes_through)
         });
@@ -65,13 +67,13 @@ impl Attach {
     fn contest(
         &self,
         who: &Seniority,
-        gateway: &Key,
+        parent: &ParentId,
         taken: Vec<Attachment>,
         attached: &mut Attached,
     ) -> Result<String, Problem> {
         let (mut lost, mut any) = (None, taken.is_empty());
         for attachment in taken {
-            let place: Place = (gateway.clone(), attachment.listener.as_str().into());
+            let place: Place = (parent.clone(), attachment.listener.as_str().into());
             let mut hosts: Vec<Arc<str>> = attachment.hostnames.iter().map(|h| h.effective.as_str().into()).collect();
             hosts.sort();
             hosts.dedup();
@@ -79,7 +81,7 @@ impl Attach {
             any |= winner.is_none();
             if !attached.wants.iter().any(|want| want.place == place) {
                 if winner.is_none() {
-                    attached.attachments.push((gateway.clone(), attachment));
+                    attached.attachments.push((parent.clone(), attachment));
                 } else if who.id.kind.is_alone() {
                     attached.beaten.push(place.clone());
                 }
@@ -90,11 +92,11 @@ impl Attach {
         match lost {
             // The standard has it accepted, and counted by the listener, though nothing reaches it.
             Some(winner) if who.id.kind.is_alone() => {
-                Ok(format!("{winner} is older and has a listener of Gateway {gateway} alone; nothing there comes here"))
+                Ok(format!("{winner} is older and has a listener of {parent} alone; nothing there comes here"))
             }
             Some(winner) if !any => {
                 let message = format!(
-                    "{winner} is older and has a hostname of this route on the same listener of Gateway {gateway}: a \
+                    "{winner} is older and has a hostname of this route on the same listener of {parent}: a \
                      hostname takes routes of one kind; use other hostnames"
                 );
                 Err(Problem::new(reason::HOSTNAME_CONFLICT, message))
@@ -109,8 +111,8 @@ impl Attach {
         key: &Key,
         state: &RouteState,
         reference: &ParentReference,
-        gateway: &Key,
-        view: &GatewayView,
+        parent: &ParentId,
+        view: &ParentView,
     ) -> Result<Vec<Attachment>, Problem> {
         let is_named = |l: &&ListenerView| {
             reference.section_name.as_deref().is_none_or(|s| s.is_empty() || s == &*l.name)
@@ -118,13 +120,14 @@ impl Attach {
         };
         let mut named = view.listeners.iter().filter(is_named).peekable();
         if named.peek().is_none() {
-            let message = format!("Gateway {gateway} has no listener {}", describe(reference));
+            let message = format!("{parent} has no listener {}", describe(reference));
             return Err(Problem::new(reason::NO_MATCHING_PARENT, message));
         }
-        let mut allowed = named.filter(|l| l.kinds.contains(&state.kind) && self.lets_in(l, gateway, key)).peekable();
+        let mut allowed =
+            named.filter(|l| l.kinds.contains(&state.kind) && self.lets_in(l, &parent.key, key)).peekable();
         if allowed.peek().is_none() {
             let message = format!(
-                "no listener of Gateway {gateway} takes {}s of namespace {}; see its allowedRoutes",
+                "no listener of {parent} takes {}s of namespace {}; see its allowedRoutes",
                 state.kind.as_str(),
                 key.namespace
             );
@@ -135,7 +138,7 @@ impl Attach {
         for listener in allowed {
             let hostnames = hostname::intersect(listener.hostname.as_deref(), state.object.hostnames());
             has_common_name |= !hostnames.is_empty();
-            // A Gateway that isn't accepted has no claim to attach to.
+            // A parent that isn't accepted has no claim to attach to.
             if let Some(claim) = view.claim.as_ref().filter(|_| !hostnames.is_empty()) {
                 taken.push(Attachment { claim: claim.to_string(), listener: listener.name.to_string(), hostnames });
             }
@@ -143,14 +146,14 @@ impl Attach {
         if has_common_name {
             return Ok(taken);
         }
-        let message = format!("spec.hostnames: none matches the hostname of a listener of Gateway {gateway}");
+        let message = format!("spec.hostnames: none matches the hostname of a listener of {parent}");
         Err(Problem::new(reason::NO_MATCHING_LISTENER_HOSTNAME, message))
     }
 
-    fn lets_in(&self, listener: &ListenerView, gateway: &Key, route: &Key) -> bool {
+    fn lets_in(&self, listener: &ListenerView, parent: &Key, route: &Key) -> bool {
         match &listener.namespaces {
             Namespaces::All => true,
-            Namespaces::Own => gateway.namespace == route.namespace,
+            Namespaces::Own => parent.namespace == route.namespace,
             Namespaces::Selected(selected) => {
                 self.world.namespaces.get(&route.namespace).is_some_and(|labels| selector::matches(selected, labels))
             }

@@ -11,6 +11,7 @@ use foregate_api::route::{Retry, RouteFilter as EffectiveFilter, RouteMatch};
 use super::filter::{self, ParsedFilter};
 use super::kind::{Route, RouteKind, Rule};
 use crate::backend::Upstream;
+use crate::gateway::ParentId;
 use crate::problem::Problem;
 use crate::{Key, duration};
 
@@ -24,7 +25,7 @@ pub(crate) struct Parsed {
     /// How many of `rules` do nothing but refuse.
     refusing: usize,
     /// Gateways that it names.
-    pub parents: Vec<Key>,
+    pub parents: Vec<ParentId>,
     /// What it names as backends.
     pub upstreams: Vec<Upstream>,
     /// (Namespace referred to, own namespace), for references that need a grant.
@@ -115,8 +116,7 @@ pub(crate) fn parse(object: &dyn Route, from: From<'_>) -> Parsed {
     let others: BTreeSet<&Arc<str>> = upstreams.iter().map(|u| &u.key().namespace).filter(|n| *n != own).collect();
     parsed.grants = others.into_iter().map(|other| (other.clone(), own.clone())).collect();
     parsed.upstreams = upstreams.into_iter().collect();
-    let parents = object.parent_refs().iter().filter(|p| p.is_gateway());
-    let parents: BTreeSet<Key> = parents.map(|p| Key::new(p.namespace_or(own), p.name.as_str())).collect();
+    let parents: BTreeSet<ParentId> = object.parent_refs().iter().filter_map(|p| ParentId::of(p, own)).collect();
     parsed.parents = parents.into_iter().collect();
     parsed
 }

@@ -27,7 +27,7 @@ impl Attach {
 
     fn build_route_status(&self, state: &RouteState, base: &RouteStatus, now: &Time) -> RouteStatus {
         let outcomes = &state.outcome.parents;
-        let refusal = self.refusal(state, &self.route_name(state.object.metadata()));
+        let refusal = |outcome: &ParentOutcome| self.refusal(state, self.target_of(&outcome.parent));
         let mut written = vec![false; outcomes.len()];
         let mut parents = Vec::with_capacity(base.parents.len().max(outcomes.len()));
         for entry in &base.parents {
@@ -40,7 +40,8 @@ impl Attach {
             });
             if let Some((i, outcome)) = found {
                 written[i] = true;
-                let conditions = merge(&entry.conditions, conditions(state, outcome, refusal, now), CONDITIONS);
+                let conditions =
+                    merge(&entry.conditions, conditions(state, outcome, refusal(outcome), now), CONDITIONS);
                 let controller_name = outcome.controller.to_string();
                 parents.push(RouteParentStatus { parent_ref: entry.parent_ref.clone(), controller_name, conditions });
             }
@@ -49,7 +50,7 @@ impl Attach {
             parents.push(RouteParentStatus {
                 parent_ref: outcome.reference.clone(),
                 controller_name: outcome.controller.to_string(),
-                conditions: conditions(state, outcome, refusal, now),
+                conditions: conditions(state, outcome, refusal(outcome), now),
             });
         }
         RouteStatus { parents }

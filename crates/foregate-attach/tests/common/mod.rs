@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use foregate_attach::{Change, Input, Key};
+use foregate_attach::{Change, Input, Key, TargetId};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -55,12 +55,22 @@ fn config_map(mut object: Value) -> Input {
     Input::ConfigMap(set(object))
 }
 
+/// A ClusterTrustBundle. `@a.crt` stands for [`pem`] of that name.
+fn trust_bundle(mut object: Value) -> Input {
+    if let Some(name) = object["spec"]["trustBundle"].as_str().and_then(|text| text.strip_prefix('@')) {
+        object["spec"]["trustBundle"] = pem(name).into();
+    }
+    Input::ClusterTrustBundle(set(object))
+}
+
 /// The input that an object is.
 pub fn input(object: Value) -> Input {
     let kind = object["kind"].as_str().expect("a kind").to_owned();
     match kind.as_str() {
         "GatewayClass" => Input::GatewayClass(set(object)),
+        "GatewayClassParameters" => Input::Parameters(set(object)),
         "Gateway" => Input::Gateway(set(object)),
+        "ListenerSet" => Input::ListenerSet(set(object)),
         "HTTPRoute" => Input::HttpRoute(set(object)),
         "GRPCRoute" => Input::GrpcRoute(set(object)),
         "TLSRoute" => Input::TlsRoute(set(object)),
@@ -69,15 +79,16 @@ pub fn input(object: Value) -> Input {
         "Backend" => Input::DirectBackend(set(object)),
         "BackendTLSPolicy" => Input::BackendTlsPolicy(set(object)),
         "ConfigMap" => config_map(object),
+        "ClusterTrustBundle" => trust_bundle(object),
         "Service" => Input::Service(set(object)),
         "EndpointSlice" => Input::EndpointSlice(set(object)),
         "Secret" => secret(object),
         "ReferenceGrant" => Input::ReferenceGrant(set(object)),
         "Namespace" => Input::Namespace(set(object)),
-        "GatewayClaim" => Input::Claim(set(object)),
-        "GatewayRoute" => Input::Route(set(object)),
-        "GatewayBackend" => Input::Backend(set(object)),
-        "GatewayEndpointSlice" => Input::Slice(set(object)),
+        "GatewayClaim" => Input::Claim(TargetId::DEFAULT, set(object)),
+        "GatewayRoute" => Input::Route(TargetId::DEFAULT, set(object)),
+        "GatewayBackend" => Input::Backend(TargetId::DEFAULT, set(object)),
+        "GatewayEndpointSlice" => Input::Slice(TargetId::DEFAULT, set(object)),
         other => panic!("no input is a {other}"),
     }
 }
@@ -86,7 +97,9 @@ pub fn input(object: Value) -> Input {
 pub fn gone(kind: &str, key: Key) -> Input {
     match kind {
         "GatewayClass" => Input::GatewayClass(Change::Gone(key)),
+        "GatewayClassParameters" => Input::Parameters(Change::Gone(key)),
         "Gateway" => Input::Gateway(Change::Gone(key)),
+        "ListenerSet" => Input::ListenerSet(Change::Gone(key)),
         "HTTPRoute" => Input::HttpRoute(Change::Gone(key)),
         "GRPCRoute" => Input::GrpcRoute(Change::Gone(key)),
         "TLSRoute" => Input::TlsRoute(Change::Gone(key)),
@@ -95,15 +108,16 @@ pub fn gone(kind: &str, key: Key) -> Input {
         "Backend" => Input::DirectBackend(Change::Gone(key)),
         "BackendTLSPolicy" => Input::BackendTlsPolicy(Change::Gone(key)),
         "ConfigMap" => Input::ConfigMap(Change::Gone(key)),
+        "ClusterTrustBundle" => Input::ClusterTrustBundle(Change::Gone(key)),
         "Service" => Input::Service(Change::Gone(key)),
         "EndpointSlice" => Input::EndpointSlice(Change::Gone(key)),
         "Secret" => Input::Secret(Change::Gone(key)),
         "ReferenceGrant" => Input::ReferenceGrant(Change::Gone(key)),
         "Namespace" => Input::Namespace(Change::Gone(key)),
-        "GatewayClaim" => Input::Claim(Change::Gone(key)),
-        "GatewayRoute" => Input::Route(Change::Gone(key)),
-        "GatewayBackend" => Input::Backend(Change::Gone(key)),
-        "GatewayEndpointSlice" => Input::Slice(Change::Gone(key)),
+        "GatewayClaim" => Input::Claim(TargetId::DEFAULT, Change::Gone(key)),
+        "GatewayRoute" => Input::Route(TargetId::DEFAULT, Change::Gone(key)),
+        "GatewayBackend" => Input::Backend(TargetId::DEFAULT, Change::Gone(key)),
+        "GatewayEndpointSlice" => Input::Slice(TargetId::DEFAULT, Change::Gone(key)),
         other => panic!("no input is a {other}"),
     }
 }
