@@ -1,10 +1,11 @@
 //! What one change costs, at several numbers of routes: it must not depend on them.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use foregate_attach::{Attach, Change, Derived, DerivedChange, Input, Settings};
+use foregate_attach::{Attach, Change, Derived, DerivedChange, Input, Settings, TargetId};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
@@ -40,16 +41,16 @@ fn slice(addresses: &[&str]) -> Input {
 }
 
 /// The platform's echo of what was written.
-fn echoes(derived: Vec<DerivedChange>) -> Vec<Input> {
+fn echoes(derived: BTreeMap<TargetId, Vec<DerivedChange>>) -> Vec<Input> {
     let echo = |change| match change {
-        DerivedChange::Set(Derived::Claim(o)) => Some(Input::Claim(Change::Set(o))),
-        DerivedChange::Set(Derived::Route(o)) => Some(Input::Route(Change::Set(o))),
-        DerivedChange::Set(Derived::Backend(o)) => Some(Input::Backend(Change::Set(o))),
-        DerivedChange::Set(Derived::Slice(o)) => Some(Input::Slice(Change::Set(o))),
+        DerivedChange::Set(Derived::Claim(o)) => Some(Input::Claim(TargetId::DEFAULT, Change::Set(o))),
+        DerivedChange::Set(Derived::Route(o)) => Some(Input::Route(TargetId::DEFAULT, Change::Set(o))),
+        DerivedChange::Set(Derived::Backend(o)) => Some(Input::Backend(TargetId::DEFAULT, Change::Set(o))),
+        DerivedChange::Set(Derived::Slice(o)) => Some(Input::Slice(TargetId::DEFAULT, Change::Set(o))),
         DerivedChange::Set(Derived::Secret(o)) => Some(Input::Secret(Change::Set(o))),
         DerivedChange::Delete(..) => None,
     };
-    derived.into_iter().filter_map(echo).collect()
+    derived.into_values().flatten().filter_map(echo).collect()
 }
 
 fn world(routes: usize, now: &Time) -> Attach {

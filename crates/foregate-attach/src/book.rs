@@ -32,11 +32,23 @@ impl Entry {
 /// All derived objects.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
+    /// Whether the platform shows copies of Secrets.
+    shows_secrets: bool,
     entries: HashMap<DerivedKey, Entry>,
     touched: BTreeSet<DerivedKey>,
 }
 
 impl Book {
+    /// An empty one. Where the platform doesn't show copies of Secrets, those that were written are taken for there.
+    pub fn new(shows_secrets: bool) -> Self {
+        Self { shows_secrets, ..Self::default() }
+    }
+
+    /// Whether nothing is wanted and nothing is there.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Says what is wanted.
     pub fn want(&mut self, key: DerivedKey, wanted: Option<Derived>) {
         if wanted.is_none() && !self.entries.contains_key(&key) {
@@ -95,6 +107,9 @@ impl Book {
                     entry.on_the_way.pop_front();
                 }
                 entry.on_the_way.push_back(entry.wanted.clone());
+                if key.0 == DerivedKind::Secret && !self.shows_secrets {
+                    entry.seen = entry.on_the_way.drain(..).next_back().flatten();
+                }
             }
             if entry.seen.is_some() && same(entry.seen.as_ref(), entry.wanted.as_ref()) {
                 // One of two equal objects is enough.

@@ -1,9 +1,20 @@
 //! Certificates: whether a Secret holds a usable pair.
 
+use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Whether a text holds certificates that can be trusted, and nothing else that claims to be one.
+pub(crate) fn check_roots(text: &str) -> Result<(), String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
+        let certificate = certificate.map_err(|_| "isn't PEM".to_owned())?;
+        roots.add(certificate).map_err(|_| "has a certificate that can't be read".to_owned())?;
+    }
+    if roots.is_empty() { Err("holds no PEM certificate".to_owned()) } else { Ok(()) }
+}
 
 /// Whether a PEM certificate chain can be served with a PEM key. The error says what is wrong; it never holds any of
 /// the key.

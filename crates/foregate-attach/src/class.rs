@@ -4,23 +4,33 @@ use std::sync::Arc;
 
 use foregate_api::condition::{condition, merge};
 use foregate_api::gateway::conditions::{ACCEPTED, reason};
-use foregate_api::gateway::{GatewayClass, GatewayClassStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use foregate_api::gateway::{GatewayClass, GatewayClassStatus, ParametersReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::output::{FinalizerChange, StatusChange, StatusKind};
+use crate::parameters::Named;
 use crate::problem::Problem;
 use crate::status::Pending;
+use crate::target::{Health, TargetId};
 use crate::{Attach, Change, Key, features};
 
 /// The standard's finalizer of a class that Gateways use.
 const GATEWAY_EXISTS: &str = "gateway-exists-finalizer.gateway.networking.k8s.io";
+/// Reason of a class whose platform doesn't answer.
+const PLATFORM_AWAY: &str = "PlatformUnreachable";
 
 /// A GatewayClass.
 #[derive(Debug)]
 pub(crate) struct ClassState {
-    object: Arc<GatewayClass>,
+    pub object: Arc<GatewayClass>,
+    /// What its parameters are made of.
+    pub named: Named,
     /// None: another controller's.
     verdict: Option<Verdict>,
+    /// What is wrong with its parameters.
+    problem: Option<Problem>,
+    /// The reference that has led to where its gateways run.
+    led: Option<ParametersReference>,
     pending: Pending<GatewayClassStatus>,
 }
 
@@ -28,7 +38,23 @@ pub(crate) struct ClassState {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Verdict {
     pub controller: Arc<str>,
-    pub accepted: Result<(), Problem>,
+    /// Where they run; or why nowhere. Once it is known, what becomes wrong with the parameters takes it from nobody.
+    pub accepted: Result<Placement, Problem>,
+}
+
+/// Where gateways of a class run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Placement {
+    pub target: TargetId,
+    /// The GatewayTemplate that they are made from.
+    pub template: Arc<str>,
+}
+
+impl ClassState {
+    /// Where its gateways run.
+    pub fn target(&self) -> Option<TargetId> {
+        Some(self.verdict.as_ref()?.accepted.as_ref().ok()?.target)
+    }
 }
 
 impl Attach {
@@ -39,14 +65,24 @@ impl Attach {
                 match self.classes.get_mut(&name) {
                     Some(state) => state.object = object,
                     None => {
-                        let state = ClassState { object, verdict: None, pending: Pending::default() };
+                        let state = ClassState {
+                            object,
+                            named: Named::default(),
+                            verdict: None,
+                            problem: None,
+                            led: None,
+                            pending: Pending::default(),
+                        };
                         self.classes.insert(name.clone(), state);
                     }
                 }
                 name
             }
             Change::Gone(key) => {
-                self.classes.remove(&key.name);
+                if let Some(old) = self.classes.remove(&key.name) {
+                    self.index_parameters(&key.name, &old.named, &Named::default());
+                }
+                self.targets.leave(&key.name);
                 self.dirty.gateways.extend(self.index.class_gateways.of(&key.name).cloned());
                 return;
             }
@@ -60,27 +96,60 @@ impl Attach {
     }
 
     pub(crate) fn evaluate_class(&mut self, name: &Arc<str>) {
-        let Some(state) = self.classes.get_mut(name) else { return };
-        let spec = &state.object.spec;
-        let verdict = self.settings.controller_names.contains(&spec.controller_name).then(|| Verdict {
-            controller: spec.controller_name.as_str().into(),
-            accepted: match &spec.parameters_ref {
-                None => Ok(()),
-                Some(parameters) => Err(Problem::new(
-                    reason::INVALID_PARAMETERS,
-                    format!(
-                        "spec.parametersRef: {} {:?} of group {:?} isn't a kind of parameters that Foregate knows; \
-                         remove the reference",
-                        parameters.kind, parameters.name, parameters.group
-                    ),
-                )),
-            },
-        });
+        let Some(mut state) = self.classes.remove(name) else { return };
+        let is_ours = self.settings.controller_names.contains(&state.object.spec.controller_name);
+        let named = if is_ours { self.parameters_of(&state.object) } else { Named::default() };
+        self.index_parameters(name, &state.named, &named);
+        state.named = named;
+        let (verdict, problem) = if is_ours {
+            let (accepted, problem) = self.place(name, &state);
+            let controller = state.object.spec.controller_name.as_str().into();
+            (Some(Verdict { controller, accepted }), problem)
+        } else {
+            self.targets.leave(name);
+            (None, None)
+        };
         if state.verdict != verdict {
-            state.verdict = verdict;
             self.dirty.gateways.extend(self.index.class_gateways.of(name).cloned());
         }
+        if problem.is_none() {
+            state.led.clone_from(&state.object.spec.parameters_ref);
+        }
+        (state.verdict, state.problem) = (verdict, problem);
+        self.classes.insert(name.clone(), state);
         self.dirty.class_statuses.insert(name.clone());
+    }
+
+    /// Where a class's gateways run, and what is wrong with its parameters.
+    fn place(&mut self, name: &Arc<str>, state: &ClassState) -> (Result<Placement, Problem>, Option<Problem>) {
+        let found = match (&state.object.spec.parameters_ref, &self.settings.default_target) {
+            (Some(_), _) => self.connection(&state.object).map(|(connection, template)| {
+                let target = self.targets.take_in(name, connection);
+                Placement { target, template }
+            }),
+            (None, Some(default)) => {
+                self.targets.leave(name);
+                Ok(Placement { target: TargetId::DEFAULT, template: default.template.as_str().into() })
+            }
+            (None, None) => Err(Problem::new(
+                reason::INVALID_PARAMETERS,
+                "spec.parametersRef is missing, and this controller has no default platform: name a \
+                 GatewayClassParameters, as `foregate cluster add` on the platform's side prints one",
+            )),
+        };
+        match found {
+            Ok(placement) => (Ok(placement), None),
+            Err(problem) => {
+                // Whoever deletes parameters by mistake doesn't take down what serves.
+                let is_same = state.led.is_some() && state.led == state.object.spec.parameters_ref;
+                let before = state.verdict.as_ref().filter(|_| is_same);
+                let before = before.and_then(|verdict| verdict.accepted.as_ref().ok());
+                if before.is_none() {
+                    self.targets.leave(name);
+                }
+                (before.cloned().ok_or_else(|| problem.clone()), Some(problem))
+            }
+        }
     }
 
     /// A class of ours that Gateways use keeps the standard's finalizer; any other loses it.
@@ -103,13 +172,10 @@ impl Attach {
     }
 
     pub(crate) fn class_status(&mut self, name: &Arc<str>, now: &Time) -> Option<StatusChange> {
-        let state = self.classes.get_mut(name)?;
-        let verdict = state.verdict.as_ref()?;
+        let state = self.classes.get(name)?;
         let generation = state.object.metadata.generation.unwrap_or_default();
-        let accepted = match &verdict.accepted {
-            Ok(()) => condition(ACCEPTED, true, ACCEPTED, "Foregate serves Gateways of this class", generation, now),
-            Err(problem) => condition(ACCEPTED, false, problem.reason, &problem.message, generation, now),
-        };
+        let accepted = self.class_accepted(state, generation, now)?;
+        let state = self.classes.get_mut(name)?;
         let key = Key::new("", name.clone());
         state.pending.update(
             StatusKind::GatewayClass,
@@ -121,5 +187,37 @@ impl Attach {
                 supported_features: features::supported(),
             },
         )
+    }
+
+    /// Whether the parameters are right and the platform takes what is written.
+    fn class_accepted(&self, state: &ClassState, generation: i64, now: &Time) -> Option<Condition> {
+        let verdict = state.verdict.as_ref()?;
+        let is =
+            |status, reason: &str, message: &str| Some(condition(ACCEPTED, status, reason, message, generation, now));
+        let unknown = |reason, message| {
+            is(false, reason, message).map(|known| Condition { status: "Unknown".to_owned(), ..known })
+        };
+        let placement = match (&verdict.accepted, &state.problem) {
+            (Ok(_), Some(problem)) => {
+                let message = format!("{}; Gateways keep what they have", problem.message);
+                return is(false, problem.reason, &message);
+            }
+            (Err(problem), _) => return is(false, problem.reason, &problem.message),
+            (Ok(placement), None) => placement,
+        };
+        match &self.targets.get(placement.target).health {
+            None => unknown(reason::PENDING, "the platform hasn't answered yet"),
+            Some(Health::Good { missing_templates }) if missing_templates.contains(&*placement.template) => {
+                let namespace = &self.targets.get(placement.target).namespace;
+                let message = format!("the platform has no GatewayTemplate {namespace}/{}", placement.template);
+                is(false, reason::INVALID_PARAMETERS, &message)
+            }
+            Some(Health::Good { .. }) => is(true, ACCEPTED, "Foregate serves Gateways of this class"),
+            Some(Health::Refused(why)) => is(false, reason::INVALID_PARAMETERS, why),
+            Some(Health::Away(why)) => {
+                let message = format!("{why}; what is there serves on, and changes follow when it answers again");
+                unknown(PLATFORM_AWAY, &message)
+            }
+        }
     }
 }

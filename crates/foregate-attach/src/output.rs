@@ -1,5 +1,6 @@
 //! What attachment says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
@@ -7,16 +8,19 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::Value;
 
 use crate::Key;
+use crate::target::{TargetChange, TargetId};
 
 /// What changed, each object at most once, in an order that depends on nothing but the objects.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Output {
-    /// Objects of the platform to write or delete; all in the tenant's namespace.
-    pub derived: Vec<DerivedChange>,
+    /// Objects to write or delete, by target; all in the target's namespace.
+    pub derived: BTreeMap<TargetId, Vec<DerivedChange>>,
     /// Statuses of users' objects to write.
     pub statuses: Vec<StatusChange>,
     /// Finalizers of GatewayClasses to write.
     pub finalizers: Vec<FinalizerChange>,
+    /// What is to be done about targets themselves, before what is written to them.
+    pub targets: Vec<TargetChange>,
 }
 
 /// The finalizers that a GatewayClass should have, whole: with the standard's one while Gateways use the class, so that
@@ -34,7 +38,7 @@ pub struct FinalizerChange {
 impl Output {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.derived.is_empty() && self.statuses.is_empty() && self.finalizers.is_empty()
+        self.derived.is_empty() && self.statuses.is_empty() && self.finalizers.is_empty() && self.targets.is_empty()
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use foregate_api::Origin;
+use foregate_api::{GatewayClassParameters, Origin};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -22,7 +22,10 @@ pub(crate) struct World {
     pub secrets: HashMap<Key, SecretState>,
     /// `ca.crt` of ConfigMaps.
     pub config_maps: HashMap<Key, Option<String>>,
+    /// Certificates of ClusterTrustBundles.
+    pub trust_bundles: HashMap<Arc<str>, String>,
     pub grants: Grants,
+    pub parameters: HashMap<Key, Arc<GatewayClassParameters>>,
     /// Labels of namespaces.
     pub namespaces: HashMap<Arc<str>, BTreeMap<String, String>>,
 }

@@ -14,7 +14,7 @@ use foregate_attach::{Attach, Derived, DerivedChange, Input, Key, Output, Settin
 use serde_json::{Value, json};
 
 fn shown(output: &Output) -> Value {
-    let derived = output.derived.iter().map(|change| match change {
+    let derived = output.derived.values().flatten().map(|change| match change {
         DerivedChange::Set(Derived::Claim(o)) => json!({ "claim": o.metadata, "spec": o.spec }),
         DerivedChange::Set(Derived::Route(o)) => json!({ "route": o.metadata, "spec": o.spec }),
         DerivedChange::Set(Derived::Backend(o)) => {

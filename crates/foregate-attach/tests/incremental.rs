@@ -165,7 +165,7 @@ impl Sim {
     }
 
     fn take(&mut self, output: Output) {
-        for change in output.derived {
+        for change in output.derived.into_values().flatten() {
             self.derived.retain(|waiting| (waiting.kind(), waiting.name()) != (change.kind(), change.name()));
             self.derived.push_back(change);
         }

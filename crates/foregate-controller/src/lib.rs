@@ -15,5 +15,5 @@ mod source;
 mod write;
 
 pub use error::ControllerError;
-pub use foregate_attach::Settings;
+pub use foregate_attach::{DefaultTarget, Settings};
 pub use pipeline::run;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use foregate_api::envoy_gateway::Backend;
 use foregate_api::gateway::{
-    BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ReferenceGrant, TCPRoute, TLSRoute, UDPRoute,
+    BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
+    UDPRoute,
 };
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
-use foregate_attach::{Attach, Input, Output, Settings};
+use foregate_attach::{Attach, Input, Output, Settings, TargetEvent, TargetId};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -47,20 +48,26 @@ pub async fn run(
     caught_up: Arc<SetOnce<()>>,
     shutdown: CancellationToken,
 ) -> Result<(), ControllerError> {
+    let default = settings.default_target.clone();
+    let tenant = default.map(|target| target.tenant_namespace).unwrap_or_default();
     let (feed, inputs) = mpsc::channel(BACKLOG);
     let served = tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
         served = Served::ask(&workload, OPTIONAL) => served,
     };
-    let mut watches = start_watches(&workload, &platform, &served, &settings, &feed);
+    let mut watches = start_watches(&workload, &platform, &served, &tenant, &feed);
     let kinds = watches.len();
+    let health = foregate_attach::Health::Good { missing_templates: std::collections::BTreeSet::new() };
+    for event in [TargetEvent::Listed, TargetEvent::Checked(health)] {
+        let _ = feed.send(Fed::Input(Input::Target(TargetId::DEFAULT, event))).await;
+    }
     drop(feed);
 
     let (derived, derived_jobs) = mpsc::unbounded_channel();
     let (statuses, status_jobs) = mpsc::unbounded_channel();
     let (finalizers, finalizer_jobs) = mpsc::unbounded_channel();
     let mut writers = JoinSet::new();
-    let target = write::Platform::new(platform, &settings.tenant_namespace);
+    let target = write::Platform::new(platform, &tenant);
     writers.spawn(dispatch::run(derived_jobs, WRITES, shutdown.clone(), move |_, change| target.write(change)));
     let target = write::Workload::new(workload);
     let classes = target.clone();
@@ -71,7 +78,7 @@ pub async fn run(
     let mut caught_up = Some(caught_up);
     let decide = decide(Attach::new(settings), kinds, inputs, |output: Output| {
         // The writers end at shutdown only; what would have been written is derived again by the next start.
-        let jobs = output.derived.into_iter().map(write::derived_job).collect();
+        let jobs = output.derived.into_values().flatten().map(write::derived_job).collect();
         let _ = derived.send(Batch { jobs, tried: caught_up.take() });
         let _ = statuses.send(output.statuses.into_iter().map(write::status_job).collect::<Vec<_>>().into());
         let _ = finalizers.send(output.finalizers.into_iter().map(write::finalizer_job).collect::<Vec<_>>().into());
@@ -109,7 +116,7 @@ fn start_watches(
     workload: &Client,
     platform: &Client,
     served: &Served,
-    settings: &Settings,
+    tenant: &str,
     feed: &mpsc::Sender<Fed>,
 ) -> JoinSet<Result<(), ControllerError>> {
     let mut watches = JoinSet::new();
@@ -130,7 +137,7 @@ fn start_watches(
     macro_rules! watch_tenant {
         ($kind:ty, $input:expr) => {
             watches.spawn(follow(
-                Api::<$kind>::namespaced(platform.clone(), &settings.tenant_namespace),
+                Api::<$kind>::namespaced(platform.clone(), tenant),
                 stringify!($kind),
                 $input,
                 feed.clone(),
@@ -144,6 +151,7 @@ fn start_watches(
     watch_if_served!(TCPRoute, Input::TcpRoute);
     watch_if_served!(TLSRoute, Input::TlsRoute);
     watch_if_served!(UDPRoute, Input::UdpRoute);
+    watch_if_served!(ListenerSet, Input::ListenerSet);
     watch_if_served!(Backend, Input::DirectBackend);
     watch_if_served!(BackendTLSPolicy, Input::BackendTlsPolicy);
     watch_if_served!(ReferenceGrant, Input::ReferenceGrant);
@@ -152,9 +160,9 @@ fn start_watches(
     watch!(Secret, workload, Input::Secret);
     watch!(ConfigMap, workload, Input::ConfigMap);
     watch!(Namespace, workload, Input::Namespace);
-    watch_tenant!(GatewayClaim, Input::Claim);
-    watch_tenant!(GatewayRoute, Input::Route);
-    watch_tenant!(GatewayBackend, Input::Backend);
-    watch_tenant!(GatewayEndpointSlice, Input::Slice);
+    watch_tenant!(GatewayClaim, |change| Input::Claim(TargetId::DEFAULT, change));
+    watch_tenant!(GatewayRoute, |change| Input::Route(TargetId::DEFAULT, change));
+    watch_tenant!(GatewayBackend, |change| Input::Backend(TargetId::DEFAULT, change));
+    watch_tenant!(GatewayEndpointSlice, |change| Input::Slice(TargetId::DEFAULT, change));
     watches
 }

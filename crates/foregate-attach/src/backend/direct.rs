@@ -13,7 +13,7 @@ use foregate_api::envoy_gateway::{
 use foregate_api::gateway::conditions::{ACCEPTED, reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{BackendId, CaSource, Found, TlsUser, Upstream, Usage, backend_name};
+use super::{BackendId, CaSource, Found, Sending, TlsUser, Upstream, Usage, backend_name};
 use crate::output::{StatusChange, StatusKind};
 use crate::problem::Problem;
 use crate::status::Pending;
@@ -93,7 +93,7 @@ impl Attach {
     }
 
     /// The backend that a route means by a Backend.
-    pub(crate) fn find_direct(&self, key: &Key, usage: Usage) -> Result<Found, Problem> {
+    pub(crate) fn find_direct(&self, key: &Key, to: Sending) -> Result<Found, Problem> {
         let Some(state) = self.directs.get(key) else {
             return Err(Problem::new(reason::BACKEND_NOT_FOUND, format!("Backend {key} doesn't exist")));
         };
@@ -106,13 +106,14 @@ impl Attach {
             }
         };
         let is_unix = |endpoint: &DirectEndpoint| matches!(endpoint.address, DirectAddress::Unix { .. });
-        if usage == Usage::Udp && direct.endpoints.iter().any(is_unix) {
+        if to.usage == Usage::Udp && direct.endpoints.iter().any(is_unix) {
             let message = format!("Backend {key} has Unix sockets, which take no datagrams of a UDPRoute");
             return Err(Problem::new(reason::UNSUPPORTED_PROTOCOL, message));
         }
-        let usage = usage.settled(direct.protocol == BackendProtocol::H2c);
-        let id = BackendId { upstream: Upstream::Backend(key.clone()), port: 0, usage };
-        let origin = origin(&self.settings.cluster, envoy_gateway::GROUP, "Backend", &state.object.metadata);
+        let usage = to.usage.settled(direct.protocol == BackendProtocol::H2c);
+        let id = BackendId { target: to.target, upstream: Upstream::Backend(key.clone()), port: 0, usage };
+        let origin =
+            origin(&self.targets.get(to.target).cluster, envoy_gateway::GROUP, "Backend", &state.object.metadata);
         match self.direct_tls(&id, direct) {
             Ok(None) if direct.needs_tls && usage.is_http() => {
                 let message = format!("Backend {key} speaks wss: it needs spec.tls, or a BackendTLSPolicy");
@@ -137,7 +138,12 @@ impl Attach {
         let state = self.directs.get(key)?;
         let Some(Ok(direct)) = &state.verdict else { return None };
         Some(GatewayBackendSpec {
-            origin: origin(&self.settings.cluster, envoy_gateway::GROUP, "Backend", &state.object.metadata),
+            origin: origin(
+                &self.targets.get(id.target).cluster,
+                envoy_gateway::GROUP,
+                "Backend",
+                &state.object.metadata,
+            ),
             port: 0,
             port_name: String::new(),
             endpoint_slices: Vec::new(),

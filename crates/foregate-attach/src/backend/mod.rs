@@ -6,6 +6,7 @@ mod policy;
 mod policy_status;
 mod service;
 mod slice;
+mod validation;
 mod wanted;
 
 use std::fmt;
@@ -17,12 +18,13 @@ use foregate_api::{GatewayBackend, envoy_gateway};
 use crate::book::metadata;
 use crate::output::{Derived, DerivedKind};
 use crate::route::RouteKind;
+use crate::target::TargetId;
 use crate::{Attach, Key};
 
 pub(crate) use ca::{CA_KEY, CaSource, TlsUser};
 pub(crate) use direct::DirectState;
 pub(crate) use policy::PolicyState;
-pub(crate) use wanted::Wanted;
+pub(crate) use wanted::{Wanted, WantedName};
 
 /// An object that routes can name as a backend.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,9 +67,18 @@ impl fmt::Display for Upstream {
 /// What one GatewayBackend is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct BackendId {
+    /// Where it is sent from.
+    pub target: TargetId,
     pub upstream: Upstream,
     /// A Service's; 0 for a Backend.
     pub port: u16,
+    pub usage: Usage,
+}
+
+/// From where what is sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Sending {
+    pub target: TargetId,
     pub usage: Usage,
 }
 
@@ -159,7 +170,7 @@ impl Attach {
         });
         let wanted = spec.flatten().map(|spec: GatewayBackendSpec| {
             let name = backend_name(&spec.origin.derived_name(), id);
-            let metadata = metadata(&self.settings.tenant_namespace, &name, &spec.origin);
+            let metadata = metadata(&self.targets.get(id.target).namespace, &name, &spec.origin);
             Derived::Backend(Arc::new(GatewayBackend { metadata, spec, status: None }))
         });
         self.derive(Source::Backend(id.clone()), wanted);
@@ -173,18 +184,23 @@ impl Attach {
     /// Who uses a backend, or wants it, has changed.
     pub(crate) fn follow_use(&mut self, id: &BackendId) {
         let upstream = &id.upstream;
-        let before = self.index.upstream_backends.has(upstream);
+        let before = self.sends(id.target, upstream);
         if self.is_used(id) {
             self.index.upstream_backends.add(upstream, id.clone());
         } else {
             self.index.upstream_backends.remove(upstream, id);
         }
-        if before != self.index.upstream_backends.has(upstream)
+        if before != self.sends(id.target, upstream)
             && let Upstream::Service(service) = upstream
         {
             self.dirty.slices.extend(self.index.service_slices.of(service).cloned());
         }
         self.dirty.backends.insert(id.clone());
+    }
+
+    /// Whether anything is sent to an object from a target.
+    fn sends(&self, target: TargetId, upstream: &Upstream) -> bool {
+        self.index.upstream_backends.of(upstream).any(|id| id.target == target)
     }
 
     /// Marks what is sent to an object: routes that name it, and backends made of it.
@@ -196,17 +212,17 @@ impl Attach {
     /// Wants what is derived from an object of the workload cluster. When that was replaced by another one of its
     /// name, what was derived from the former goes.
     pub(crate) fn derive(&mut self, source: Source, wanted: Option<Derived>) {
-        let kind = source.kind();
+        let (kind, target) = (source.kind(), source.target());
         let name: Option<Arc<str>> = wanted.as_ref().map(|w| w.name().into());
         let old = match &name {
             Some(name) => self.derived_names.insert(source, name.clone()),
             None => self.derived_names.remove(&source),
         };
         if let Some(old) = old.filter(|old| Some(old) != name.as_ref()) {
-            self.book.want((kind, old), None);
+            self.targets.get_mut(target).book.want((kind, old), None);
         }
         if let Some(name) = name {
-            self.book.want((kind, name), wanted);
+            self.targets.get_mut(target).book.want((kind, name), wanted);
         }
     }
 }
@@ -215,16 +231,23 @@ impl Attach {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
     Backend(BackendId),
-    Slice(Key),
-    Secret(Key),
+    Slice(TargetId, Key),
+    Secret(TargetId, Key),
 }
 
 impl Source {
+    const fn target(&self) -> TargetId {
+        match self {
+            Self::Backend(id) => id.target,
+            Self::Slice(target, _) | Self::Secret(target, _) => *target,
+        }
+    }
+
     const fn kind(&self) -> DerivedKind {
         match self {
             Self::Backend(_) => DerivedKind::Backend,
-            Self::Slice(_) => DerivedKind::Slice,
-            Self::Secret(_) => DerivedKind::Secret,
+            Self::Slice(..) => DerivedKind::Slice,
+            Self::Secret(..) => DerivedKind::Secret,
         }
     }
 }

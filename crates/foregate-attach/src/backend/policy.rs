@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use foregate_api::backend::{CertificateName, UpstreamTls};
+use foregate_api::backend::UpstreamTls;
 use foregate_api::envoy_gateway;
 use foregate_api::gateway::conditions::reason;
-use foregate_api::gateway::{
-    BackendTLSPolicy, BackendTlsPolicySpec, LocalPolicyTargetReference, PolicyStatus, SubjectAltName,
-};
+use foregate_api::gateway::{BackendTLSPolicy, BackendTlsPolicySpec, LocalPolicyTargetReference, PolicyStatus};
 
-use super::{BackendId, CaSource, TlsUser, Upstream};
-use crate::problem::{Problem, join};
+use super::{BackendId, CaSource, TlsUser, Upstream, validation};
+use crate::problem::Problem;
 use crate::status::Pending;
 use crate::world::{World, slim};
 use crate::{Attach, Change, Key};
@@ -53,7 +51,7 @@ impl Attach {
                 return;
             }
         };
-        let named = named(&object.spec, &key.namespace);
+        let named = validation::named(&object.spec.validation, &key.namespace);
         let mut state = PolicyState {
             targets: targets(&object.spec, &key.namespace),
             object,
@@ -173,10 +171,6 @@ fn blank(state: &PolicyState) -> PolicyState {
     }
 }
 
-fn named(spec: &BackendTlsPolicySpec, namespace: &str) -> Vec<CaSource> {
-    spec.validation.ca_certificate_refs.iter().filter_map(|r| CaSource::of(r, namespace)).collect()
-}
-
 /// What it is for; targets of other kinds are somebody else's.
 fn targets(spec: &BackendTlsPolicySpec, namespace: &str) -> Vec<Target> {
     let target = |given: &LocalPolicyTargetReference| {
@@ -195,34 +189,12 @@ fn targets(spec: &BackendTlsPolicySpec, namespace: &str) -> Vec<Target> {
 }
 
 fn judge(spec: &BackendTlsPolicySpec, targets: &[Target], world: &World, namespace: &str) -> Verdict {
-    let (ca_certificates, problems) = certificates(spec, world, namespace);
-    Verdict { tls: tls(spec, targets, ca_certificates), references: join(problems) }
+    let (tls, references) = validation::read(&spec.validation, world, namespace, "spec.validation");
+    Verdict { tls: fitting(spec, targets).and(tls), references }
 }
 
-/// Those that can be read, and what is wrong with the others.
-fn certificates(spec: &BackendTlsPolicySpec, world: &World, namespace: &str) -> (String, Vec<Problem>) {
-    let (mut text, mut problems) = (String::new(), Vec::new());
-    for (i, reference) in spec.validation.ca_certificate_refs.iter().enumerate() {
-        let path = format!("spec.validation.caCertificateRefs[{i}]");
-        let Some(source) = CaSource::of(reference, namespace) else {
-            let message = format!("{path}: {:?} isn't a ConfigMap or a Secret", reference.kind);
-            problems.push(Problem::new(reason::INVALID_KIND, message));
-            continue;
-        };
-        match source.read(world) {
-            Ok(certificates) => {
-                text.push_str(certificates.trim_end());
-                text.push('\n');
-            }
-            Err(why) => problems.push(Problem::new(reason::INVALID_CA_CERTIFICATE_REF, format!("{path}: {why}"))),
-        }
-    }
-    (text, problems)
-}
-
-fn tls(spec: &BackendTlsPolicySpec, targets: &[Target], ca_certificates: String) -> Result<UpstreamTls, Problem> {
+fn fitting(spec: &BackendTlsPolicySpec, targets: &[Target]) -> Result<(), Problem> {
     let invalid = |message: String| Err(Problem::new(reason::INVALID, message));
-    let validation = &spec.validation;
     if let Some(option) = spec.options.keys().next() {
         return invalid(format!("spec.options: {option:?} isn't known to Foregate; remove it"));
     }
@@ -230,35 +202,5 @@ fn tls(spec: &BackendTlsPolicySpec, targets: &[Target], ca_certificates: String)
     if targets.iter().find(is_direct).is_some() {
         return invalid("spec.targetRefs: a Backend has no sections; remove sectionName".to_owned());
     }
-    let system = match validation.well_known_ca_certificates.as_deref() {
-        None | Some("") => false,
-        Some("System") => true,
-        Some(other) => {
-            return invalid(format!("spec.validation.wellKnownCACertificates: {other:?} isn't System"));
-        }
-    };
-    if !system && ca_certificates.is_empty() {
-        let message = "spec.validation: none of caCertificateRefs can be used; see ResolvedRefs";
-        return Err(Problem::new(reason::NO_VALID_CA_CERTIFICATE, message));
-    }
-    let names = validation.subject_alt_names.iter().enumerate();
-    Ok(UpstreamTls {
-        sni: Some(validation.hostname.to_ascii_lowercase()),
-        ca_certificates: (!system).then_some(ca_certificates),
-        system_certificates: system,
-        insecure_skip_verify: false,
-        subject_alt_names: names.map(|(i, name)| certificate_name(i, name)).collect::<Result<_, _>>()?,
-        alpn: Vec::new(),
-    })
-}
-
-fn certificate_name(i: usize, given: &SubjectAltName) -> Result<CertificateName, Problem> {
-    match (given.kind.as_str(), &given.hostname, &given.uri) {
-        ("Hostname", Some(name), _) => Ok(CertificateName::Dns(name.to_ascii_lowercase())),
-        ("URI", _, Some(uri)) => Ok(CertificateName::Uri(uri.clone())),
-        (kind, ..) => {
-            let message = format!("spec.validation.subjectAltNames[{i}]: {kind:?} has no value, or isn't known");
-            Err(Problem::new(reason::INVALID, message))
-        }
-    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use foregate_api::gateway::conditions::{ACCEPTED, RESOLVED_REFS, reason};
 use foregate_api::gateway::{GATEWAY_GROUP, ParentReference, PolicyAncestorStatus, PolicyStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::Upstream;
 use super::policy::PolicyState;
 use crate::output::{StatusChange, StatusKind};
 use crate::{Attach, Key};
@@ -26,7 +27,9 @@ impl Attach {
         let object = &state.object;
         let change =
             pending.update(StatusKind::BackendTlsPolicy, key, &object.metadata, object.status.as_ref(), |base| {
-                self.build_policy_status(key, state, base, now)
+                let Some(conditions) = self.policy_conditions(key, state, now) else { return base.clone() };
+                let upstreams = state.targets.iter().map(|target| &target.upstream);
+                self.ancestors(&key.namespace, upstreams, &conditions, base)
             });
         if let Some(state) = self.policies.get_mut(key) {
             state.pending = pending;
@@ -34,9 +37,15 @@ impl Attach {
         change
     }
 
-    fn build_policy_status(&self, key: &Key, state: &PolicyState, base: &PolicyStatus, now: &Time) -> PolicyStatus {
-        let Some(conditions) = self.policy_conditions(key, state, now) else { return base.clone() };
-        let mut gateways = self.senders(state);
+    /// One entry per Gateway of ours that sends to one of these; everybody else's entries as they are.
+    pub(super) fn ancestors<'a>(
+        &self,
+        namespace: &str,
+        upstreams: impl Iterator<Item = &'a Upstream>,
+        conditions: &[Condition],
+        base: &PolicyStatus,
+    ) -> PolicyStatus {
+        let mut gateways = self.senders(upstreams);
         let mut ancestors = Vec::with_capacity(base.ancestors.len().max(gateways.len()));
         for entry in &base.ancestors {
             if !self.settings.controller_names.contains(&entry.controller_name) {
@@ -44,13 +53,13 @@ impl Attach {
                 continue;
             }
             let reference = &entry.ancestor_ref;
-            let gateway = Key::new(reference.namespace_or(&key.namespace), reference.name.as_str());
+            let gateway = Key::new(reference.namespace_or(namespace), reference.name.as_str());
             let is_whole = reference.section_name.is_none() && reference.port.is_none() && reference.is_gateway();
             if let Some(controller) = is_whole.then(|| gateways.remove(&gateway)).flatten() {
                 ancestors.push(PolicyAncestorStatus {
                     ancestor_ref: reference.clone(),
                     controller_name: controller.to_string(),
-                    conditions: merge(&entry.conditions, conditions.clone(), CONDITIONS),
+                    conditions: merge(&entry.conditions, conditions.to_vec(), CONDITIONS),
                 });
             }
         }
@@ -64,7 +73,7 @@ impl Attach {
                 ..ParentReference::default()
             },
             controller_name: controller.to_string(),
-            conditions: conditions.clone(),
+            conditions: conditions.to_vec(),
         }));
         PolicyStatus { ancestors }
     }
@@ -87,9 +96,9 @@ impl Attach {
         Some(vec![accepted, resolved])
     }
 
-    /// Gateways of ours whose routes name a target, with their controllers.
-    fn senders(&self, state: &PolicyState) -> BTreeMap<Key, Arc<str>> {
-        let routes = state.targets.iter().flat_map(|target| self.index.upstream_routes.of(&target.upstream));
+    /// Gateways of ours whose routes name one of these, with their controllers.
+    fn senders<'a>(&self, upstreams: impl Iterator<Item = &'a Upstream>) -> BTreeMap<Key, Arc<str>> {
+        let routes = upstreams.flat_map(|upstream| self.index.upstream_routes.of(upstream));
         routes.filter_map(|route| self.routes.get(route)).flat_map(|route| route.accepting_gateways()).collect()
     }
 }

@@ -4,7 +4,7 @@ use foregate_api::backend::{GatewayBackendSpec, UpstreamPolicy};
 use foregate_api::gateway::conditions::reason;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 
-use super::{BackendId, Found, Upstream, Usage, backend_name};
+use super::{BackendId, Found, Sending, Upstream, Usage, backend_name};
 use crate::problem::Problem;
 use crate::world::{origin, slim, uid};
 use crate::{Attach, Change, Key};
@@ -30,14 +30,14 @@ impl Attach {
     }
 
     /// The backend that a route means by a port of a Service.
-    pub(crate) fn find_service(&self, key: &Key, port: u16, usage: Usage) -> Result<Found, Problem> {
+    pub(crate) fn find_service(&self, key: &Key, port: u16, to: Sending) -> Result<Found, Problem> {
         let Some(service) = self.world.services.get(key) else {
             return Err(Problem::new(reason::BACKEND_NOT_FOUND, format!("Service {key} doesn't exist")));
         };
-        let (service_port, speaks) = check(service, key, port, usage)?;
-        let usage = usage.settled(speaks == Speaks::H2c);
-        let id = BackendId { upstream: Upstream::Service(key.clone()), port, usage };
-        let origin = origin(&self.settings.cluster, "", "Service", &service.metadata);
+        let (service_port, speaks) = check(service, key, port, to.usage)?;
+        let usage = to.usage.settled(speaks == Speaks::H2c);
+        let id = BackendId { target: to.target, upstream: Upstream::Service(key.clone()), port, usage };
+        let origin = origin(&self.targets.get(to.target).cluster, "", "Service", &service.metadata);
         match (self.policy_tls(&id, service_port.name.as_deref()), speaks) {
             (None, Speaks::Tls(what)) if usage.is_http() => {
                 let message = format!(
@@ -59,10 +59,10 @@ impl Attach {
             return None;
         }
         Some(GatewayBackendSpec {
-            origin: origin(&self.settings.cluster, "", "Service", &service.metadata),
+            origin: origin(&self.targets.get(id.target).cluster, "", "Service", &service.metadata),
             port: id.port,
             port_name: port.name.clone().unwrap_or_default(),
-            endpoint_slices: self.slices_of(key),
+            endpoint_slices: self.slices_of(id.target, key),
             endpoints: Vec::new(),
             protocol: id.usage.protocol(speaks == Speaks::H2c),
             tls,

@@ -10,6 +10,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use super::{Source, Upstream};
 use crate::book::metadata;
 use crate::output::Derived;
+use crate::target::TargetId;
 use crate::world::{origin, slim, uid};
 use crate::{Attach, Change, Key};
 
@@ -41,23 +42,31 @@ impl Attach {
     }
 
     /// Names of what is derived from a Service's slices.
-    pub(super) fn slices_of(&self, service: &Key) -> Vec<String> {
+    pub(super) fn slices_of(&self, target: TargetId, service: &Key) -> Vec<String> {
         let slices = self.index.service_slices.of(service).filter_map(|key| self.world.slices.get(key));
         let ours = slices.filter(|slice| has_addresses(slice));
-        let mut names: Vec<String> =
-            ours.map(|slice| format!("{}-{}", self.settings.cluster, uid(&slice.metadata))).collect();
+        let target = self.targets.get(target);
+        let mut names: Vec<String> = ours.map(|slice| target.name(&uid(&slice.metadata)).to_string()).collect();
         names.sort();
         names
     }
 
+    /// Wants a slice at each target that sends to its Service.
     pub(crate) fn derive_slice(&mut self, key: &Key) {
+        for target in self.targets.ids() {
+            self.derive(Source::Slice(target, key.clone()), self.slice(target, key));
+        }
+    }
+
+    fn slice(&self, target: TargetId, key: &Key) -> Option<Derived> {
         let slices = self.world.slices.get(key).filter(|slice| has_addresses(slice));
-        let wanted = slices.and_then(|slice| {
+        slices.and_then(|slice| {
             let upstream = Upstream::Service(service_of(slice)?);
             let service = self.world.services.get(upstream.key())?;
-            self.index.upstream_backends.has(&upstream).then_some(())?;
-            let origin = origin(&self.settings.cluster, "discovery.k8s.io", "EndpointSlice", &slice.metadata);
-            let metadata = metadata(&self.settings.tenant_namespace, &origin.derived_name(), &origin);
+            self.sends(target, &upstream).then_some(())?;
+            let target = self.targets.get(target);
+            let origin = origin(&target.cluster, "discovery.k8s.io", "EndpointSlice", &slice.metadata);
+            let metadata = metadata(&target.namespace, &origin.derived_name(), &origin);
             let spec = GatewayEndpointSliceSpec {
                 origin,
                 service_uid: uid(&service.metadata),
@@ -65,8 +74,7 @@ impl Attach {
                 endpoints: slice.endpoints.iter().flatten().filter_map(slice_endpoint).collect(),
             };
             Some(Derived::Slice(Arc::new(GatewayEndpointSlice { metadata, spec })))
-        });
-        self.derive(Source::Slice(key.clone()), wanted);
+        })
     }
 }
 

@@ -9,18 +9,22 @@ use std::sync::Arc;
 use super::{BackendId, Upstream, Usage};
 use crate::Attach;
 use crate::refs::Refs;
+use crate::target::TargetId;
+
+/// Name of a GatewayBackend at a target.
+pub(crate) type WantedName = (TargetId, Arc<str>);
 
 /// What claims want, and what that means.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     /// Name of a GatewayBackend → claims that want it.
-    claims: Refs<Arc<str>, Arc<str>>,
+    claims: Refs<WantedName, Arc<str>>,
     /// UID that a wanted name may hold → those names.
-    names: Refs<String, Arc<str>>,
+    names: Refs<String, WantedName>,
     /// What wanted names mean.
-    ids: HashMap<Arc<str>, BackendId>,
+    ids: HashMap<WantedName, BackendId>,
     /// Backend → names by which it is wanted.
-    backends: Refs<BackendId, Arc<str>>,
+    backends: Refs<BackendId, WantedName>,
     /// Services and Backends, by kind and UID.
     objects: HashMap<(&'static str, String), Upstream>,
 }
@@ -42,13 +46,13 @@ struct Reading<'a> {
 
 impl Attach {
     /// A claim wants others than before.
-    pub(crate) fn follow_wanted(&mut self, claim: &Arc<str>, old: &[String], new: &[String]) {
+    pub(crate) fn follow_wanted(&mut self, target: TargetId, claim: &Arc<str>, old: &[String], new: &[String]) {
         if old == new {
             return;
         }
         let [old, new]: [BTreeSet<&str>; 2] = [old, new].map(|names| names.iter().map(String::as_str).collect());
         for changed in old.symmetric_difference(&new) {
-            let name: Arc<str> = Arc::from(*changed);
+            let name: WantedName = (target, Arc::from(*changed));
             let before = self.wanted.claims.has(&name);
             if new.contains(changed) {
                 self.wanted.claims.add(&name, claim.clone());
@@ -59,7 +63,7 @@ impl Attach {
             if before == is_wanted {
                 continue;
             }
-            for Reading { uid, .. } in readings(&self.settings.cluster, changed) {
+            for Reading { uid, .. } in readings(&self.targets.get(target).cluster, changed) {
                 if is_wanted {
                     self.wanted.names.add(&uid.to_owned(), name.clone());
                 } else {
@@ -89,7 +93,7 @@ impl Attach {
     }
 
     /// Finds what a name means.
-    pub(crate) fn resolve_wanted(&mut self, name: &Arc<str>) {
+    pub(crate) fn resolve_wanted(&mut self, name: &WantedName) {
         let new = if self.wanted.claims.has(name) { self.meaning(name) } else { None };
         let old = match &new {
             Some(id) => self.wanted.ids.insert(name.clone(), id.clone()),
@@ -102,10 +106,11 @@ impl Attach {
         old.iter().chain(&new).for_each(|id| self.follow_use(id));
     }
 
-    fn meaning(&self, name: &str) -> Option<BackendId> {
-        readings(&self.settings.cluster, name).into_iter().find_map(|Reading { kind, uid, port, usage }| {
+    fn meaning(&self, (target, name): &WantedName) -> Option<BackendId> {
+        let target = *target;
+        readings(&self.targets.get(target).cluster, name).into_iter().find_map(|Reading { kind, uid, port, usage }| {
             let upstream = self.wanted.objects.get(&(kind, uid.to_owned()))?.clone();
-            Some(BackendId { upstream, port, usage })
+            Some(BackendId { target, upstream, port, usage })
         })
     }
 }

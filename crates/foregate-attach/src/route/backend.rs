@@ -8,9 +8,10 @@ use super::filter::ParsedFilter;
 use super::parse::{ParsedRule, Target};
 use super::{RouteId, RouteState};
 use crate::Attach;
-use crate::backend::{BackendId, Found, Upstream, Usage};
+use crate::backend::{BackendId, Found, Sending, Upstream, Usage};
 use crate::grants::Reference;
 use crate::problem::Problem;
+use crate::target::TargetId;
 
 /// A route's rules with every reference resolved.
 #[derive(Default)]
@@ -23,10 +24,11 @@ pub(super) struct Resolved {
 }
 
 impl Attach {
-    pub(super) fn resolve_rules(&self, id: &RouteId, state: &RouteState, usage: Usage) -> Resolved {
+    pub(super) fn resolve_rules(&self, id: &RouteId, state: &RouteState, target: TargetId, usage: Usage) -> Resolved {
         let mut resolved = Resolved::default();
+        let to = Sending { target, usage };
         for rule in &state.parsed.rules {
-            let rule = self.resolve_rule(id, rule, usage, &mut resolved);
+            let rule = self.resolve_rule(id, rule, to, &mut resolved);
             resolved.rules.push(rule);
         }
         resolved.used.sort();
@@ -34,14 +36,14 @@ impl Attach {
         resolved
     }
 
-    fn resolve_rule(&self, id: &RouteId, rule: &ParsedRule, usage: Usage, resolved: &mut Resolved) -> RouteRule {
+    fn resolve_rule(&self, id: &RouteId, rule: &ParsedRule, to: Sending, resolved: &mut Resolved) -> RouteRule {
         let mut filters = Vec::with_capacity(rule.filters.len());
         for filter in &rule.filters {
             match filter {
                 ParsedFilter::Plain(filter) => filters.push(filter.clone()),
                 // A mirror that leads nowhere is left out: what it mirrors is served nonetheless.
                 ParsedFilter::Mirror { target, numerator, denominator } => {
-                    if let Some(backend) = self.note(id, target, usage, resolved) {
+                    if let Some(backend) = self.note(id, target, to, resolved) {
                         let (numerator, denominator) = (*numerator, *denominator);
                         filters.push(RouteFilter::Mirror(Mirror { backend, numerator, denominator }));
                     }
@@ -49,7 +51,7 @@ impl Attach {
             }
         }
         let backends = rule.backends.iter().map(|backend| RouteBackend {
-            backend: self.note(id, &backend.target, usage, resolved),
+            backend: self.note(id, &backend.target, to, resolved),
             weight: backend.weight,
             filters: backend.filters.clone(),
         });
@@ -66,10 +68,11 @@ impl Attach {
     }
 
     /// Name of the GatewayBackend, noted as used; or the problem, noted as such.
-    fn note(&self, route: &RouteId, target: &Target, usage: Usage, resolved: &mut Resolved) -> Option<String> {
-        match self.resolve_target(route, target, usage) {
+    fn note(&self, route: &RouteId, target: &Target, to: Sending, resolved: &mut Resolved) -> Option<String> {
+        match self.resolve_target(route, target, to) {
             Ok((name, backend)) => {
-                let refused = name.as_deref().and_then(|name| self.feedback.backends.get(name));
+                let feedback = &self.targets.get(to.target).feedback;
+                let refused = name.as_deref().and_then(|name| feedback.backends.get(name));
                 if let Some(refused) = refused {
                     let message = format!("{backend}: {}", refused.message);
                     resolved.problems.push(Problem::new(reason::UNSUPPORTED_PROTOCOL, message).at(&target.path));
@@ -84,7 +87,7 @@ impl Attach {
         }
     }
 
-    fn resolve_target(&self, route: &RouteId, target: &Target, usage: Usage) -> Result<Found, Problem> {
+    fn resolve_target(&self, route: &RouteId, target: &Target, to: Sending) -> Result<Found, Problem> {
         let (upstream, port) = target.named.clone()?;
         let permitted = self.world.grants.permit(&Reference {
             from_group: GATEWAY_GROUP,
@@ -103,8 +106,8 @@ impl Attach {
             return Err(Problem::new(reason::REF_NOT_PERMITTED, message).at(&target.path));
         }
         let found = match &upstream {
-            Upstream::Service(service) => self.find_service(service, port, usage),
-            Upstream::Backend(backend) => self.find_direct(backend, usage),
+            Upstream::Service(service) => self.find_service(service, port, to),
+            Upstream::Backend(backend) => self.find_direct(backend, to),
         };
         found.map_err(|problem| problem.at(&target.path))
     }

@@ -49,7 +49,7 @@ impl World {
         objects.complete();
         let now = Time(jiff::Timestamp::now());
         let output = Attach::new(Settings::local()).apply(std::mem::take(&mut objects.inputs), &now);
-        let derived: Vec<Derived> = output.derived.into_iter().filter_map(set).collect();
+        let derived: Vec<Derived> = output.derived.into_values().flatten().filter_map(set).collect();
         let mut world = Self {
             derived,
             statuses: output.statuses,
@@ -158,17 +158,24 @@ fn wrong(status: &Value) -> Vec<(String, String, String, String)> {
     found
 }
 
-/// A gateway per claim, with an address of its own.
+/// The gateways of claims, each with an address of its own.
 fn proxies(derived: &[Derived], templates: &[GatewayTemplate]) -> Vec<(String, GatewayProxy)> {
-    let claims = derived.iter().filter_map(|derived| match derived {
-        Derived::Claim(claim) => Some(claim),
-        _ => None,
-    });
+    let mut gateways: Vec<(ProxyRef, Vec<&GatewayClaim>)> = Vec::new();
+    for derived in derived {
+        let Derived::Claim(claim) = derived else { continue };
+        let proxy = foregate_platform::proxy_of(claim);
+        match gateways.iter_mut().find(|(other, _)| *other == proxy) {
+            Some((_, claims)) => claims.push(claim),
+            None => gateways.push((proxy, vec![claim])),
+        }
+    }
     let (mut pool, _) = foregate_platform::Pool::new(&[POOL.to_owned()]);
     let mut used = HashSet::new();
     let mut proxies = Vec::new();
-    for claim in claims {
-        let mut addresses = claim.spec.addresses.clone();
+    for (reference, mut claims) in gateways {
+        claims.sort_by(|a, b| foregate_platform::precedence(a, b));
+        let Some(first) = claims.first() else { continue };
+        let mut addresses = first.spec.addresses.clone();
         if addresses.is_empty() {
             let free = std::iter::from_fn(|| {
                 let free = pool.next_free()?;
@@ -178,33 +185,44 @@ fn proxies(derived: &[Derived], templates: &[GatewayTemplate]) -> Vec<(String, G
             addresses.extend(free.filter(|address| !used.contains(address)).take(1).collect::<Vec<_>>());
         }
         used.extend(addresses.iter().cloned());
-        let origin = &claim.spec.origin;
-        proxies.push((format!("{}/{}", origin.namespace, origin.name), proxy(claim, addresses, templates)));
+        let origin = &first.spec.origin;
+        let name = format!("{}/{}", origin.namespace, origin.name);
+        proxies.push((name, proxy(&reference, &claims, addresses, templates)));
     }
     proxies
 }
 
-fn proxy(claim: &GatewayClaim, addresses: Vec<String>, templates: &[GatewayTemplate]) -> GatewayProxy {
+/// The gateway of these claims, the first of which has its say.
+fn proxy(
+    reference: &ProxyRef,
+    claims: &[&GatewayClaim],
+    addresses: Vec<String>,
+    templates: &[GatewayTemplate],
+) -> GatewayProxy {
+    let first = claims.first().map(|claim| &claim.spec);
     let stock = foregate_translate::default_template();
-    let template = templates.iter().find(|template| template.name_any() == claim.spec.template).unwrap_or(&stock);
+    let named = first.map(|claim| claim.template.clone()).unwrap_or_default();
+    let template = templates.iter().find(|template| template.name_any() == named).unwrap_or(&stock);
     let spec = GatewayProxySpec {
-        template_name: claim.spec.template.clone(),
+        template_name: named,
         template: template.spec.clone(),
-        requested_addresses: claim.spec.addresses.clone(),
+        requested_addresses: Vec::new(),
         pinned_revision: None,
     };
-    let mut proxy = GatewayProxy::new(&claim.name_any(), spec);
-    proxy.metadata.namespace = claim.namespace();
-    proxy.metadata.uid = Some(format!("proxy-of-{}", claim.spec.origin.uid));
+    let mut proxy = GatewayProxy::new(&reference.name, spec);
+    proxy.metadata.namespace = Some(reference.namespace.clone());
+    proxy.metadata.uid = first.map(|claim| format!("proxy-of-{}", claim.origin.uid));
     proxy.metadata.generation = Some(1);
-    let listener = |listener: &foregate_api::claim::ClaimListener| ProxyListener {
-        claim: claim.name_any(),
-        listener: listener.clone(),
-    };
+    let listeners = claims.iter().flat_map(|claim| {
+        let of = claim.name_any();
+        claim.spec.listeners.iter().map(move |it| ProxyListener { claim: of.clone(), listener: it.clone() })
+    });
     proxy.status = Some(GatewayProxyStatus {
         addresses,
-        claims: vec![claim.name_any()],
-        listeners: claim.spec.listeners.iter().map(listener).collect(),
+        claims: claims.iter().map(|claim| claim.name_any()).collect(),
+        listeners: listeners.collect(),
+        backend_client_certificate: first.and_then(|claim| claim.backend_client_certificate.clone()),
+        infrastructure: first.and_then(|claim| claim.infrastructure.clone()),
         ..GatewayProxyStatus::default()
     });
     proxy

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use foregate_apiserver::{Durability, Server, ServerOptions};
-use foregate_controller::Settings;
 use foregate_controller::files::Files;
+use foregate_controller::{DefaultTarget, Settings};
 use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +36,8 @@ pub async fn run(args: &ControllerArgs, config: &Config, started: Instant) -> Re
     seed::class(&workload).await?;
     start_files(workload, &args.watch, &mut parts, &shutdown).await?;
 
-    let settings = Settings { cluster: args.cluster(), host_local_backends: false, ..Settings::local() };
+    let default_target = Some(DefaultTarget::remote(args.cluster()));
+    let settings = Settings { default_target, host_local_backends: false, ..Settings::local() };
     let derived = Arc::new(SetOnce::new());
     let run = foregate_controller::run(statuses, platform, settings, derived.clone(), shutdown.clone());
     parts.start("controller", run);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use foregate_controller::Settings;
+use foregate_controller::{DefaultTarget, Settings};
 use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,8 @@ pub async fn run(args: &ControllerArgs, started: Instant) -> Result<(), UpError>
         None => in_cluster()?,
     };
     let platform = super::client(args.platform_kubeconfig.as_deref().unwrap_or_else(|| "".as_ref())).await?;
-    let settings = Settings { cluster: args.cluster(), host_local_backends: false, ..Settings::local() };
+    let default_target = Some(DefaultTarget::remote(args.cluster()));
+    let settings = Settings { default_target, host_local_backends: false, ..Settings::local() };
     let derived = Arc::new(SetOnce::new());
     let run = foregate_controller::run(workload, platform, settings, derived.clone(), shutdown.clone());
     parts.start("controller", run);
