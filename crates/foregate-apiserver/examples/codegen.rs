@@ -61,6 +61,13 @@ const ROOTS: &[(&str, &[&str])] = &[
             "io.k8s.api.authorization.v1.SubjectAccessReview",
         ],
     ),
+    (
+        "apis__admissionregistration.k8s.io__v1",
+        &[
+            "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy",
+            "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding",
+        ],
+    ),
     ("apis__authentication.k8s.io__v1", &["io.k8s.api.authentication.v1.SelfSubjectReview"]),
     (
         "apis__apiextensions.k8s.io__v1",
@@ -75,6 +82,7 @@ const PACKAGES: &[(&str, &str)] = &[
     (API, "events/v1"),
     (API, "coordination/v1"),
     (API, "rbac/v1"),
+    (API, "admissionregistration/v1"),
     (API, "authorization/v1"),
     (API, "authentication/v1"),
     (MACHINERY, "pkg/apis/meta/v1"),
@@ -99,6 +107,8 @@ const MESSAGES: &[&str] = &[
     "k8s.io.api.rbac.v1.RoleBinding",
     "k8s.io.api.rbac.v1.ClusterRole",
     "k8s.io.api.rbac.v1.ClusterRoleBinding",
+    "k8s.io.api.admissionregistration.v1.ValidatingAdmissionPolicy",
+    "k8s.io.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding",
     "k8s.io.api.authorization.v1.SelfSubjectAccessReview",
     "k8s.io.api.authorization.v1.SelfSubjectRulesReview",
     "k8s.io.api.authorization.v1.SubjectAccessReview",

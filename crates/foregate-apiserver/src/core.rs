@@ -21,6 +21,7 @@ pub(crate) struct Core {
     pub hub: Arc<Hub>,
     pub registry: Arc<Registry>,
     pub auth: Auth,
+    pub admission: crate::admission::Admission,
     pub pages: crate::rest::Pages,
     pub stop: CancellationToken,
     pub metrics: crate::metrics::Metrics,

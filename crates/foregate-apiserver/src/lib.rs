@@ -6,6 +6,7 @@
 //! (`watch`). `gc` removes what depends on what is gone, `auth` decides who may do what, and `discovery` tells
 //! clients what there is.
 
+mod admission;
 pub mod auth;
 pub mod builtin;
 mod core;

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission;
 use crate::auth::ca::{Authority, CaError, Credential};
 use crate::auth::clusters::CLUSTERS;
 use crate::auth::token::Tokens;
@@ -96,6 +97,10 @@ impl Wiring {
                 && let Some(core) = self.core.upgrade()
             {
                 core.auth.policy.apply(event);
+            } else if resource.starts_with(admission::GROUP)
+                && let Some(core) = self.core.upgrade()
+            {
+                core.admission.apply(event);
             } else if resource == CLUSTERS
                 && let Some(core) = self.core.upgrade()
             {
@@ -270,7 +275,7 @@ fn namespace(name: &str) -> Value {
 
 /// Reads what is stored: definitions, roles, and who owns what.
 fn load(store: Store) -> Result<(Arc<Core>, Vec<gc::Note>), OpenError> {
-    let auth = Auth::default();
+    let (auth, policies) = (Auth::default(), admission::Admission::default());
     let mut definitions = Vec::new();
     let mut notes = Vec::new();
     let mut damaged = None;
@@ -283,6 +288,8 @@ fn load(store: Store) -> Result<(Arc<Core>, Vec<gc::Note>), OpenError> {
                 definitions.push(serde_json::from_slice(&object.bytes)?);
             } else if resource.starts_with("rbac.authorization.k8s.io/") {
                 auth.policy.load(&object.key, &serde_json::from_slice(&object.bytes)?);
+            } else if resource.starts_with(admission::GROUP) {
+                policies.load(&object.key, &serde_json::from_slice(&object.bytes)?);
             } else if resource == CLUSTERS {
                 auth.clusters.load(&object.key, &serde_json::from_slice(&object.bytes)?);
             }
@@ -302,6 +309,7 @@ fn load(store: Store) -> Result<(Arc<Core>, Vec<gc::Note>), OpenError> {
         store,
         hub,
         auth,
+        admission: policies,
         pages: rest::Pages::default(),
         stop: CancellationToken::new(),
         metrics: crate::metrics::Metrics::default(),

@@ -39,6 +39,18 @@ const CREATED_AT: Column = column("Created At", 0, |object, _| text(object, "/me
 
 pub(super) const PLAIN: &[Column] = &[NAME, AGE];
 pub(super) const CREATED: &[Column] = &[NAME, CREATED_AT];
+pub(super) const ADMISSION_POLICY: &[Column] = &[
+    NAME,
+    Column { kind: "integer", ..column("Validations", 0, |object, _| items(object, "/spec/validations")) },
+    column("ParamKind", 0, |object, _| or_none(raw(object, "/spec/paramKind/kind").to_string())),
+    AGE,
+];
+pub(super) const ADMISSION_BINDING: &[Column] = &[
+    NAME,
+    column("PolicyName", 0, |object, _| text(object, "/spec/policyName")),
+    column("ParamRef", 0, |object, _| or_none(raw(object, "/spec/paramRef/name").to_string())),
+    AGE,
+];
 pub(super) const NAMESPACE: &[Column] = &[NAME, column("Status", 0, |object, _| text(object, "/status/phase")), AGE];
 pub(super) const SECRET: &[Column] = &[
     NAME,
@@ -142,6 +154,10 @@ fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
 fn entries(object: &Value, fields: &[&str]) -> Value {
     let count = |field: &&str| object.get(*field).and_then(Value::as_object).map_or(0, |map| map.len());
     json!(fields.iter().map(count).sum::<usize>())
+}
+
+fn items(object: &Value, path: &str) -> Value {
+    json!(object.pointer(path).and_then(Value::as_array).map_or(0, Vec::len))
 }
 
 /// The first three, and how many more.

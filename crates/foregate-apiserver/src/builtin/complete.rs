@@ -21,6 +21,7 @@ impl Builtin {
             ("", "Service") => |object| with(object, service),
             ("discovery.k8s.io", "EndpointSlice") => |object| with(object, endpoint_slice),
             ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => |object| with(object, binding),
+            ("admissionregistration.k8s.io", _) => |object| with(object, admission),
             ("apiextensions.k8s.io", _) => |object| with(object, definition),
             _ => return None,
         })
@@ -152,6 +153,27 @@ fn binding(object: &mut Map<String, Value>) {
     for subject in each(object, "subjects") {
         if matches!(subject.get("kind").and_then(Value::as_str), Some("User" | "Group")) {
             default(subject, "apiGroup", GROUP.into());
+        }
+    }
+}
+
+/// A policy, or a binding of one.
+fn admission(object: &mut Map<String, Value>) {
+    let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let Some(spec) = child(object, "spec") else { return };
+    let field = if kind == "ValidatingAdmissionPolicy" {
+        default(spec, "failurePolicy", "Fail".into());
+        "matchConstraints"
+    } else {
+        "matchResources"
+    };
+    let Some(matching) = spec.get_mut(field).and_then(Value::as_object_mut) else { return };
+    default(matching, "matchPolicy", "Equivalent".into());
+    default(matching, "namespaceSelector", json!({}));
+    default(matching, "objectSelector", json!({}));
+    for rules in ["resourceRules", "excludeResourceRules"] {
+        for rule in each(matching, rules) {
+            default(rule, "scope", "*".into());
         }
     }
 }

@@ -61,6 +61,13 @@ const PLAIN: Builtin = Builtin {
 };
 
 const RBAC: Builtin = Builtin { group: "rbac.authorization.k8s.io", names: NameRule::PathSegment, ..PLAIN };
+const ADMISSION: Builtin = Builtin {
+    group: "admissionregistration.k8s.io",
+    namespaced: false,
+    generation: true,
+    names: NameRule::PathSegment,
+    ..PLAIN
+};
 const REVIEW: Builtin =
     Builtin { group: "authorization.k8s.io", namespaced: false, persisted: false, columns: &[], ..PLAIN };
 
@@ -208,6 +215,25 @@ pub static KINDS: &[Builtin] = &[
         definition: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
         columns: columns::CREATED,
         ..PLAIN
+    },
+    Builtin {
+        kind: "ValidatingAdmissionPolicy",
+        plural: "validatingadmissionpolicies",
+        singular: "validatingadmissionpolicy",
+        categories: &["api-extensions"],
+        status: true,
+        definition: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy",
+        columns: columns::ADMISSION_POLICY,
+        ..ADMISSION
+    },
+    Builtin {
+        kind: "ValidatingAdmissionPolicyBinding",
+        plural: "validatingadmissionpolicybindings",
+        singular: "validatingadmissionpolicybinding",
+        categories: &["api-extensions"],
+        definition: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding",
+        columns: columns::ADMISSION_BINDING,
+        ..ADMISSION
     },
     Builtin {
         kind: "SelfSubjectAccessReview",

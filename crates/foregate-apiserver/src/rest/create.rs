@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::body::Body;
 use super::op::Op;
 use super::{manage, prepare};
+use crate::admission::{Operation, Write};
 use crate::core::refuse;
 use crate::error::ApiError;
 use crate::schema::FieldValidation;
@@ -52,10 +53,12 @@ pub(crate) async fn born(
         if op.core.store.get(&key)?.is_some() {
             return Err(ApiError::already_exists(&op.kind.group, &op.kind.plural, &name));
         }
+        warnings.extend(review(op, &name, &object)?);
         return op.answer_value(StatusCode::CREATED, object, &warnings);
     }
     loop {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        warnings.extend(review(op, &name, &object)?);
         let key = Key::new(&op.kind.storage, op.namespace(), &name);
         match op.core.put(key, None, &mut object, op.caller.durability).await {
             Ok(stored) => return op.answer(StatusCode::CREATED, &stored, &warnings),
@@ -66,6 +69,11 @@ pub(crate) async fn born(
             Err(error) => return Err(refuse(&op.kind, &name, &error)),
         }
     }
+}
+
+/// Asks the admission policies.
+fn review(op: &Op, name: &str, object: &Value) -> Result<Vec<String>, ApiError> {
+    op.core.admission.review(&Write { op, operation: Operation::Create, name, object: Some(object), old: None })
 }
 
 /// Objects are stored in their storage version.

@@ -8,6 +8,7 @@ use super::body::{self, Body};
 use super::op::Op;
 use super::read::Selection;
 use super::update::is_gone;
+use crate::admission::{Operation, Write};
 use crate::core::{Live, now, refuse};
 use crate::error::ApiError;
 use crate::store::{Object, WriteError};
@@ -84,7 +85,8 @@ pub(crate) async fn collection(op: &Op, options: &Options) -> Result<Response<Bo
             Err(error) => return Err(error),
         }
     }
-    let items: Vec<Value> = removed.iter().map(crate::core::parse).collect::<Result<_, _>>()?;
+    let shown = |object| crate::core::parse(object).map(|value| if op.blind { super::op::veil(value) } else { value });
+    let items: Vec<Value> = removed.iter().map(shown).collect::<Result<_, _>>()?;
     let list = json!({"kind": op.kind.list_kind, "apiVersion": op.kind.api_version(),
         "metadata": {"resourceVersion": list.revision.to_string()}, "items": items});
     op.finish(StatusCode::OK, Bytes::from(list.to_string()), &[])
@@ -97,6 +99,8 @@ async fn remove(op: &Op, key: crate::store::Key, options: &Options) -> Result<Op
         let missing = || ApiError::not_found(&op.kind.group, &op.kind.plural, &name);
         let live = op.core.read(&key)?.ok_or_else(missing)?;
         precondition(op, &live, options)?;
+        let write = Write { op, operation: Operation::Delete, name: &name, object: None, old: Some(&live.value) };
+        op.core.admission.review(&write)?;
         if op.kind.is_namespace() && PERMANENT.contains(&&*name) {
             return Err(ApiError::forbidden("", "namespaces", &name, "this namespace may not be deleted"));
         }

@@ -6,13 +6,13 @@ pub(crate) mod delete;
 mod manage;
 mod names;
 mod negotiate;
-mod op;
+pub(crate) mod op;
 mod patch;
 pub(crate) mod path;
 mod prepare;
 pub(crate) mod query;
 mod read;
-mod selector;
+pub(crate) mod selector;
 mod stream;
 mod strict;
 mod table;
@@ -142,6 +142,9 @@ fn operation(core: &Arc<Core>, caller: Caller, target: Target, request: &Parts) 
     if let Some(fault) = query.get("fieldManager").and_then(managed::manager_fault) {
         return Err(ApiError::bad_request(fault));
     }
+    let blind = kind.is("", "secrets")
+        && !matches!(verb, "get" | "list" | "watch")
+        && !core.auth.may(&caller, &Attributes::of("get", &target));
     let manager = managed::manager(query.get("fieldManager"), agent);
     Ok(Op {
         core: core.clone(),
@@ -150,6 +153,7 @@ fn operation(core: &Arc<Core>, caller: Caller, target: Target, request: &Parts) 
         validation: query.field_validation()?,
         caller,
         revoked: None,
+        blind,
         kind,
         target,
         query,

@@ -36,6 +36,8 @@ pub(crate) struct Op {
     /// Whether it is any patch: what it gives follows from what is there, and is computed again after a change.
     pub patching: bool,
     pub validation: FieldValidation,
+    /// Whether the caller may write Secrets but not read them: answers leave out what is in them.
+    pub blind: bool,
     /// Ends watches.
     pub stop: CancellationToken,
     /// Cancelled when the caller's credential isn't good any more, which ends watches, too.
@@ -81,6 +83,7 @@ impl Op {
     /// Answers with one object.
     pub fn answer(&self, code: StatusCode, object: &Object, warnings: &[String]) -> Result<Response<Body>, ApiError> {
         let bytes = match self.accept.view {
+            View::Object if self.blind => Bytes::from(veil(parse(object)?).to_string()),
             View::Object => show(&self.kind, object)?,
             _ => Bytes::from(self.view_of(parse(object)?).to_string()),
         };
@@ -94,11 +97,18 @@ impl Op {
         value: Value,
         warnings: &[String],
     ) -> Result<Response<Body>, ApiError> {
-        let value = if self.accept.view == View::Object { value } else { self.view_of(value) };
+        let value = match self.accept.view {
+            View::Object if self.blind => veil(value),
+            View::Object => value,
+            _ => self.view_of(value),
+        };
         self.finish(code, Bytes::from(value.to_string()), warnings)
     }
 
     fn view_of(&self, mut value: Value) -> Value {
+        if self.blind {
+            value = veil(value);
+        }
         set_version(&self.kind, &mut value);
         match self.accept.view {
             View::Object => value,
@@ -126,6 +136,19 @@ impl Op {
         }
         Ok(response)
     }
+}
+
+/// What a caller sees of a Secret that it may write but not read: who it is, not what is in it. Annotations are left out
+/// as well, since data may have been put into them.
+pub(crate) fn veil(mut value: Value) -> Value {
+    if let Some(map) = value.as_object_mut() {
+        map.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "type"));
+    }
+    if let Some(meta) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        meta.remove("annotations");
+        meta.remove("managedFields");
+    }
+    value
 }
 
 /// Adds a `Warning` header, as kubectl shows them.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::body::{self, Body};
 use super::op::Op;
 use super::{create, manage, prepare, update};
+use crate::auth::Attributes;
 use crate::error::{ApiError, Cause};
 use crate::patch::{self, PatchError};
 use crate::registry::validation::Rules;
@@ -19,6 +20,11 @@ const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+jso
 pub(crate) async fn patch(op: &Op, media: &str, bytes: Bytes) -> Result<Response<Body>, ApiError> {
     let builtin = matches!(op.kind.rules, Rules::Builtin(_));
     match media {
+        // It can copy a value to where it is seen, and test what a value is.
+        "application/json-patch+json" if op.blind => {
+            let why = "a JSON patch reads what it changes, and the caller may not read Secrets: use another form";
+            Err(ApiError::forbidden(&op.kind.group, &op.kind.plural, op.name(), why))
+        }
         "application/json-patch+json" => {
             let patch = body::from_json(&bytes)?;
             by(op, |live| patch::json(live, &patch)).await
@@ -75,6 +81,8 @@ async fn apply(op: &Op, mut applied: Value) -> Result<Response<Body>, ApiError> 
         } else if op.target.subresource.is_some() {
             return Err(op.missing());
         } else {
+            // Whoever may only change what is there makes nothing.
+            op.core.auth.allow(&op.caller, &Attributes::of("create", &op.target))?;
             let managed = manage::apply(op, None, &applied)?;
             create::born(op, applied.clone(), warnings.clone(), FieldValidation::Ignore, Some(&managed)).await
         };

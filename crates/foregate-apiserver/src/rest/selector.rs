@@ -30,6 +30,26 @@ impl Labels {
         split(text).into_iter().map(|part| requirement(part.trim(), text)).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Of a `metav1.LabelSelector`. One that makes no sense takes nothing.
+    pub fn of(selector: &Value) -> Self {
+        let pairs = selector["matchLabels"].as_object().into_iter().flatten();
+        let pairs =
+            pairs.map(|(key, value)| Requirement::In(key.clone(), vec![value.as_str().unwrap_or_default().to_owned()]));
+        let expressions = selector["matchExpressions"].as_array().into_iter().flatten().map(|it| {
+            let key = it["key"].as_str().unwrap_or_default().to_owned();
+            let values = it["values"].as_array().into_iter().flatten();
+            let values = values.filter_map(|value| value.as_str().map(str::to_owned)).collect();
+            match it["operator"].as_str() {
+                Some("In") => Requirement::In(key, values),
+                Some("NotIn") => Requirement::NotIn(key, values),
+                Some("Exists") => Requirement::Exists(key),
+                Some("DoesNotExist") => Requirement::Missing(key),
+                _ => Requirement::In(key, Vec::new()),
+            }
+        });
+        Self(pairs.chain(expressions).collect())
+    }
+
     /// Whether everything matches.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

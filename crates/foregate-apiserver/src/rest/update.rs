@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::body::Body;
 use super::op::{Op, set_version};
 use super::{create, manage, prepare};
+use crate::admission::{Operation, Write};
 use crate::core::{Live, refuse};
 use crate::error::ApiError;
 use crate::schema::FieldValidation;
@@ -44,6 +45,8 @@ pub(crate) async fn change(
         if !op.on_apply() {
             manage::update(op, Some(&shown), &mut new)?;
         }
+        let write = Write { op, operation: Operation::Update, name: op.name(), object: Some(&new), old: Some(&shown) };
+        warnings.extend(op.core.admission.review(&write)?);
         if same(&new, &shown) {
             return op.answer(StatusCode::OK, &live.object, &warnings);
         }

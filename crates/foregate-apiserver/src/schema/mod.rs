@@ -10,7 +10,7 @@
 //!
 //! The same compiled tree tells [`crate::patch`] how lists and maps merge.
 
-mod cel;
+pub(crate) mod cel;
 mod compile;
 mod correlation;
 mod error;

@@ -1,5 +1,6 @@
 //! What upstream's Go code refuses, as far as it matters on the embedded API.
 
+mod admission;
 mod data;
 mod network;
 mod roles;
@@ -22,6 +23,8 @@ impl Builtin {
             ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
                 roles::binding(new, old, &mut errors)
             }
+            ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => admission::policy(new, &mut errors),
+            ("admissionregistration.k8s.io", _) => admission::binding(new, &mut errors),
             ("rbac.authorization.k8s.io", _) => roles::rules(new, &mut errors),
             _ => {}
         }

@@ -45,6 +45,8 @@ pub(super) enum Fault<'a> {
     Zero,
     Duration(String),
     Number(String),
+    /// Of a named expression, which has been told of.
+    Named,
 }
 
 impl std::fmt::Display for Fault<'_> {
@@ -58,6 +60,7 @@ impl std::fmt::Display for Fault<'_> {
             Self::Zero => f.write_str("division by zero"),
             Self::Duration(text) => write!(f, "invalid duration {text:?}"),
             Self::Number(text) => write!(f, "{text:?} is not a number"),
+            Self::Named => f.write_str("a variable that it uses has no value"),
         }
     }
 }
@@ -79,49 +82,57 @@ pub(super) enum Datum<'a> {
     Duration(i128),
 }
 
-/// Whether the rule holds.
-pub(super) fn condition(
-    expression: &Expression,
-    value: &Value,
-    old: Option<&Value>,
-    budget: &mut Budget,
-) -> Result<bool, String> {
-    match run(expression, value, old, budget) {
-        Ok(Datum::Bool(holds)) => Ok(holds),
-        Ok(_) => Err("the rule is not true or false".to_string()),
-        Err(fault) => Err(fault.to_string()),
-    }
-}
-
-/// The text that a `messageExpression` gives.
-pub(super) fn message(
-    expression: &Expression,
-    value: &Value,
-    old: Option<&Value>,
-    budget: &mut Budget,
-) -> Option<String> {
-    match run(expression, value, old, budget) {
-        Ok(Datum::Text(text)) => Some(text.into_owned()),
-        _ => None,
-    }
-}
-
-fn run<'a>(
-    expression: &'a Expression,
-    value: &'a Value,
-    old: Option<&'a Value>,
-    budget: &mut Budget,
-) -> Outcome<'a, Datum<'a>> {
-    let mut machine = Machine { slots: vec![Datum::of(value), old.map_or(Datum::Null, Datum::of)], budget };
-    machine.value(expression)
-}
-
-struct Machine<'a, 'b> {
+/// Evaluates expressions over the same values.
+pub(super) struct Machine<'a, 'b> {
     slots: Vec<Datum<'a>>,
+    /// How many of the slots are roots.
+    roots: usize,
+    named: &'a [Expression],
+    /// What named expressions gave, each evaluated when it is first needed.
+    found: Vec<Option<Result<Datum<'a>, ()>>>,
     budget: &'b mut Budget,
 }
 
-impl<'a> Machine<'a, '_> {
+impl<'a, 'b> Machine<'a, 'b> {
+    /// `roots` in the order that expressions were translated with; none is null.
+    pub(super) fn new(roots: &[Option<&'a Value>], named: &'a [Expression], budget: &'b mut Budget) -> Self {
+        let slots: Vec<Datum<'a>> = roots.iter().map(|value| value.map_or(Datum::Null, Datum::of)).collect();
+        Self { roots: slots.len(), slots, named, found: vec![None; named.len()], budget }
+    }
+
+    /// Whether the rule holds.
+    pub(super) fn condition(&mut self, expression: &'a Expression) -> Result<bool, String> {
+        match self.value(expression) {
+            Ok(Datum::Bool(holds)) => Ok(holds),
+            Ok(_) => Err("the rule is not true or false".to_string()),
+            Err(fault) => Err(fault.to_string()),
+        }
+    }
+
+    /// The text that a `messageExpression` gives.
+    pub(super) fn message(&mut self, expression: &'a Expression) -> Option<String> {
+        match self.value(expression) {
+            Ok(Datum::Text(text)) => Some(text.into_owned()),
+            _ => None,
+        }
+    }
+
+    fn named(&mut self, at: usize) -> Outcome<'a, Datum<'a>> {
+        let expression = self.named.get(at).ok_or(Fault::NoSuchOverload)?;
+        if let Some(found) = &self.found[at] {
+            return found.clone().map_err(|()| Fault::Named);
+        }
+        // It sees the roots only, wherever it is used.
+        let inner = self.slots.split_off(self.roots);
+        let value = self.value(expression);
+        self.slots.truncate(self.roots);
+        self.slots.extend(inner);
+        if !matches!(value, Err(Fault::Budget)) {
+            self.found[at] = Some(value.as_ref().cloned().map_err(|_| ()));
+        }
+        value
+    }
+
     fn value(&mut self, expression: &'a Expression) -> Outcome<'a, Datum<'a>> {
         self.budget.step()?;
         Ok(match expression {
@@ -131,6 +142,7 @@ impl<'a> Machine<'a, '_> {
             Expression::Double(value) => Datum::Double(*value),
             Expression::Text(value) => Datum::Text(Cow::Borrowed(value)),
             Expression::Variable(slot) => self.slots.get(*slot).cloned().ok_or(Fault::NoSuchOverload)?,
+            Expression::Named(at) => self.named(*at)?,
             Expression::Select { operand, field, test } => {
                 let operand = self.value(operand)?;
                 select(&operand, field, *test)?

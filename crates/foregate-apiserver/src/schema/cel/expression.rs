@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::super::pattern;
 
-/// A variable's place: 0 is `self`, 1 `oldSelf`, then the macros' variables from outside in.
+/// A variable's place: first the roots (`self` is 0, `oldSelf` 1), then the macros' variables from outside in.
 pub(super) type Slot = usize;
 
 /// A translated expression.
@@ -19,7 +19,13 @@ pub(super) enum Expression {
     Double(f64),
     Text(Box<str>),
     Variable(Slot),
-    Select { operand: Box<Self>, field: Field, test: bool },
+    /// An expression that has a name of its own (`variables.name`), by its place.
+    Named(usize),
+    Select {
+        operand: Box<Self>,
+        field: Field,
+        test: bool,
+    },
     Conditional(Box<[Self; 3]>),
     And(Box<[Self; 2]>),
     Or(Box<[Self; 2]>),
@@ -27,7 +33,13 @@ pub(super) enum Expression {
     Negate(Box<Self>),
     Binary(Operator, Box<[Self; 2]>),
     List(Vec<Self>),
-    Macro { kind: Macro, range: Box<Self>, filter: Option<Box<Self>>, body: Box<Self>, slot: Slot },
+    Macro {
+        kind: Macro,
+        range: Box<Self>,
+        filter: Option<Box<Self>>,
+        body: Box<Self>,
+        slot: Slot,
+    },
     Matches(Box<Self>, Arc<Regex>),
     Call(Function, Vec<Self>),
 }
@@ -120,18 +132,49 @@ const FUNCTIONS: &[(&str, Function, usize)] = &[
 ];
 
 impl Expression {
-    /// Translates a parsed rule; `None` if it uses something that only the interpreter knows.
-    pub(super) fn translate(expression: &IdedExpr) -> Option<Self> {
-        let mut names = vec!["self".to_string(), "oldSelf".to_string()];
-        translate(expression, &mut names)
+    /// Translates a parsed rule; `None` if it uses something that only the interpreter knows. `roots` are the names of
+    /// what it sees, `named` those of the expressions that it may refer to.
+    pub(super) fn translate(expression: &IdedExpr, roots: &[&str], named: &[String]) -> Option<Self> {
+        let slots = roots.iter().map(ToString::to_string).collect();
+        translate(expression, &mut Names { slots, named })
     }
 }
 
-fn translate(expression: &IdedExpr, names: &mut Vec<String>) -> Option<Expression> {
+/// The names that an expression may use.
+struct Names<'n> {
+    /// By slot.
+    slots: Vec<String>,
+    /// Of `variables`.
+    named: &'n [String],
+}
+
+impl Names<'_> {
+    fn slot(&self, name: &str) -> Option<Slot> {
+        self.slots.iter().rposition(|known| known == name)
+    }
+
+    /// The expression that `operand.field` refers to, if `operand` is `variables`.
+    fn named(&self, operand: &IdedExpr, field: &str) -> Option<usize> {
+        let is_variables = matches!(&operand.expr, Expr::Ident(name) if name == VARIABLES);
+        (is_variables && self.slot(VARIABLES).is_none())
+            .then(|| self.named.iter().position(|known| known == field))
+            .flatten()
+    }
+}
+
+/// What named expressions are fields of.
+pub(super) const VARIABLES: &str = "variables";
+
+fn translate(expression: &IdedExpr, names: &mut Names<'_>) -> Option<Expression> {
     match &expression.expr {
         Expr::Literal(literal) => constant(literal),
-        Expr::Ident(name) => names.iter().rposition(|known| known == name).map(Expression::Variable),
+        Expr::Ident(name) => names.slot(name).map(Expression::Variable),
         Expr::Select(select) => {
+            if !select.test
+                && let Some(at) = names.named(&select.operand, &select.field)
+            {
+                return Some(Expression::Named(at));
+            }
             let operand = Box::new(translate(&select.operand, names)?);
             Some(Expression::Select { operand, field: Field::new(&select.field), test: select.test })
         }
@@ -155,7 +198,7 @@ fn constant(literal: &LiteralValue) -> Option<Expression> {
     })
 }
 
-fn translate_call(call: &CallExpr, names: &mut Vec<String>) -> Option<Expression> {
+fn translate_call(call: &CallExpr, names: &mut Names<'_>) -> Option<Expression> {
     if call.func_name == "matches" {
         return translate_matches(call, names);
     }
@@ -182,7 +225,7 @@ fn translate_call(call: &CallExpr, names: &mut Vec<String>) -> Option<Expression
 }
 
 /// Patterns are nearly always literals: those are compiled here.
-fn translate_matches(call: &CallExpr, names: &mut Vec<String>) -> Option<Expression> {
+fn translate_matches(call: &CallExpr, names: &mut Names<'_>) -> Option<Expression> {
     let (subject, pattern) = match (&call.target, call.args.as_slice()) {
         (Some(target), [pattern]) => (&**target, pattern),
         (None, [subject, pattern]) => (subject, pattern),
@@ -194,7 +237,7 @@ fn translate_matches(call: &CallExpr, names: &mut Vec<String>) -> Option<Express
 }
 
 /// The parser has expanded the macros; their shapes tell which they were.
-fn translate_macro(comprehension: &ComprehensionExpr, names: &mut Vec<String>) -> Option<Expression> {
+fn translate_macro(comprehension: &ComprehensionExpr, names: &mut Names<'_>) -> Option<Expression> {
     if comprehension.iter_var2.is_some() {
         return None;
     }
@@ -211,11 +254,11 @@ fn translate_macro(comprehension: &ComprehensionExpr, names: &mut Vec<String>) -
         (Expr::List(_), operators::ADD, _) => (Macro::Collect, None, appended(&comprehension.loop_step.expr)?),
         _ => return None,
     };
-    let slot = names.len();
-    names.push(comprehension.iter_var.clone());
+    let slot = names.slots.len();
+    names.slots.push(comprehension.iter_var.clone());
     let filter = filter.map(|filter| translate(filter, names).map(Box::new));
     let body = translate(body, names);
-    names.truncate(slot);
+    names.slots.truncate(slot);
     let filter = match filter {
         Some(None) => return None,
         Some(found) => found,

@@ -40,6 +40,32 @@ pub(super) fn message(program: &Program, scope: &Scope<'_>) -> Option<String> {
     }
 }
 
+/// What named roots are, for expressions that belong to no schema.
+pub(super) fn context(roots: &[(&str, Option<&Value>)]) -> Context<'static> {
+    let mut context = BASE.new_inner_scope();
+    for (name, value) in roots {
+        context.add_variable_from_value(*name, value.map_or(Cel::Null, untyped));
+    }
+    context
+}
+
+/// A value of which nothing but its JSON is known.
+fn untyped(value: &Value) -> Cel {
+    match value {
+        Value::Array(items) => Cel::List(Arc::new(items.iter().map(untyped).collect())),
+        Value::Object(map) => {
+            let entries = map.iter().map(|(name, value)| (Key::String(Arc::new(name.clone())), untyped(value)));
+            Cel::Map(Map { map: Arc::new(entries.collect()) })
+        }
+        Value::Null => Cel::Null,
+        Value::Bool(value) => Cel::Bool(*value),
+        Value::Number(number) => {
+            number.as_i64().map_or_else(|| Cel::Float(number.as_f64().unwrap_or(f64::NAN)), Cel::Int)
+        }
+        Value::String(text) => Cel::String(Arc::new(text.clone())),
+    }
+}
+
 fn run(program: &Program, scope: &Scope<'_>) -> Result<Cel, String> {
     let mut context = BASE.new_inner_scope();
     context.add_variable_from_value("self", convert(scope.value, Some(scope.node), scope.schema));

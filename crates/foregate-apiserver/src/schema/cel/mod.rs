@@ -10,6 +10,7 @@ mod expression;
 mod foreign;
 mod limits;
 mod operations;
+pub(crate) mod script;
 
 use std::fmt;
 
@@ -20,8 +21,12 @@ use super::compile::SchemaError;
 use super::error::FieldErrorKind;
 use super::tree::{NodeId, Schema};
 pub(crate) use evaluate::Budget;
+use evaluate::Machine;
 use expression::Expression;
 pub(super) use expression::RESERVED;
+
+/// What a rule sees.
+const ROOTS: &[&str] = &["self", "oldSelf"];
 
 /// One compiled rule.
 pub(crate) struct Rule {
@@ -130,20 +135,22 @@ impl Code {
         let program = Program::compile(source).map_err(|error| format!("rule {source:?} does not parse: {error}"))?;
         limits::tree(program.expression())?;
         let transition = program.references().has_variable("oldSelf");
-        let native = if typed { None } else { Expression::translate(program.expression()) };
+        let native = if typed { None } else { Expression::translate(program.expression(), ROOTS, &[]) };
         Ok((native.map_or_else(|| Self::Foreign(Box::new(program)), Self::Native), transition))
     }
 
     fn condition(&self, scope: &Scope<'_>, budget: &mut Budget) -> Result<bool, String> {
         match self {
-            Self::Native(expression) => evaluate::condition(expression, scope.value, scope.old, budget),
+            Self::Native(expression) => {
+                Machine::new(&[Some(scope.value), scope.old], &[], budget).condition(expression)
+            }
             Self::Foreign(program) => foreign::condition(program, scope, budget),
         }
     }
 
     fn message(&self, scope: &Scope<'_>, budget: &mut Budget) -> Option<String> {
         match self {
-            Self::Native(expression) => evaluate::message(expression, scope.value, scope.old, budget),
+            Self::Native(expression) => Machine::new(&[Some(scope.value), scope.old], &[], budget).message(expression),
             Self::Foreign(program) => foreign::message(program, scope),
         }
     }
