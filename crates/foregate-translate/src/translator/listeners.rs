@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use foregate_envoy::{ResourceId, ResourceKind};
+use foregate_envoy::{Owner, Resource, ResourceId, ResourceKind};
 use serde_json::{Value, json};
 
 use super::Translator;
@@ -101,7 +101,15 @@ impl Translator {
 fn render(proxy: &mut Proxy, key: &Key, listener: &ir::Listener, work: &mut Work) {
     let name: Arc<str> = listener.name.as_str().into();
     let data = json!({ "gateway": proxy.data, "listener": listener_data(listener) });
-    if proxy.listeners.get(&name).is_some_and(|rendered| !rendered.stale && rendered.data == data) {
+    let owners = owners(proxy, listener);
+    if let Some(rendered) = proxy.listeners.get(&name).filter(|rendered| !rendered.stale && rendered.data == data) {
+        // A route's new generation that says the same.
+        let published = proxy.published.get(&ResourceId::new(ResourceKind::Listener, name));
+        if let Some(published) =
+            published.filter(|published| rendered.problem.is_none() && *published.owners != *owners)
+        {
+            work.publish(key, Resource { owners: owners.into(), ..published.clone() });
+        }
         return;
     }
     let mut problem = None;
@@ -119,7 +127,7 @@ fn render(proxy: &mut Proxy, key: &Key, listener: &ir::Listener, work: &mut Work
         let chains = listener.filter_chains.iter();
         let needs: Arc<[ResourceId]> = chains.flat_map(needs).collect::<BTreeSet<_>>().into_iter().collect();
         let id = ResourceId::new(ResourceKind::Listener, name.clone());
-        work.publish(key, Translator::encoded(id, &body, needs, [proxy.owner()]));
+        work.publish(key, Translator::encoded(id, &body, needs, owners));
     } else if problem.is_none() {
         problem = Some("there is no template that can be used".to_owned());
     }
@@ -187,6 +195,18 @@ fn needs(chain: &ir::FilterChain) -> Vec<ResourceId> {
         }
     }
     needs
+}
+
+/// The gateway, and the routes that show in its filter chains.
+fn owners(proxy: &Proxy, listener: &ir::Listener) -> Vec<Owner> {
+    let shown = listener.filter_chains.iter().filter_map(|chain| proxy.forwardings.get(chain.name.as_str())?.winner());
+    let mut owners = vec![proxy.owner()];
+    for placed in shown {
+        if !owners.contains(&placed.entry.owner) {
+            owners.push(placed.entry.owner.clone());
+        }
+    }
+    owners
 }
 
 /// What a listener of the user's carries elsewhere: by server name where there is TLS. Its own host name is always

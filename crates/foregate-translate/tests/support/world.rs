@@ -81,8 +81,38 @@ pub fn slice(index: usize, variant: u8) -> Value {
                       "ports": [{ "name": "", "port": 3000 }, { "name": "web", "port": 3001 }] } })
 }
 
-/// Two claims, two listeners and a choice of host names; some variants are attached to nothing that exists.
+/// A route for requests, or for connections or datagrams, by its index.
 pub fn route(index: usize, variant: u8, backends: [usize; 2], generation: i64) -> Value {
+    match index {
+        0..=2 => http_route(index, variant, backends, generation),
+        3 | 4 => forwarding(index, "TLS", "l3", variant, backends, generation),
+        _ if variant % 2 == 0 => forwarding(index, "TCP", "l4", variant, backends, generation),
+        _ => forwarding(index, "UDP", "l5", variant, backends, generation),
+    }
+}
+
+fn forwarding(
+    index: usize,
+    protocol: &str,
+    listener: &str,
+    variant: u8,
+    backends: [usize; 2],
+    generation: i64,
+) -> Value {
+    let name = format!("route-{index}");
+    let hosts = [("*.example.com", "*.com"), ("a.example.com", "a.example.com"), ("a.example.com", "*.example.com")];
+    let (effective, original) = if protocol == "TLS" { hosts[usize::from(variant) % hosts.len()] } else { ("*", "*") };
+    let named: Vec<Value> =
+        backends.iter().map(|n| json!({ "backend": format!("backend-{n}"), "weight": variant % 3 })).collect();
+    json!({ "kind": "GatewayRoute", "apiVersion": "foregate.dev/v1alpha1",
+            "metadata": metadata(&name, generation),
+            "spec": { "origin": origin("TLSRoute", &name, generation), "protocol": protocol, "rules": [{ "backends": named }],
+                      "attachments": [{ "claim": format!("claim-{}", variant / 3 % 3), "listener": listener,
+                                        "hostnames": [{ "effective": effective, "original": original }] }] } })
+}
+
+/// Two claims, two listeners and a choice of host names; some variants are attached to nothing that exists.
+fn http_route(index: usize, variant: u8, backends: [usize; 2], generation: i64) -> Value {
     let name = format!("route-{index}");
     let hosts = [("*", "*"), ("a.example.com", "a.example.com"), ("*.example.com", "*.example.com")];
     let (effective, original) = hosts[usize::from(variant) % hosts.len()];
@@ -113,7 +143,7 @@ pub fn secret(variant: u8) -> Value {
             "data": { "tls.crt": encode(&crt), "tls.key": encode(&key) } })
 }
 
-/// A gateway with up to three listeners of one or two claims.
+/// A gateway with up to six listeners of one or two claims.
 pub fn proxy(index: usize, variant: u8, generation: i64) -> Value {
     let name = format!("proxy-{index}");
     let all = [
@@ -121,12 +151,16 @@ pub fn proxy(index: usize, variant: u8, generation: i64) -> Value {
         json!({ "name": "l1", "port": 8080, "protocol": "HTTP", "hostname": "*.example.com" }),
         json!({ "name": "l2", "port": 8443, "protocol": "HTTPS",
                 "tls": { "mode": "Terminate", "certificates": ["certificate"] } }),
+        json!({ "name": "l3", "port": 8443, "protocol": "TLS", "hostname": "*.example.com",
+                "tls": { "mode": if variant & 128 == 0 { "Passthrough" } else { "Terminate" }, "certificates": ["certificate"] } }),
+        json!({ "name": "l4", "port": 9000, "protocol": "TCP" }),
+        json!({ "name": "l5", "port": 9000, "protocol": "UDP" }),
     ];
     let mut listeners = Vec::new();
     for (bit, listener) in all.iter().enumerate() {
         for claim in [index, 2] {
             // The third claim goes to the gateway whose variant is odd.
-            if variant >> bit & 1 == 1 && (claim != 2 || (variant / 8) % 2 == 1) {
+            if variant >> [0, 1, 2, 1, 2, 0][bit] & 1 == 1 && (claim != 2 || (variant / 8) % 2 == 1) {
                 let mut listener = listener.clone();
                 listener["claim"] = json!(format!("claim-{claim}"));
                 listeners.push(listener);
@@ -145,8 +179,9 @@ pub fn proxy(index: usize, variant: u8, generation: i64) -> Value {
         template["engine"] = json!("envoy@1.40.0");
     }
     let addresses = if variant & 64 != 0 { json!([]) } else { json!([format!("192.0.2.{index}")]) };
+    let shown = if variant & 32 != 0 { json!("certificate") } else { Value::Null };
     json!({ "kind": "GatewayProxy", "apiVersion": "foregate.dev/v1alpha1",
             "metadata": metadata(&name, generation),
             "spec": { "templateName": "default", "template": template },
-            "status": { "addresses": addresses, "listeners": listeners } })
+            "status": { "addresses": addresses, "listeners": listeners, "backendClientCertificate": shown } })
 }
