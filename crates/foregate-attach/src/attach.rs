@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::backend::{DirectState, PolicyState, Source, Wanted};
+use crate::backend::{DirectState, PolicyState, Source, TrafficState, Wanted, XBackendState};
 use crate::class::ClassState;
 use crate::dirty::Dirty;
 use crate::gateway::{GatewayState, ListenerSetState, ParentId};
@@ -26,6 +26,8 @@ pub struct Attach {
     pub(crate) directs: HashMap<Key, DirectState>,
     pub(crate) policies: HashMap<Key, PolicyState>,
     pub(crate) routes: HashMap<RouteId, RouteState>,
+    pub(crate) traffic: HashMap<Key, TrafficState>,
+    pub(crate) xbackends: HashMap<Key, XBackendState>,
     pub(crate) contention: Contention,
     pub(crate) index: Index,
     /// Backends that claims want, whatever routes name.
@@ -54,6 +56,8 @@ impl Attach {
             policies: HashMap::new(),
             routes: HashMap::new(),
             contention: Contention::default(),
+            traffic: HashMap::new(),
+            xbackends: HashMap::new(),
             index: Index::default(),
             wanted: Wanted::default(),
             attached: HashMap::new(),
@@ -100,6 +104,9 @@ impl Attach {
             Input::ClusterTrustBundle(change) => self.take_trust_bundle(change),
             Input::ConfigMap(change) => self.take_config_map(change),
             Input::Service(change) => self.take_service(change),
+            Input::XBackend(change) => self.take_xbackend(change),
+            Input::XBackendTrafficPolicy(change) => self.take_traffic(change),
+            Input::Pod(change) => self.take_pod(change),
             Input::EndpointSlice(change) => self.take_slice(change),
             Input::Secret(change) => self.take_secret(change),
             Input::ReferenceGrant(change) => self.take_grant(change),
@@ -131,6 +138,9 @@ impl Attach {
         for name in std::mem::take(&mut self.dirty.wanted) {
             self.resolve_wanted(&name);
         }
+        for backend in std::mem::take(&mut self.dirty.xbackends) {
+            self.evaluate_xbackend(&backend);
+        }
         for backend in std::mem::take(&mut self.dirty.backends) {
             self.derive_backend(&backend);
         }
@@ -143,6 +153,9 @@ impl Attach {
     }
 
     fn statuses(&mut self, now: &Time) -> Vec<crate::StatusChange> {
+        for backend in std::mem::take(&mut self.dirty.pod_slices) {
+            self.derive_pods(&backend);
+        }
         let mut changes = Vec::new();
         for class in std::mem::take(&mut self.dirty.class_statuses) {
             changes.extend(self.class_status(&class, now));
@@ -165,3 +178,9 @@ impl Attach {
         changes
     }
 }
+        for policy in std::mem::take(&mut self.dirty.traffic_statuses) {
+            changes.extend(self.traffic_status(&policy, now));
+        }
+        for backend in std::mem::take(&mut self.dirty.xbackend_statuses) {
+            changes.extend(self.xbackend_status(&backend, now));
+        }

@@ -17,11 +17,15 @@ pub(crate) struct Dirty {
     pub directs: BTreeSet<Key>,
     /// BackendTLSPolicies.
     pub policies: BTreeSet<Key>,
+    /// XBackends.
+    pub xbackends: BTreeSet<Key>,
     pub routes: BTreeSet<RouteId>,
     /// Names of backends that claims want, or wanted.
     pub wanted: BTreeSet<WantedName>,
     pub backends: BTreeSet<BackendId>,
     pub slices: BTreeSet<Key>,
+    /// XBackends whose Pods changed.
+    pub pod_slices: BTreeSet<Key>,
     pub secrets: BTreeSet<Key>,
     pub class_statuses: BTreeSet<Arc<str>>,
     pub gateway_statuses: BTreeSet<Key>,
@@ -29,4 +33,6 @@ pub(crate) struct Dirty {
     pub route_statuses: BTreeSet<RouteId>,
     pub direct_statuses: BTreeSet<Key>,
     pub policy_statuses: BTreeSet<Key>,
+    pub traffic_statuses: BTreeSet<Key>,
+    pub xbackend_statuses: BTreeSet<Key>,
 }

@@ -84,7 +84,7 @@ impl Attach {
             let refusal = find(&backend.status.as_ref()?.conditions, ACCEPTED).filter(|c| c.status == "False")?;
             let origin = &backend.spec.origin;
             let key = Key::new(origin.namespace.as_str(), origin.name.as_str());
-            let upstream = if origin.kind == "Backend" { Upstream::Backend(key) } else { Upstream::Service(key) };
+            let upstream = Upstream::of(&origin.group, &origin.kind, key)?;
             Some(BackendFeedback { upstream, message: refusal.message.clone() })
         });
         if target.feedback.backends.get(&name) != refused.as_ref() {

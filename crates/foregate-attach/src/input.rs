@@ -1,13 +1,14 @@
 //! What attachment is told.
 
 use foregate_api::envoy_gateway::Backend;
+use foregate_api::gateway::experimental::{XBackend, XBackendTrafficPolicy};
 use foregate_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
     UDPRoute,
 };
 use foregate_api::{Change, GatewayBackend, GatewayClaim, GatewayClassParameters, GatewayEndpointSlice, GatewayRoute};
 use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use crate::target::{TargetEvent, TargetId};
@@ -40,6 +41,12 @@ pub enum Input {
     DirectBackend(Change<Backend>),
     /// A BackendTLSPolicy.
     BackendTlsPolicy(Change<BackendTLSPolicy>),
+    /// An XBackend.
+    XBackend(Change<XBackend>),
+    /// An XBackendTrafficPolicy.
+    XBackendTrafficPolicy(Change<XBackendTrafficPolicy>),
+    /// A Pod; none are needed until [`crate::Attach::wants_pods`].
+    Pod(Change<Pod>),
     /// A ClusterTrustBundle.
     ClusterTrustBundle(Change<ClusterTrustBundle>),
     /// A ConfigMap: its `ca.crt`.

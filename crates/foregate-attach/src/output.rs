@@ -173,6 +173,10 @@ impl StatusKind {
 /// After a conflict nothing needs to be tried again: the newer version, once it arrives, leads to a new one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatusChange {
+    /// An XBackend.
+    XBackend,
+    /// An XBackendTrafficPolicy.
+    XBackendTrafficPolicy,
     /// Kind of the object.
     pub kind: StatusKind,
     /// The object.
@@ -182,3 +186,5 @@ pub struct StatusChange {
     /// `.status`.
     pub status: Value,
 }
+            Self::XBackend => "XBackend",
+            Self::XBackendTrafficPolicy => "XBackendTrafficPolicy",

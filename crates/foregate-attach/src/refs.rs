@@ -64,6 +64,10 @@ impl<K: Eq + Hash + Clone, V: Ord + Clone> Refs<K, V> {
         self.map.iter().filter(|(_, users)| users.contains(by)).map(|(named, _)| named)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
     pub fn has(&self, named: &K) -> bool {
         self.map.contains_key(named)
     }
@@ -108,6 +112,10 @@ pub(crate) struct Index {
     pub backend_routes: Refs<BackendId, RouteId>,
     /// Service or Backend → policies for it.
     pub target_policies: Refs<Upstream, Key>,
+    /// Service or Backend → XBackendTrafficPolicies for it.
+    pub target_traffic: Refs<Upstream, Key>,
+    /// Namespace → XBackends that select Pods of it.
+    pub selecting: Refs<Arc<str>, Key>,
     /// What holds trusted certificates → what names it.
     pub ca_users: Refs<CaSource, TlsUser>,
     /// GatewayClassParameters → classes that name it.

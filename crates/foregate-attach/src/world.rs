@@ -10,7 +10,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
-use crate::backend::CA_KEY;
+use crate::backend::{CA_KEY, PodState};
 use crate::grants::Grants;
 use crate::{Key, certificate};
 
@@ -19,6 +19,8 @@ use crate::{Key, certificate};
 pub(crate) struct World {
     pub services: HashMap<Key, Arc<Service>>,
     pub slices: HashMap<Key, Arc<EndpointSlice>>,
+    /// Pods, once an XBackend selects some.
+    pub pods: BTreeMap<Key, PodState>,
     pub secrets: HashMap<Key, SecretState>,
     /// `ca.crt` of ConfigMaps.
     pub config_maps: HashMap<Key, Option<String>>,

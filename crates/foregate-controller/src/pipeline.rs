@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use foregate_api::envoy_gateway::Backend;
+use foregate_api::gateway::experimental::{XBackend, XBackendTrafficPolicy};
 use foregate_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
     UDPRoute,
 };
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
 use foregate_attach::{Attach, Input, Output, Settings, TargetEvent, TargetId};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Client};
@@ -30,7 +32,12 @@ const BACKLOG: usize = 4096;
 const WRITES: usize = 32;
 
 /// API versions whose kinds may be missing.
-const OPTIONAL: &[&str] = &["gateway.networking.k8s.io/v1", "gateway.envoyproxy.io/v1alpha1"];
+const OPTIONAL: &[&str] = &[
+    "gateway.networking.k8s.io/v1",
+    "gateway.networking.x-k8s.io/v1alpha1",
+    "gateway.envoyproxy.io/v1alpha1",
+    "certificates.k8s.io/v1",
+];
 
 /// Runs a controller until shutdown. `workload` is the API that users write to, `platform` the one that takes derived
 /// objects; in `foregate up` they are the same.
@@ -57,6 +64,8 @@ pub async fn run(
     };
     let mut watches = start_watches(&workload, &platform, &served, &tenant, &feed);
     let kinds = watches.len();
+    let wants_pods = Arc::new(SetOnce::new());
+    watches.spawn(follow_pods(workload.clone(), wants_pods.clone(), feed.clone()));
     let health = foregate_attach::Health::Good { missing_templates: std::collections::BTreeSet::new() };
     for event in [TargetEvent::Listed, TargetEvent::Checked(health)] {
         let _ = feed.send(Fed::Input(Input::Target(TargetId::DEFAULT, event))).await;
@@ -66,22 +75,26 @@ pub async fn run(
     let (derived, derived_jobs) = mpsc::unbounded_channel();
     let (statuses, status_jobs) = mpsc::unbounded_channel();
     let (finalizers, finalizer_jobs) = mpsc::unbounded_channel();
+    let (services, service_jobs) = mpsc::unbounded_channel();
     let mut writers = JoinSet::new();
     let target = write::Platform::new(platform, &tenant);
     writers.spawn(dispatch::run(derived_jobs, WRITES, shutdown.clone(), move |_, change| target.write(change)));
     let target = write::Workload::new(workload);
-    let classes = target.clone();
+    let (classes, infrastructure) = (target.clone(), target.clone());
     writers.spawn(dispatch::run(status_jobs, WRITES, shutdown.clone(), move |_, change| target.write(change)));
     let write_finalizers = move |_, change| classes.write_finalizers(change);
     writers.spawn(dispatch::run(finalizer_jobs, WRITES, shutdown.clone(), write_finalizers));
+    let write_service = move |_, change| infrastructure.write_service(change);
+    writers.spawn(dispatch::run(service_jobs, WRITES, shutdown.clone(), write_service));
 
     let mut caught_up = Some(caught_up);
-    let decide = decide(Attach::new(settings), kinds, inputs, |output: Output| {
+    let decide = decide(Attach::new(settings), kinds, inputs, &wants_pods, |output: Output| {
         // The writers end at shutdown only; what would have been written is derived again by the next start.
         let jobs = output.derived.into_values().flatten().map(write::derived_job).collect();
         let _ = derived.send(Batch { jobs, tried: caught_up.take() });
         let _ = statuses.send(output.statuses.into_iter().map(write::status_job).collect::<Vec<_>>().into());
         let _ = finalizers.send(output.finalizers.into_iter().map(write::finalizer_job).collect::<Vec<_>>().into());
+        let _ = services.send(output.services.into_iter().map(write::service_job).collect::<Vec<_>>().into());
     });
     tokio::select! {
         () = shutdown.cancelled() => Ok(()),
@@ -92,24 +105,45 @@ pub async fn run(
 
 /// The one task that owns the decision. Nothing is decided before every kind has been listed, so that nothing is
 /// taken for missing that just hasn't been read. The first decision is emitted even if nothing follows from it.
-async fn decide(mut attach: Attach, kinds: usize, mut inputs: mpsc::Receiver<Fed>, mut emit: impl FnMut(Output)) {
+async fn decide(
+    mut attach: Attach,
+    kinds: usize,
+    mut inputs: mpsc::Receiver<Fed>,
+    wants_pods: &SetOnce<()>,
+    mut emit: impl FnMut(Output),
+) {
     let mut first = true;
     let (mut unlisted, mut waiting, mut batch) = (kinds, Vec::new(), Vec::with_capacity(BATCH));
     while inputs.recv_many(&mut batch, BATCH).await > 0 {
         for fed in batch.drain(..) {
             match fed {
                 Fed::Input(input) => waiting.push(input),
-                Fed::Listed => unlisted -= 1,
+                // Kinds that are read later on hold nothing up.
+                Fed::Listed => unlisted = unlisted.saturating_sub(1),
             }
         }
         if unlisted == 0 {
             let output = attach.apply(waiting.drain(..), &Time(jiff::Timestamp::now()));
+            if attach.wants_pods() {
+                // It may be set already.
+                let _ = wants_pods.set(());
+            }
             if std::mem::take(&mut first) || !output.is_empty() {
                 tracing::debug!(derived = output.derived.len(), statuses = output.statuses.len(), "decided");
                 emit(output);
             }
         }
     }
+}
+
+/// Pods are many: they are read only once something selects some.
+async fn follow_pods(
+    workload: Client,
+    wanted: Arc<SetOnce<()>>,
+    feed: mpsc::Sender<Fed>,
+) -> Result<(), ControllerError> {
+    wanted.wait().await;
+    follow(Api::<Pod>::all(workload), "Pod", Input::Pod, feed).await
 }
 
 fn start_watches(
@@ -130,7 +164,7 @@ fn start_watches(
             if served.has::<$kind>() {
                 watch!($kind, workload, $input);
             } else {
-                tracing::warn!("the cluster doesn't serve {}: none is read", stringify!($kind));
+                tracing::info!("the cluster doesn't serve {}: none is read", stringify!($kind));
             }
         };
     }
@@ -154,6 +188,9 @@ fn start_watches(
     watch_if_served!(ListenerSet, Input::ListenerSet);
     watch_if_served!(Backend, Input::DirectBackend);
     watch_if_served!(BackendTLSPolicy, Input::BackendTlsPolicy);
+    watch_if_served!(XBackend, Input::XBackend);
+    watch_if_served!(XBackendTrafficPolicy, Input::XBackendTrafficPolicy);
+    watch_if_served!(ClusterTrustBundle, Input::ClusterTrustBundle);
     watch_if_served!(ReferenceGrant, Input::ReferenceGrant);
     watch!(Service, workload, Input::Service);
     watch!(EndpointSlice, workload, Input::EndpointSlice);

@@ -4,15 +4,16 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use foregate_api::envoy_gateway::Backend;
+use foregate_api::gateway::experimental::{XBackend, XBackendTrafficPolicy};
 use foregate_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, TCPRoute, TLSRoute, UDPRoute,
 };
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
-use foregate_attach::{Derived, DerivedChange, DerivedKind, FinalizerChange, Key, StatusChange, StatusKind};
+use foregate_attach::{Derived, DerivedChange, DerivedKind, FinalizerChange, Key, ServiceChange, StatusChange, StatusKind};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, Resource};
 use serde::Serialize;
@@ -50,6 +51,11 @@ pub fn status_job(change: StatusChange) -> Job<StatusKey, StatusChange> {
 /// A change of a GatewayClass's finalizers as a job.
 pub fn finalizer_job(change: FinalizerChange) -> Job<Arc<str>, FinalizerChange> {
     Job { key: change.class.clone(), rank: 0, job: change }
+}
+
+/// A change of a Service that stands for a Gateway as a job.
+pub fn service_job(change: ServiceChange) -> Job<Key, ServiceChange> {
+    Job { key: change.key(), rank: 0, job: change }
 }
 
 /// The API that takes derived objects.
@@ -149,6 +155,27 @@ impl Workload {
         .boxed()
     }
 
+    /// One attempt. Nobody else has a Service of that name, so it is taken over by force.
+    pub fn write_service(&self, change: ServiceChange) -> BoxFuture<'static, Outcome> {
+        let key = change.key();
+        let api = Api::<Service>::namespaced(self.client.clone(), &key.namespace);
+        async move {
+            let result = match change {
+                ServiceChange::Set(service) => {
+                    let params = PatchParams::apply(MANAGER).force();
+                    api.patch_metadata(&key.name, &params, &Patch::Apply(&*service)).await.map(drop)
+                }
+                ServiceChange::Delete(_) => api.delete(&key.name, &DeleteParams::default()).await.map(drop),
+            };
+            match result {
+                // It is gone, or its namespace is.
+                Err(kube::Error::Api(status)) if status.code == 404 => Outcome::Done,
+                result => outcome(result, format_args!("Service {key}")),
+            }
+        }
+        .boxed()
+    }
+
     /// One attempt. A conflict needs no other: the newer version leads to a new status once it arrives.
     pub fn write(&self, change: StatusChange) -> BoxFuture<'static, Outcome> {
         let client = self.client.clone();
@@ -164,6 +191,10 @@ impl Workload {
                 StatusKind::UdpRoute => write_status(Api::<UDPRoute>::namespaced(client, namespace), &change).await,
                 StatusKind::ListenerSet => {
                     write_status(Api::<ListenerSet>::namespaced(client, namespace), &change).await
+                }
+                StatusKind::XBackend => write_status(Api::<XBackend>::namespaced(client, namespace), &change).await,
+                StatusKind::XBackendTrafficPolicy => {
+                    write_status(Api::<XBackendTrafficPolicy>::namespaced(client, namespace), &change).await
                 }
                 StatusKind::BackendTlsPolicy => {
                     write_status(Api::<BackendTLSPolicy>::namespaced(client, namespace), &change).await

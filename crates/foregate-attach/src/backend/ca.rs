@@ -31,6 +31,7 @@ pub(crate) enum TlsUser {
     Backend(Key),
     Gateway(Key),
     Policy(Key),
+    XBackend(Key),
 }
 
 /// Trusted certificates as PEM; or what is wrong with them.
@@ -128,6 +129,7 @@ impl Attach {
                 TlsUser::Backend(key) => self.dirty.directs.insert(key.clone()),
                 TlsUser::Gateway(key) => self.dirty.gateways.insert(key.clone()),
                 TlsUser::Policy(key) => self.dirty.policies.insert(key.clone()),
+                TlsUser::XBackend(key) => self.dirty.xbackends.insert(key.clone()),
             };
         }
     }

@@ -13,7 +13,7 @@ use foregate_api::envoy_gateway::{
 use foregate_api::gateway::conditions::{ACCEPTED, reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{BackendId, CaSource, Found, Sending, TlsUser, Upstream, Usage, backend_name};
+use super::{BackendId, CaSource, Found, Sending, TlsUser, Upstream, Usage, backend_name, is_host_local_name};
 use crate::output::{StatusChange, StatusKind};
 use crate::problem::Problem;
 use crate::status::Pending;
@@ -214,7 +214,7 @@ fn endpoint(given: &BackendEndpoint, settings: &Settings, path: &str) -> Result<
     let address = match (&given.fqdn, &given.ip, &given.unix) {
         (Some(name), None, None) => {
             let hostname = name.hostname.to_ascii_lowercase();
-            if !settings.host_local_backends && (hostname == "localhost" || hostname.ends_with(".localhost")) {
+            if !settings.host_local_backends && is_host_local_name(&hostname) {
                 return Err(format!("{path}.fqdn.hostname: names of localhost {NOT_ALLOWED}"));
             }
             DirectAddress::Fqdn { hostname, port: port(name.port, "fqdn")? }

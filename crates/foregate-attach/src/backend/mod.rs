@@ -1,18 +1,24 @@
-//! Where requests can be sent: ports of Services and Envoy Gateway's Backends, and the GatewayBackends made of them.
+//! Where requests can be sent: ports of Services, Envoy Gateway's Backends, XBackends; and the GatewayBackends made of
+//! them.
 
 mod ca;
 mod direct;
+mod pods;
 mod policy;
 mod policy_status;
 mod service;
+mod session;
 mod slice;
+mod traffic;
 mod validation;
 mod wanted;
+mod xbackend;
 
 use std::fmt;
 use std::sync::Arc;
 
 use foregate_api::backend::{BackendProtocol, GatewayBackendSpec};
+use foregate_api::gateway::experimental::EXPERIMENTAL_GROUP;
 use foregate_api::{GatewayBackend, envoy_gateway};
 
 use crate::book::metadata;
@@ -23,8 +29,11 @@ use crate::{Attach, Key};
 
 pub(crate) use ca::{CA_KEY, CaSource, TlsUser};
 pub(crate) use direct::DirectState;
+pub(crate) use pods::PodState;
 pub(crate) use policy::PolicyState;
+pub(crate) use traffic::TrafficState;
 pub(crate) use wanted::{Wanted, WantedName};
+pub(crate) use xbackend::XBackendState;
 
 /// An object that routes can name as a backend.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,12 +42,24 @@ pub(crate) enum Upstream {
     Service(Key),
     /// A Backend of Envoy Gateway's group.
     Backend(Key),
+    /// An XBackend of the Gateway API's experimental group.
+    XBackend(Key),
 }
 
 impl Upstream {
+    /// The object of a group (empty for the core group) and kind; none: a kind that nothing is sent to.
+    pub fn of(group: &str, kind: &str, key: Key) -> Option<Self> {
+        match (group, kind) {
+            ("", "Service") => Some(Self::Service(key)),
+            (envoy_gateway::GROUP, "Backend") => Some(Self::Backend(key)),
+            (EXPERIMENTAL_GROUP, "XBackend") => Some(Self::XBackend(key)),
+            _ => None,
+        }
+    }
+
     pub const fn key(&self) -> &Key {
         match self {
-            Self::Service(key) | Self::Backend(key) => key,
+            Self::Service(key) | Self::Backend(key) | Self::XBackend(key) => key,
         }
     }
 
@@ -46,6 +67,7 @@ impl Upstream {
         match self {
             Self::Service(_) => "Service",
             Self::Backend(_) => "Backend",
+            Self::XBackend(_) => "XBackend",
         }
     }
 
@@ -54,6 +76,7 @@ impl Upstream {
         match self {
             Self::Service(_) => "",
             Self::Backend(_) => envoy_gateway::GROUP,
+            Self::XBackend(_) => EXPERIMENTAL_GROUP,
         }
     }
 }
@@ -154,7 +177,7 @@ impl fmt::Display for BackendId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.upstream {
             Upstream::Service(service) => write!(f, "port {} of Service {service}", self.port),
-            Upstream::Backend(backend) => write!(f, "Backend {backend}"),
+            Upstream::Backend(_) | Upstream::XBackend(_) => write!(f, "{}", self.upstream),
         }
     }
 }
@@ -167,8 +190,10 @@ impl Attach {
         let spec = self.is_used(id).then(|| match &id.upstream {
             Upstream::Service(service) => self.service_backend(service, id),
             Upstream::Backend(backend) => self.direct_backend(backend, id),
+            Upstream::XBackend(backend) => self.xbackend_backend(backend, id),
         });
-        let wanted = spec.flatten().map(|spec: GatewayBackendSpec| {
+        let wanted = spec.flatten().map(|mut spec: GatewayBackendSpec| {
+            spec.policy = self.with_traffic(id, spec.policy);
             let name = backend_name(&spec.origin.derived_name(), id);
             let metadata = metadata(&self.targets.get(id.target).namespace, &name, &spec.origin);
             Derived::Backend(Arc::new(GatewayBackend { metadata, spec, status: None }))
@@ -190,10 +215,16 @@ impl Attach {
         } else {
             self.index.upstream_backends.remove(upstream, id);
         }
-        if before != self.sends(id.target, upstream)
-            && let Upstream::Service(service) = upstream
-        {
-            self.dirty.slices.extend(self.index.service_slices.of(service).cloned());
+        if before != self.sends(id.target, upstream) {
+            match upstream {
+                Upstream::Service(service) => {
+                    self.dirty.slices.extend(self.index.service_slices.of(service).cloned());
+                }
+                Upstream::Backend(_) => {}
+                Upstream::XBackend(backend) => {
+                    self.dirty.pod_slices.insert(backend.clone());
+                }
+            }
         }
         self.dirty.backends.insert(id.clone());
     }
@@ -232,6 +263,8 @@ impl Attach {
 pub(crate) enum Source {
     Backend(BackendId),
     Slice(TargetId, Key),
+    /// The Pods of an XBackend.
+    Pods(TargetId, Key),
     Secret(TargetId, Key),
 }
 
@@ -239,14 +272,14 @@ impl Source {
     const fn target(&self) -> TargetId {
         match self {
             Self::Backend(id) => id.target,
-            Self::Slice(target, _) | Self::Secret(target, _) => *target,
+            Self::Slice(target, _) | Self::Pods(target, _) | Self::Secret(target, _) => *target,
         }
     }
 
     const fn kind(&self) -> DerivedKind {
         match self {
             Self::Backend(_) => DerivedKind::Backend,
-            Self::Slice(..) => DerivedKind::Slice,
+            Self::Slice(..) | Self::Pods(..) => DerivedKind::Slice,
             Self::Secret(..) => DerivedKind::Secret,
         }
     }
@@ -256,4 +289,9 @@ impl Source {
 fn backend_name(origin: &str, id: &BackendId) -> String {
     let port = if id.port == 0 { String::new() } else { format!("-{}", id.port) };
     format!("{origin}{port}{}", id.usage.suffix())
+}
+
+/// Whether a host name, in lower case, always means the host that looks it up.
+fn is_host_local_name(hostname: &str) -> bool {
+    hostname == "localhost" || hostname.ends_with(".localhost")
 }

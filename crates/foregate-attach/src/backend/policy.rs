@@ -97,6 +97,10 @@ impl Attach {
 
     /// Marks the statuses of the policies of an object: other policies, or the Gateways that send to it, changed.
     pub(crate) fn mark_policies(&mut self, upstream: &Upstream) {
+        self.dirty.traffic_statuses.extend(self.index.target_traffic.of(upstream).cloned());
+        if let Upstream::XBackend(key) = upstream {
+            self.dirty.xbackend_statuses.insert(key.clone());
+        }
         self.dirty.policy_statuses.extend(self.index.target_policies.of(upstream).cloned());
     }
 

@@ -34,7 +34,9 @@ fn cookie(given: Option<&SessionCookie>, timeout: Option<u64>, uid: &str, path: 
         (CookieLifetimeType::Session, Some(_)) => {
             return Err(format!("{path}.absoluteTimeout: needs cookie.lifetimeType Permanent"));
         }
-        (CookieLifetimeType::Unknown, _) => return Err(format!("{path}.cookie.lifetimeType: not known to this version")),
+        (CookieLifetimeType::Unknown, _) => {
+            return Err(format!("{path}.cookie.lifetimeType: not known to this version"));
+        }
     };
     let name = given.and_then(|cookie| cookie.name.clone()).unwrap_or_else(|| format!("foregate-{uid}"));
     Ok(Effective::Cookie { name, path: given.and_then(|cookie| cookie.path.clone()), ttl_seconds })

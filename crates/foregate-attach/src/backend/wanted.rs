@@ -129,6 +129,7 @@ fn readings<'a>(cluster: &str, name: &'a str) -> Vec<Reading<'a>> {
             readings.push(Reading { kind: "Service", uid, port, usage });
         }
         readings.push(Reading { kind: "Backend", uid: text, port: 0, usage });
+        readings.push(Reading { kind: "XBackend", uid: text, port: 0, usage });
     }
     readings
 }
@@ -145,14 +146,16 @@ mod tests {
                 |it: Reading<'_>| format!("{} {}:{}{}", it.kind, it.uid, it.port, it.usage.suffix().replace('-', " "));
             readings("local", name).into_iter().map(show).collect::<Vec<_>>()
         };
-        assert_eq!(shown("local-3f-4a-80"), ["Service 3f-4a:80", "Backend 3f-4a-80:0"]);
-        assert_eq!(shown("local-3f-4a"), ["Backend 3f-4a:0"]);
-        let grpc = ["Backend 3f-80-grpc:0", "Service 3f:80 grpc", "Backend 3f-80:0 grpc"];
-        assert_eq!(shown("local-3f-80-grpc"), grpc);
-        let udp = ["Backend 3f-53-udp:0", "Service 3f:53 udp", "Backend 3f-53:0 udp"];
-        assert_eq!(shown("local-3f-53-udp"), udp);
-        assert_eq!(shown("local-3f-080"), ["Backend 3f-080:0"]);
-        assert_eq!(shown("local-3f-70000"), ["Backend 3f-70000:0"]);
+        assert_eq!(shown("local-3f-4a-80"), ["Service 3f-4a:80", "Backend 3f-4a-80:0", "XBackend 3f-4a-80:0"]);
+        assert_eq!(shown("local-3f-4a"), ["Backend 3f-4a:0", "XBackend 3f-4a:0"]);
+        for (name, usage) in [("local-3f-80-grpc", "grpc"), ("local-3f-80-udp", "udp")] {
+            let whole = [format!("Backend 3f-80-{usage}:0"), format!("XBackend 3f-80-{usage}:0")];
+            let service = format!("Service 3f:80 {usage}");
+            let others = [format!("Backend 3f-80:0 {usage}"), format!("XBackend 3f-80:0 {usage}")];
+            assert_eq!(shown(name), [&whole[..], &[service], &others].concat());
+        }
+        assert_eq!(shown("local-3f-080"), ["Backend 3f-080:0", "XBackend 3f-080:0"]);
+        assert_eq!(shown("local-3f-70000"), ["Backend 3f-70000:0", "XBackend 3f-70000:0"]);
         assert!(shown("other-3f-80").is_empty() && shown("local3f-80").is_empty() && shown("").is_empty());
     }
 }

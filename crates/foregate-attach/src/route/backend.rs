@@ -108,6 +108,7 @@ impl Attach {
         let found = match &upstream {
             Upstream::Service(service) => self.find_service(service, port, to),
             Upstream::Backend(backend) => self.find_direct(backend, to),
+            Upstream::XBackend(backend) => self.find_xbackend(backend, to),
         };
         found.map_err(|problem| problem.at(&target.path))
     }

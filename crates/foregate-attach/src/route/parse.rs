@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use foregate_api::envoy_gateway;
 use foregate_api::gateway::conditions::reason;
+use foregate_api::gateway::experimental::EXPERIMENTAL_GROUP;
 use foregate_api::gateway::{BackendTarget, HttpRouteRetry, HttpRouteTimeouts, RouteFilter};
 use foregate_api::route::{Retry, RouteFilter as EffectiveFilter, RouteMatch};
 
@@ -78,15 +79,18 @@ impl Target {
     pub fn new(target: BackendTarget<'_>, own: &Arc<str>, path: String) -> Self {
         let namespace = if target.namespace == &**own { own.clone() } else { target.namespace.into() };
         let key = Key { namespace, name: target.name.into() };
-        let named = match (target.group, target.kind, target.port) {
-            ("", "Service", Some(port)) => Ok((Upstream::Service(key), port)),
-            ("", "Service", None) => Err(Problem::new(reason::BACKEND_NOT_FOUND, "a Service needs a port").at(&path)),
-            // Its endpoints have ports of their own.
-            (envoy_gateway::GROUP, "Backend", _) => Ok((Upstream::Backend(key), 0)),
-            (group, kind, _) => {
+        let named = match (Upstream::of(target.group, target.kind, key), target.port) {
+            (Some(service @ Upstream::Service(_)), Some(port)) => Ok((service, port)),
+            (Some(Upstream::Service(_)), None) => {
+                Err(Problem::new(reason::BACKEND_NOT_FOUND, "a Service needs a port").at(&path))
+            }
+            // They have ports of their own.
+            (Some(other), _) => Ok((other, 0)),
+            (None, _) => {
+                let BackendTarget { group, kind, name, .. } = target;
                 let message = format!(
-                    "{kind} {:?} of group {group:?} isn't a Service of the core group or a Backend of {}",
-                    target.name,
+                    "{kind} {name:?} of group {group:?} isn't a Service of the core group, a Backend of {} or an \
+                     XBackend of {EXPERIMENTAL_GROUP}",
                     envoy_gateway::GROUP
                 );
                 Err(Problem::new(reason::INVALID_KIND, message).at(&path))

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
-use crate::gateway::{BackendTlsPolicyValidation, ParentReference, SecretObjectReference, SessionPersistence};
+use crate::gateway::{BackendTlsPolicyValidation, PolicyStatus, SecretObjectReference, SessionPersistence};
 
 /// A destination of routes: a host outside the cluster, or Pods by their labels.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -16,7 +15,7 @@ use crate::gateway::{BackendTlsPolicyValidation, ParentReference, SecretObjectRe
     kind = "XBackend",
     plural = "xbackends",
     namespaced,
-    status = "XBackendStatus",
+    status = "PolicyStatus",
     derive = "PartialEq",
     schema = "disabled",
     shortname = "xbackend"
@@ -142,25 +141,4 @@ pub enum XBackendTlsMode {
     #[default]
     #[serde(other)]
     Unknown,
-}
-
-/// What controllers say of a backend.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct XBackendStatus {
-    /// One entry per ancestor (a Gateway) and controller, at most 32.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ancestors: Vec<XBackendAncestorStatus>,
-}
-
-/// What one controller says of a backend with respect to one ancestor.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct XBackendAncestorStatus {
-    /// The controller that wrote this.
-    pub controller_name: String,
-    /// The ancestor.
-    pub ancestor_ref: ParentReference,
-    /// `Accepted`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
 }
