@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::backend::{DirectState, PolicyState, Source, TrafficState, Wanted, XBackendState};
 use crate::class::ClassState;
 use crate::dirty::Dirty;
-use crate::gateway::{GatewayState, ListenerSetState, ParentId};
+use crate::gateway::{GatewayState, Infrastructure, ListenerSetState, ParentId};
 use crate::refs::Index;
 use crate::route::{Contention, RouteId, RouteKind, RouteState};
 use crate::target::{TargetId, Targets};
@@ -23,11 +23,12 @@ pub struct Attach {
     pub(crate) classes: HashMap<Arc<str>, ClassState>,
     pub(crate) gateways: HashMap<Key, GatewayState>,
     pub(crate) listener_sets: HashMap<Key, ListenerSetState>,
+    pub(crate) infrastructure: Infrastructure,
     pub(crate) directs: HashMap<Key, DirectState>,
     pub(crate) policies: HashMap<Key, PolicyState>,
-    pub(crate) routes: HashMap<RouteId, RouteState>,
     pub(crate) traffic: HashMap<Key, TrafficState>,
     pub(crate) xbackends: HashMap<Key, XBackendState>,
+    pub(crate) routes: HashMap<RouteId, RouteState>,
     pub(crate) contention: Contention,
     pub(crate) index: Index,
     /// Backends that claims want, whatever routes name.
@@ -52,12 +53,13 @@ impl Attach {
             classes: HashMap::new(),
             gateways: HashMap::new(),
             listener_sets: HashMap::new(),
+            infrastructure: Infrastructure::default(),
             directs: HashMap::new(),
             policies: HashMap::new(),
-            routes: HashMap::new(),
-            contention: Contention::default(),
             traffic: HashMap::new(),
             xbackends: HashMap::new(),
+            routes: HashMap::new(),
+            contention: Contention::default(),
             index: Index::default(),
             wanted: Wanted::default(),
             attached: HashMap::new(),
@@ -77,9 +79,10 @@ impl Attach {
             self.take(input);
         }
         self.work();
+        let services = self.settle_infrastructure();
         let (derived, targets) = self.targets.settle();
         let finalizers = self.dirty.class_statuses.iter().filter_map(|class| self.class_finalizers(class)).collect();
-        Output { derived, statuses: self.statuses(now), finalizers, targets }
+        Output { derived, services, statuses: self.statuses(now), finalizers, targets }
     }
 
     /// Whether a Gateway or ListenerSet names this Secret. Others needn't be fed.
@@ -101,12 +104,15 @@ impl Attach {
             Input::UdpRoute(change) => self.take_route(RouteKind::Udp, change),
             Input::DirectBackend(change) => self.take_direct(change),
             Input::BackendTlsPolicy(change) => self.take_policy(change),
-            Input::ClusterTrustBundle(change) => self.take_trust_bundle(change),
-            Input::ConfigMap(change) => self.take_config_map(change),
-            Input::Service(change) => self.take_service(change),
             Input::XBackend(change) => self.take_xbackend(change),
             Input::XBackendTrafficPolicy(change) => self.take_traffic(change),
             Input::Pod(change) => self.take_pod(change),
+            Input::ClusterTrustBundle(change) => self.take_trust_bundle(change),
+            Input::ConfigMap(change) => self.take_config_map(change),
+            Input::Service(change) => {
+                self.see_infrastructure(&change);
+                self.take_service(change);
+            }
             Input::EndpointSlice(change) => self.take_slice(change),
             Input::Secret(change) => self.take_secret(change),
             Input::ReferenceGrant(change) => self.take_grant(change),
@@ -132,14 +138,14 @@ impl Attach {
         for policy in std::mem::take(&mut self.dirty.policies) {
             self.evaluate_policy(&policy);
         }
+        for backend in std::mem::take(&mut self.dirty.xbackends) {
+            self.evaluate_xbackend(&backend);
+        }
         while let Some(route) = self.dirty.routes.pop_first() {
             self.resolve_route(&route);
         }
         for name in std::mem::take(&mut self.dirty.wanted) {
             self.resolve_wanted(&name);
-        }
-        for backend in std::mem::take(&mut self.dirty.xbackends) {
-            self.evaluate_xbackend(&backend);
         }
         for backend in std::mem::take(&mut self.dirty.backends) {
             self.derive_backend(&backend);
@@ -147,15 +153,15 @@ impl Attach {
         for slice in std::mem::take(&mut self.dirty.slices) {
             self.derive_slice(&slice);
         }
+        for backend in std::mem::take(&mut self.dirty.pod_slices) {
+            self.derive_pods(&backend);
+        }
         for secret in std::mem::take(&mut self.dirty.secrets) {
             self.derive_secret(&secret);
         }
     }
 
     fn statuses(&mut self, now: &Time) -> Vec<crate::StatusChange> {
-        for backend in std::mem::take(&mut self.dirty.pod_slices) {
-            self.derive_pods(&backend);
-        }
         let mut changes = Vec::new();
         for class in std::mem::take(&mut self.dirty.class_statuses) {
             changes.extend(self.class_status(&class, now));
@@ -175,12 +181,12 @@ impl Attach {
         for policy in std::mem::take(&mut self.dirty.policy_statuses) {
             changes.extend(self.policy_status(&policy, now));
         }
-        changes
-    }
-}
         for policy in std::mem::take(&mut self.dirty.traffic_statuses) {
             changes.extend(self.traffic_status(&policy, now));
         }
         for backend in std::mem::take(&mut self.dirty.xbackend_statuses) {
             changes.extend(self.xbackend_status(&backend, now));
         }
+        changes
+    }
+}

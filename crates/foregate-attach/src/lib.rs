@@ -33,6 +33,8 @@ mod world;
 pub use attach::Attach;
 pub use foregate_api::{Change, Key};
 pub use input::Input;
-pub use output::{Derived, DerivedChange, DerivedKind, FinalizerChange, Output, StatusChange, StatusKind};
+pub use output::{
+    Derived, DerivedChange, DerivedKind, FinalizerChange, Output, ServiceChange, StatusChange, StatusKind,
+};
 pub use settings::{DefaultTarget, Settings};
 pub use target::{Connection, Health, TargetChange, TargetEvent, TargetId};

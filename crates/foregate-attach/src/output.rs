@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Secret, Service};
 use serde_json::Value;
 
 use crate::Key;
@@ -17,6 +17,8 @@ pub struct Output {
     pub derived: BTreeMap<TargetId, Vec<DerivedChange>>,
     /// Statuses of users' objects to write.
     pub statuses: Vec<StatusChange>,
+    /// What stands for Gateways in the workload cluster.
+    pub services: Vec<ServiceChange>,
     /// Finalizers of GatewayClasses to write.
     pub finalizers: Vec<FinalizerChange>,
     /// What is to be done about targets themselves, before what is written to them.
@@ -35,10 +37,34 @@ pub struct FinalizerChange {
     pub finalizers: Vec<String>,
 }
 
+/// A change to a Service of the workload cluster that carries labels and annotations of a Gateway's
+/// `spec.infrastructure`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServiceChange {
+    /// To be created or replaced.
+    Set(Arc<Service>),
+    /// To be deleted.
+    Delete(Key),
+}
+
+impl ServiceChange {
+    /// The Service.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Set(service) => Key::of(&service.metadata),
+            Self::Delete(key) => key.clone(),
+        }
+    }
+}
+
 impl Output {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.derived.is_empty() && self.statuses.is_empty() && self.finalizers.is_empty() && self.targets.is_empty()
+        self.derived.is_empty()
+            && self.statuses.is_empty()
+            && self.services.is_empty()
+            && self.finalizers.is_empty()
+            && self.targets.is_empty()
     }
 }
 
@@ -147,6 +173,10 @@ pub enum StatusKind {
     Backend,
     /// A BackendTLSPolicy.
     BackendTlsPolicy,
+    /// An XBackend.
+    XBackend,
+    /// An XBackendTrafficPolicy.
+    XBackendTrafficPolicy,
 }
 
 impl StatusKind {
@@ -163,6 +193,8 @@ impl StatusKind {
             Self::ListenerSet => "ListenerSet",
             Self::Backend => "Backend",
             Self::BackendTlsPolicy => "BackendTLSPolicy",
+            Self::XBackend => "XBackend",
+            Self::XBackendTrafficPolicy => "XBackendTrafficPolicy",
         }
     }
 }
@@ -173,10 +205,6 @@ impl StatusKind {
 /// After a conflict nothing needs to be tried again: the newer version, once it arrives, leads to a new one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatusChange {
-    /// An XBackend.
-    XBackend,
-    /// An XBackendTrafficPolicy.
-    XBackendTrafficPolicy,
     /// Kind of the object.
     pub kind: StatusKind,
     /// The object.
@@ -186,5 +214,3 @@ pub struct StatusChange {
     /// `.status`.
     pub status: Value,
 }
-            Self::XBackend => "XBackend",
-            Self::XBackendTrafficPolicy => "XBackendTrafficPolicy",

@@ -10,18 +10,30 @@ use std::fs;
 use std::path::Path;
 
 use common::{at, gone, input};
-use foregate_attach::{Attach, Derived, DerivedChange, Input, Key, Output, Settings};
+use foregate_attach::{Attach, Derived, DerivedChange, Input, Key, Output, ServiceChange, Settings};
 use serde_json::{Value, json};
+
+fn certificates(text: &Value) -> Value {
+    format!("{} certificates", text.as_str().unwrap().matches("BEGIN CERTIFICATE").count()).into()
+}
 
 fn shown(output: &Output) -> Value {
     let derived = output.derived.values().flatten().map(|change| match change {
-        DerivedChange::Set(Derived::Claim(o)) => json!({ "claim": o.metadata, "spec": o.spec }),
+        DerivedChange::Set(Derived::Claim(o)) => {
+            let mut shown = json!({ "claim": o.metadata, "spec": o.spec });
+            for listener in shown.pointer_mut("/spec/listeners").and_then(Value::as_array_mut).into_iter().flatten() {
+                if let Some(text) = listener.pointer_mut("/tls/clientValidation/caCertificates") {
+                    *text = certificates(text);
+                }
+            }
+            shown
+        }
         DerivedChange::Set(Derived::Route(o)) => json!({ "route": o.metadata, "spec": o.spec }),
         DerivedChange::Set(Derived::Backend(o)) => {
             let mut shown = json!({ "backend": o.metadata, "spec": o.spec });
             // Certificates are new in each run.
             if let Some(text) = shown.pointer_mut("/spec/tls/caCertificates") {
-                *text = format!("{} certificates", text.as_str().unwrap().matches("BEGIN CERTIFICATE").count()).into();
+                *text = certificates(text);
             }
             shown
         }
@@ -39,7 +51,15 @@ fn shown(output: &Output) -> Value {
             "status": change.status,
         })
     });
-    json!({ "derived": derived.collect::<Vec<_>>(), "statuses": statuses.collect::<Vec<_>>() })
+    let mut shown = json!({ "derived": derived.collect::<Vec<_>>(), "statuses": statuses.collect::<Vec<_>>() });
+    if !output.services.is_empty() {
+        let services = output.services.iter().map(|change| match change {
+            ServiceChange::Set(service) => serde_json::to_value(&**service).unwrap(),
+            ServiceChange::Delete(key) => json!({ "delete": key.to_string() }),
+        });
+        shown["services"] = services.collect();
+    }
+    shown
 }
 
 fn run(text: &str) -> String {

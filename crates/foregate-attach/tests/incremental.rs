@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::LazyLock;
 
 use common::{at, gone, input};
-use foregate_attach::{Attach, Derived, DerivedChange, DerivedKind, FinalizerChange, Input, Key, Output, Settings};
+use foregate_attach::{
+    Attach, Derived, DerivedChange, DerivedKind, FinalizerChange, Input, Key, Output, ServiceChange, Settings,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -67,6 +69,7 @@ struct Sim {
     derived: VecDeque<DerivedChange>,
     statuses: VecDeque<(Id, String, Value)>,
     finalizers: VecDeque<FinalizerChange>,
+    services: VecDeque<ServiceChange>,
     attach: Attach,
     clock: i64,
 }
@@ -108,6 +111,7 @@ impl Sim {
             derived: VecDeque::new(),
             statuses: VecDeque::new(),
             finalizers: VecDeque::new(),
+            services: VecDeque::new(),
             attach: Attach::new(Settings::local()),
             clock: 0,
         };
@@ -178,6 +182,10 @@ impl Sim {
             self.finalizers.retain(|waiting| waiting.class != change.class);
             self.finalizers.push_back(change);
         }
+        for change in output.services {
+            self.services.retain(|waiting| waiting.key() != change.key());
+            self.services.push_back(change);
+        }
     }
 
     fn write(&mut self, count: usize) {
@@ -194,6 +202,17 @@ impl Sim {
             }
             if let Some(change) = self.finalizers.pop_front() {
                 self.write_finalizers(&change);
+            }
+            match self.services.pop_front() {
+                Some(ServiceChange::Set(service)) => {
+                    let mut service = serde_json::to_value(&*service).unwrap();
+                    service["kind"] = "Service".into();
+                    self.put(service);
+                }
+                Some(ServiceChange::Delete(key)) => {
+                    self.delete(&("Service".to_owned(), key.namespace.to_string(), key.name.to_string()));
+                }
+                None => {}
             }
         }
     }
@@ -274,7 +293,8 @@ impl Sim {
 
     fn tamper(&mut self, which: usize, delete: bool) {
         let kinds = ["GatewayClaim", "GatewayRoute", "GatewayBackend", "GatewayEndpointSlice", "Secret"];
-        let ids: Vec<Id> = kinds.iter().flat_map(|kind| self.derived_ids(kind)).collect();
+        let mut ids: Vec<Id> = kinds.iter().flat_map(|kind| self.derived_ids(kind)).collect();
+        ids.extend(self.objects.keys().filter(|(_, _, name)| name.starts_with("foregate-gateway-")).cloned());
         if ids.is_empty() {
             return;
         }
@@ -288,6 +308,7 @@ impl Sim {
             "GatewayRoute" => object["spec"]["rules"] = json!([]),
             "GatewayBackend" => object["spec"]["portName"] = "edited".into(),
             "GatewayEndpointSlice" => object["spec"]["endpoints"] = json!([]),
+            "Service" => object["metadata"]["labels"]["team"] = "edited".into(),
             _ => object["data"] = json!({ "tls.crt": "edited", "tls.key": "edited" }),
         }
         self.put(object);
@@ -310,9 +331,9 @@ impl Sim {
     fn settle(&mut self) {
         for _ in 0..50 {
             self.deliver(usize::MAX);
-            self.write(self.derived.len().max(self.statuses.len()).max(self.finalizers.len()));
+            self.write(self.derived.len().max(self.statuses.len()).max(self.finalizers.len()).max(self.services.len()));
             let is_quiet = self.derived.is_empty() && self.statuses.is_empty() && self.finalizers.is_empty();
-            if self.events.is_empty() && is_quiet {
+            if self.events.is_empty() && is_quiet && self.services.is_empty() {
                 return;
             }
         }

@@ -5,6 +5,7 @@ mod certificate;
 mod claim;
 mod conflict;
 mod frontend;
+mod infrastructure;
 mod listener;
 mod listener_set;
 mod listener_status;
@@ -34,6 +35,7 @@ use frontend::Frontend;
 use listener::Verdict;
 use listener_set::{Basis, Parent};
 
+pub(crate) use infrastructure::Infrastructure;
 pub(crate) use listener::ListenerVerdict;
 pub(crate) use listener_set::ListenerSetState;
 pub(crate) use parent::{ParentId, ParentKind};
@@ -108,6 +110,7 @@ impl Attach {
         let id = ParentId::gateway(key.clone());
         self.index_gateway(key, &state.named, &Named::default());
         self.use_secrets(&id, &state.used, &[]);
+        self.want_infrastructure(&state.object, None);
         self.want_claim(&id, &state.object.metadata, None);
         self.mark_routes_of(&id);
         // Its ListenerSets lose their parent.
@@ -150,6 +153,8 @@ impl Attach {
         });
         let used: Vec<Key> = verdict.as_ref().map(GatewayVerdict::used_secrets).unwrap_or_default();
         let wanted = verdict.as_ref().map(|verdict| &verdict.common).zip(basis.as_deref());
+        let accepted = basis.as_ref().filter(|basis| basis.accepted.is_ok());
+        self.want_infrastructure(&object, accepted.map(|basis| &basis.controller));
         self.want_claim(&id, &object.metadata, wanted.filter(|(verdict, _)| verdict.accepted.is_ok()));
         self.use_secrets(&id, &state.used, &used);
         if state.view != view {
