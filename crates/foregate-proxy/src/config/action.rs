@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::hash_policy::{self, HashPolicy};
 use super::headers::{HeaderEdits, header_name, take_edits};
 use super::parts::{inline_data, number, optional_duration, runtime_fraction, timeout};
+use super::per_filter::{self, PerFilter};
 use super::refusal::{At, Refusal, nothing_left};
 use super::retry::{self, RetryPolicy};
 use super::rewrite::{PathRewrite, regex_rewrite};
@@ -84,6 +85,8 @@ pub(crate) struct WeightedCluster {
     pub(crate) edits: HeaderEdits,
     /// The host of what goes there.
     pub(crate) host: Option<HeaderValue>,
+    /// What it says to filters.
+    pub(crate) filters: PerFilter,
 }
 
 /// How the host changes.
@@ -223,6 +226,7 @@ fn weighted_cluster(
         weight: number(&mut message.weight).unwrap_or(0).into(),
         edits: take_edits!(message)?,
         host,
+        filters: per_filter::of_weighted(std::mem::take(&mut message.typed_per_filter_config))?,
     };
     nothing_left(&message)?;
     Ok(cluster)

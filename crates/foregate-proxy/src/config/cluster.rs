@@ -39,7 +39,7 @@ pub(crate) enum Balance {
 }
 
 /// Upper bounds, as `circuit_breakers` of the default priority; each worker has them for itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Limits {
     /// Connections.
     pub(crate) connections: u32,
@@ -48,7 +48,33 @@ pub(crate) struct Limits {
     /// Requests under way.
     pub(crate) requests: u32,
     /// Retries under way.
-    pub(crate) retries: u32,
+    pub(crate) retries: Retries,
+}
+
+/// How many retries there may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Retries {
+    /// So many.
+    Most(u32),
+    /// A share of the requests under way, but at least so many.
+    Share {
+        /// Percent.
+        percent: f64,
+        /// At least.
+        least: u32,
+    },
+}
+
+impl Retries {
+    /// Whether there may be one more, with so many requests under way.
+    pub(crate) fn may_grow(self, retrying: u32, requests: u32) -> bool {
+        match self {
+            Self::Most(most) => retrying < most,
+            Self::Share { percent, least } => {
+                retrying < least || f64::from(retrying) < (f64::from(requests) * percent / 100.0).floor()
+            }
+        }
+    }
 }
 
 /// A compiled cluster, without its endpoints.
@@ -274,8 +300,21 @@ fn common_lb(message: Option<cluster::cluster::CommonLbConfig>) -> Result<(f64, 
 impl Default for Limits {
     /// Envoy's defaults.
     fn default() -> Self {
-        Self { connections: 1024, pending: 1024, requests: 1024, retries: 3 }
+        Self { connections: 1024, pending: 1024, requests: 1024, retries: Retries::Most(3) }
     }
+}
+
+/// A budget counts, where there is one, and the number doesn't.
+fn retries(threshold: &mut cluster::circuit_breakers::Thresholds, default: Retries) -> Result<Retries, Refusal> {
+    let most = number(&mut threshold.max_retries).map_or(default, Retries::Most);
+    let Some(mut budget) = threshold.retry_budget.take() else { return Ok(most) };
+    let percent = budget.budget_percent.take().map_or(20.0, |percent| percent.value);
+    let least = number(&mut budget.min_retry_concurrency).unwrap_or(3);
+    nothing_left(&budget).at("retry_budget")?;
+    if !(0.0..=100.0).contains(&percent) {
+        return Err(Refusal::field("retry_budget.budget_percent", "must be in 0..100"));
+    }
+    Ok(Retries::Share { percent, least })
 }
 
 fn limits(message: Option<cluster::CircuitBreakers>) -> Result<Limits, Refusal> {
@@ -287,7 +326,7 @@ fn limits(message: Option<cluster::CircuitBreakers>) -> Result<Limits, Refusal> 
             connections: number(&mut threshold.max_connections).unwrap_or(limits.connections),
             pending: number(&mut threshold.max_pending_requests).unwrap_or(limits.pending),
             requests: number(&mut threshold.max_requests).unwrap_or(limits.requests),
-            retries: number(&mut threshold.max_retries).unwrap_or(limits.retries),
+            retries: retries(&mut threshold, limits.retries).at(format_args!("thresholds[{index}]"))?,
         };
         // Only a statistic of Envoy's.
         threshold.track_remaining = false;

@@ -83,7 +83,8 @@ fn one(mut message: route::route_action::HashPolicy) -> Result<HashPolicy, Refus
     Ok(HashPolicy { source, terminal })
 }
 
-fn cookie(mut message: route::route_action::hash_policy::Cookie) -> Result<Cookie, Refusal> {
+/// Compiles a cookie.
+pub(crate) fn cookie(mut message: route::route_action::hash_policy::Cookie) -> Result<Cookie, Refusal> {
     let name = token(std::mem::take(&mut message.name)).at("name")?;
     let ttl = optional_duration(message.ttl.take(), "ttl")?;
     let path = std::mem::take(&mut message.path);

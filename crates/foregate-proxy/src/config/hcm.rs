@@ -5,14 +5,19 @@ use std::time::Duration;
 
 use foregate_envoy::normal_path;
 use foregate_envoy::pb::envoy::config::core::v3 as core;
+use foregate_envoy::pb::envoy::extensions::filters::http::cors::v3::Cors;
 use foregate_envoy::pb::envoy::extensions::filters::http::router::v3::Router;
+use foregate_envoy::pb::envoy::extensions::filters::http::stateful_session::v3::StatefulSession;
 use foregate_envoy::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use http::HeaderValue;
+use prost::Name;
 
 use super::http2::{self, Http2Options};
 use super::parts::{ads, boolean, number, optional_duration, timeout};
+use super::per_filter;
 use super::refusal::{At, Refusal, nothing_left, unpack};
 use super::route_config::RouteConfig;
+use super::session::{self, KeptSession};
 use super::upgrades::{self, Upgrades};
 use crate::slots::{Numbers, Slot};
 
@@ -114,6 +119,12 @@ pub(crate) struct HttpOptions {
     pub(crate) via: Option<HeaderValue>,
     /// No `x-envoy-…` headers are added.
     pub(crate) suppress_envoy_headers: bool,
+    /// Pages of other origins are told what routes say about them.
+    pub(crate) cors: bool,
+    /// Clients may be kept at endpoints, as routes say.
+    pub(crate) kept: bool,
+    /// How, where routes say nothing.
+    pub(crate) session: Option<KeptSession>,
     /// Headers with underscores.
     pub(crate) underscores: Underscores,
 }
@@ -126,7 +137,7 @@ impl HttpOptions {
         let mut numbers = Numbers::default();
         let slot = numbers.routes.slot("r");
         let mut message = hcm::HttpConnectionManager { route_specifier: Some(config), ..Default::default() };
-        options(&mut message, slot, false).unwrap_or_else(|refusal| panic!("{refusal}"))
+        options(&mut message, slot, Filters::default()).unwrap_or_else(|refusal| panic!("{refusal}"))
     }
 }
 
@@ -155,9 +166,9 @@ pub(crate) fn compile(
     numbers: &mut Numbers,
     slot: &mut dyn FnMut(&RouteSource) -> Arc<Slot>,
 ) -> Result<(HttpOptions, RouteSource), Refusal> {
-    let suppress_envoy_headers = filters(std::mem::take(&mut message.http_filters))?;
+    let filters = filters(std::mem::take(&mut message.http_filters))?;
     let source = route_source(message.route_specifier.take(), numbers)?;
-    let options = options(&mut message, slot(&source), suppress_envoy_headers)?;
+    let options = options(&mut message, slot(&source), filters)?;
     // Names statistics; the engine names its own by instance and listener.
     message.stat_prefix.clear();
     // Streams here end with their requests: there is no delayed close or flush to wait for.
@@ -201,45 +212,70 @@ fn route_source(
     }
 }
 
+/// What the filters before routing do, and the router itself.
+#[derive(Default)]
+struct Filters {
+    suppress_envoy_headers: bool,
+    cors: bool,
+    kept: bool,
+    session: Option<KeptSession>,
+}
+
 /// The router must be last and on; filters that are off do nothing, whatever they are.
-fn filters(filters: Vec<hcm::HttpFilter>) -> Result<bool, Refusal> {
+fn filters(filters: Vec<hcm::HttpFilter>) -> Result<Filters, Refusal> {
     let last =
         filters.len().checked_sub(1).ok_or_else(|| Refusal::field("http_filters", "must end with the router"))?;
-    let mut suppress = false;
+    let mut all = Filters::default();
     for (index, filter) in filters.into_iter().enumerate() {
         if filter.disabled && index < last {
             continue;
         }
-        suppress = router(filter, index == last).at(format_args!("http_filters[{index}]"))?;
+        one(filter, index == last, &mut all).at(format_args!("http_filters[{index}]"))?;
     }
-    Ok(suppress)
+    Ok(all)
 }
 
-fn router(mut filter: hcm::HttpFilter, last: bool) -> Result<bool, Refusal> {
+fn one(mut filter: hcm::HttpFilter, last: bool, all: &mut Filters) -> Result<(), Refusal> {
     use hcm::http_filter::ConfigType;
     let any = match filter.config_type.take() {
         Some(ConfigType::TypedConfig(any)) => any,
         Some(ConfigType::ConfigDiscovery(_)) => return Err(Refusal::unsupported("config_discovery")),
         None => return Err(Refusal::field("typed_config", "must be set")),
     };
-    let mut router: Router = unpack(&any).at("typed_config")?;
-    if !last {
-        return Err(Refusal::new("the router must be the last filter"));
+    let named = |want: &str, name: &str| match name == want {
+        true => Ok(()),
+        false => Err(Refusal::field("name", format!("must be {want}: routes find it by that"))),
+    };
+    if any.type_url == Cors::type_url() {
+        let _: Cors = unpack(&any).at("typed_config")?;
+        named(per_filter::CORS, &filter.name)?;
+        all.cors = true;
+    } else if any.type_url == StatefulSession::type_url() {
+        named(per_filter::STATEFUL_SESSION, &filter.name)?;
+        all.session = unpack(&any).and_then(session::compile).at("typed_config")?;
+        all.kept = true;
+    } else {
+        let mut router: Router = unpack(&any).at("typed_config")?;
+        if !last {
+            return Err(Refusal::new("the router must be the last filter"));
+        }
+        all.suppress_envoy_headers = std::mem::take(&mut router.suppress_envoy_headers);
+        // Statistics by cluster are always there.
+        router.dynamic_stats = None;
+        nothing_left(&router).at("typed_config")?;
     }
-    let suppress = std::mem::take(&mut router.suppress_envoy_headers);
-    // Statistics by cluster are always there.
-    router.dynamic_stats = None;
-    nothing_left(&router).at("typed_config")?;
+    if last && any.type_url != Router::type_url() {
+        return Err(Refusal::new("the last filter must be the router"));
+    }
     filter.name.clear();
     filter.is_optional = false;
-    nothing_left(&filter)?;
-    Ok(suppress)
+    nothing_left(&filter)
 }
 
 fn options(
     message: &mut hcm::HttpConnectionManager,
     routes: Arc<Slot>,
-    suppress_envoy_headers: bool,
+    filters: Filters,
 ) -> Result<HttpOptions, Refusal> {
     let common =
         common(message.common_http_protocol_options.take().unwrap_or_default()).at("common_http_protocol_options")?;
@@ -286,7 +322,10 @@ fn options(
         default_host,
         upgrades: upgrades::of_manager(std::mem::take(&mut message.upgrade_configs))?,
         via,
-        suppress_envoy_headers,
+        suppress_envoy_headers: filters.suppress_envoy_headers,
+        cors: filters.cors,
+        kept: filters.kept,
+        session: filters.session,
     })
 }
 

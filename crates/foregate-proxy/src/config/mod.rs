@@ -2,6 +2,7 @@
 
 pub(crate) mod action;
 pub(crate) mod cluster;
+pub(crate) mod cors;
 pub(crate) mod dns;
 pub(crate) mod endpoints;
 pub(crate) mod format;
@@ -12,12 +13,14 @@ pub(crate) mod http2;
 pub(crate) mod listener;
 pub(crate) mod matching;
 pub(crate) mod parts;
+pub(crate) mod per_filter;
 pub(crate) mod protocol;
 pub(crate) mod refusal;
 pub(crate) mod retry;
 pub(crate) mod rewrite;
 pub(crate) mod route;
 pub(crate) mod route_config;
+pub(crate) mod session;
 pub(crate) mod tcp_proxy;
 pub(crate) mod tls;
 pub(crate) mod udp_proxy;

@@ -7,6 +7,7 @@ use foregate_envoy::pb::envoy::config::route::v3 as route;
 use super::action::{self, Action};
 use super::headers::{HeaderEdits, take_edits};
 use super::matching;
+use super::per_filter::{self, PerFilter};
 use super::refusal::{At, Refusal, nothing_left};
 use crate::routing::matchers::RouteMatcher;
 use crate::slots::{Numbers, Slot};
@@ -22,6 +23,8 @@ pub(crate) struct Route {
     pub(crate) action: Action,
     /// Header changes.
     pub(crate) edits: HeaderEdits,
+    /// What it says to filters.
+    pub(crate) filters: PerFilter,
     /// How much of a request's body may be kept for sending it again.
     pub(crate) buffer_limit: Option<u64>,
 }
@@ -44,7 +47,7 @@ pub(crate) fn compile(mut message: route::Route, numbers: &mut Numbers) -> Resul
         }
         None => return Err(Refusal::new("must have an action")),
     };
-    filters_off(std::mem::take(&mut message.typed_per_filter_config))?;
+    let filters = per_filter::compile(std::mem::take(&mut message.typed_per_filter_config))?;
     // Metadata is for whoever reads the configuration, it changes nothing here.
     message.metadata = None;
     // A name for Envoy's counters. Here a route is counted under its own.
@@ -55,23 +58,11 @@ pub(crate) fn compile(mut message: route::Route, numbers: &mut Numbers) -> Resul
         matcher,
         action,
         edits: take_edits!(message)?,
+        filters,
         buffer_limit: take_buffer_limit!(message),
     };
     nothing_left(&message)?;
     Ok(route)
-}
-
-/// Per-route settings of filters: no filter runs here but the router, so the only one that says nothing is "disabled".
-pub(crate) fn filters_off(
-    configs: std::collections::HashMap<String, foregate_envoy::pb::google::protobuf::Any>,
-) -> Result<(), Refusal> {
-    for (name, any) in configs {
-        let config: Result<route::FilterConfig, _> = super::refusal::unpack(&any);
-        if !config.is_ok_and(|config| config.disabled) {
-            return Err(Refusal::unsupported(format!("typed_per_filter_config[{name:?}]")));
-        }
-    }
-    Ok(())
 }
 
 /// Takes both fields for a bound on what is kept of a body.
@@ -104,6 +95,7 @@ impl Route {
             matcher,
             action: Action::Direct(http::StatusCode::OK, bytes::Bytes::new()),
             edits: HeaderEdits::default(),
+            filters: PerFilter::default(),
             buffer_limit: None,
         }
     }

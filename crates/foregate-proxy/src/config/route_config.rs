@@ -7,8 +7,8 @@ use foregate_envoy::pb::envoy::config::route::v3 as route;
 use super::action::{Mirror, mirrors};
 use super::headers::{HeaderEdits, take_edits};
 use super::parts::{ads, boolean};
+use super::per_filter::{self, PerFilter};
 use super::refusal::{At, Refusal, decode, nothing_left};
-use super::route::filters_off;
 use super::vhost::{self, VirtualHost};
 use super::wire;
 use crate::routing::domains::Domains;
@@ -20,6 +20,8 @@ const VIRTUAL_HOSTS: u32 = 2;
 /// What counts for all virtual hosts of a route configuration.
 #[derive(Default)]
 pub(crate) struct RouteOptions {
+    /// What it says to filters.
+    pub(crate) filters: PerFilter,
     /// Header changes.
     pub(crate) edits: HeaderEdits,
     /// Copies, for routes and virtual hosts without their own.
@@ -78,8 +80,8 @@ fn options(message: &mut route::RouteConfiguration, numbers: &mut Numbers) -> Re
     // Only a bound for the configuration's author; there is a bound on whole messages already.
     message.max_direct_response_body_size_bytes = None;
     message.metadata = None;
-    filters_off(std::mem::take(&mut message.typed_per_filter_config))?;
     Ok(RouteOptions {
+        filters: per_filter::compile(std::mem::take(&mut message.typed_per_filter_config))?,
         edits: take_edits!(message)?,
         mirrors: mirrors(std::mem::take(&mut message.request_mirror_policies), &mut numbers.clusters)?,
         ignore_port: std::mem::take(&mut message.ignore_port_in_host_matching),

@@ -7,16 +7,15 @@ use std::time::Duration;
 use foregate_envoy::pb::envoy::config::core::v3 as core;
 use foregate_envoy::pb::envoy::extensions::filters::udp::udp_proxy::v3 as udp;
 use foregate_envoy::pb::envoy::extensions::matching::common_inputs::network::v3 as inputs;
-use foregate_envoy::pb::envoy::extensions::matching::input_matchers::runtime_fraction::v3::RuntimeFraction;
+use foregate_envoy::pb::envoy::extensions::matching::input_matchers::consistent_hashing::v3::ConsistentHashing;
 use foregate_envoy::pb::google::protobuf::Any;
 use foregate_envoy::pb::xds::core::v3::TypedExtensionConfig;
 use foregate_envoy::pb::xds::r#type::matcher::v3 as matcher;
 use prost::Name;
 use xxhash_rust::xxh64::xxh64;
 
-use super::parts::{boolean, optional_duration, runtime_fraction};
+use super::parts::{boolean, optional_duration};
 use super::refusal::{At, Refusal, nothing_left, unpack};
-use crate::routing::matchers::Fraction;
 use crate::slots::{Interner, Slot};
 
 /// Envoy's defaults.
@@ -45,7 +44,9 @@ pub(crate) struct UdpOptions {
 struct Share {
     of: Input,
     seed: u64,
-    fraction: Fraction,
+    /// Of these, from this one on.
+    modulo: u32,
+    threshold: u32,
     /// `None`: their datagrams are dropped.
     cluster: Option<Arc<Slot>>,
 }
@@ -63,7 +64,7 @@ impl Share {
             Input::Ip => client.ip().to_string(),
             Input::Port => client.port().to_string(),
         };
-        xxh64(text.as_bytes(), self.seed) % u64::from(self.fraction.denominator) < u64::from(self.fraction.numerator)
+        xxh64(text.as_bytes(), self.seed) % u64::from(self.modulo) >= u64::from(self.threshold)
     }
 }
 
@@ -160,16 +161,16 @@ fn share(mut field: matcher::matcher::matcher_list::FieldMatcher, clusters: &mut
     let read = || {
         let of = input(single.input)?;
         let Some(single_predicate::Matcher::CustomMatch(custom)) = single.matcher else {
-            return Err(Refusal::field("custom_match", "must be a runtime_fraction"));
+            return Err(Refusal::unsupported("value_match"));
         };
-        let mut fraction: RuntimeFraction = unpack(&typed(custom)?).at("custom_match.typed_config")?;
-        let share = fraction.runtime_fraction.take();
-        let share = share.ok_or_else(|| Refusal::field("custom_match.typed_config.runtime_fraction", "must be set"))?;
-        let share = runtime_fraction(share).at("custom_match.typed_config.runtime_fraction")?;
-        Ok((of, fraction.seed, share))
+        let hashing: ConsistentHashing = unpack(&typed(custom)?).at("custom_match.typed_config")?;
+        if hashing.modulo == 0 {
+            return Err(Refusal::field("custom_match.typed_config.modulo", "must be at least 1"));
+        }
+        Ok((of, hashing))
     };
-    let (of, seed, fraction) = read().at("predicate.single_predicate")?;
-    Ok(Share { of, seed, fraction, cluster })
+    let (of, ConsistentHashing { threshold, modulo, seed }) = read().at("predicate.single_predicate")?;
+    Ok(Share { of, seed, modulo, threshold, cluster })
 }
 
 fn input(message: Option<TypedExtensionConfig>) -> Result<Input, Refusal> {
@@ -253,8 +254,9 @@ matcher:
           custom_match:
             name: share
             typed_config:
-              "@type": type.googleapis.com/envoy.extensions.matching.input_matchers.runtime_fraction.v3.RuntimeFraction
-              runtime_fraction: {{ default_value: {{ numerator: 250000, denominator: MILLION }} }}
+              "@type": type.googleapis.com/envoy.extensions.matching.input_matchers.consistent_hashing.v3.ConsistentHashing
+              threshold: 75
+              modulo: 100
               seed: 7
       on_match: {first}
   on_no_match: {}

@@ -8,9 +8,10 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::action::{Mirror, mirrors};
 use super::headers::{HeaderEdits, take_edits};
+use super::per_filter::{self, PerFilter};
 use super::refusal::{At, Refusal, decode, nothing_left};
 use super::retry::{self, RetryPolicy};
-use super::route::{Route, filters_off, take_buffer_limit};
+use super::route::{Route, take_buffer_limit};
 use super::wire;
 use crate::routing::index::Routes;
 use crate::slots::Numbers;
@@ -37,6 +38,8 @@ pub(crate) struct VirtualHost {
     pub(crate) attempt_count: bool,
     /// And so do responses.
     pub(crate) attempt_count_in_response: bool,
+    /// What it says to filters.
+    pub(crate) filters: PerFilter,
     /// For routes without their own.
     pub(crate) buffer_limit: Option<u64>,
     /// Hashes of its routes' encoded forms, in order, to take those over that are the same in the next version.
@@ -76,10 +79,10 @@ pub(crate) fn compile(
         mirrors: mirrors(std::mem::take(&mut message.request_mirror_policies), &mut numbers.clusters)?,
         attempt_count: std::mem::take(&mut message.include_request_attempt_count),
         attempt_count_in_response: std::mem::take(&mut message.include_attempt_count_in_response),
+        filters: per_filter::compile(std::mem::take(&mut message.typed_per_filter_config))?,
         buffer_limit: take_buffer_limit!(message),
         hashes: hashes.into(),
     };
-    filters_off(std::mem::take(&mut message.typed_per_filter_config))?;
     // Metadata is for whoever reads the configuration, it changes nothing here.
     message.metadata = None;
     nothing_left(&message)?;

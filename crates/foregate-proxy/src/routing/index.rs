@@ -153,6 +153,7 @@ mod tests {
             let method = if post { Method::POST } else { Method::GET };
             for path in &paths {
                 let request = RequestView {
+                    luck: Default::default(),
                     method: &method, authority: "a", scheme: "http", path, query: None, headers: &headers,
                 };
                 let scanned = routes.scan(&request).map(std::ptr::from_ref);

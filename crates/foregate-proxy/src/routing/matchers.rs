@@ -197,7 +197,13 @@ pub(crate) struct Fraction {
 }
 
 impl Fraction {
-    /// Whether this request is one of them.
+    /// Whether a request with this number is one of them. A request has one number for all routes that ask for a share,
+    /// so that shares that follow each other add up.
+    pub(crate) fn hit_by(self, luck: u64) -> bool {
+        luck % u64::from(self.denominator) < u64::from(self.numerator)
+    }
+
+    /// Whether something is one of them, by a number of its own.
     pub(crate) fn hit(self) -> bool {
         self.numerator >= self.denominator || rand::random_range(0..self.denominator) < self.numerator
     }
@@ -222,6 +228,6 @@ impl RouteMatcher {
         self.path.matches(request.path)
             && self.headers.iter().all(|m| m.matches(request))
             && self.query.iter().all(|m| m.matches(request))
-            && self.fraction.is_none_or(Fraction::hit)
+            && self.fraction.is_none_or(|share| share.hit_by(request.luck()))
     }
 }

@@ -1,5 +1,7 @@
 //! What routes look at: the parts of a request, borrowed.
 
+use std::cell::OnceCell;
+
 use http::header::HeaderMap;
 use http::{HeaderName, Method};
 
@@ -17,9 +19,16 @@ pub(crate) struct RequestView<'a> {
     pub(crate) query: Option<&'a str>,
     /// The headers.
     pub(crate) headers: &'a HeaderMap,
+    /// Its number among others, drawn when it is first asked for.
+    pub(crate) luck: OnceCell<u64>,
 }
 
 impl<'a> RequestView<'a> {
+    /// A number by chance, always the same for one request.
+    pub(crate) fn luck(&self) -> u64 {
+        *self.luck.get_or_init(rand::random)
+    }
+
     /// The lines of one name; bytes beyond UTF-8 don't match text.
     pub(crate) fn lines(&self, name: &HeaderName) -> impl Iterator<Item = &'a str> + use<'a> {
         self.headers.get_all(name).iter().map(|value| std::str::from_utf8(value.as_bytes()).unwrap_or("\u{fffd}"))

@@ -77,10 +77,16 @@ fn cookie_of(
     if let Some(value) = cookie_value(headers, &cookie.name) {
         return Some(hashed(value));
     }
-    let ttl = cookie.ttl?;
+    cookie.ttl?;
     let value = format!("{:016x}", hashed(format!("{}{}", connection.remote, connection.local).as_bytes()));
+    *set = set_cookie(cookie, &value);
+    Some(hashed(value.as_bytes()))
+}
+
+/// `set-cookie` for a value.
+pub(super) fn set_cookie(cookie: &Cookie, value: &str) -> Option<HeaderValue> {
     let mut text = format!("{}=\"{value}\"", cookie.name);
-    if !ttl.is_zero() {
+    if let Some(ttl) = cookie.ttl.filter(|ttl| !ttl.is_zero()) {
         let _ = write!(text, "; Max-Age={}", ttl.as_secs());
     }
     if !cookie.path.is_empty() {
@@ -88,12 +94,11 @@ fn cookie_of(
     }
     text.push_str(&cookie.attributes);
     text.push_str("; HttpOnly");
-    *set = HeaderValue::try_from(text).ok();
-    Some(hashed(value.as_bytes()))
+    HeaderValue::try_from(text).ok()
 }
 
 /// The value of the first cookie of a name, without quotes.
-fn cookie_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+pub(super) fn cookie_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     let value =
         pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;

@@ -90,6 +90,8 @@ pub(super) struct Try<'a> {
     pub(super) speak: Speak,
     /// Which endpoint it belongs to, if any.
     pub(super) hash: Option<u64>,
+    /// The address of the endpoint that the client has been at, if it still is one.
+    pub(super) wanted: Option<&'a str>,
     /// Another try may follow.
     pub(super) keep: bool,
     pub(super) policy: Option<&'a RetryPolicy>,
@@ -107,7 +109,8 @@ pub(super) async fn attempt(
     exchange: &mut Exchange,
 ) -> Result<(Response<Arriving>, Lease), Failure> {
     let cluster = upstream.cluster();
-    let mut host = upstream.choose(terms.hash, terms.avoid);
+    let mut host = terms.wanted.and_then(|address| upstream.host_at(address));
+    host = host.or_else(|| upstream.choose(terms.hash, terms.avoid));
     if host.is_none() && cluster.warming {
         host = Box::pin(upstream.choose_when_warm(terms.hash)).await;
     }

@@ -13,10 +13,12 @@ use tokio::time::Instant;
 
 use super::affinity::{self, Affinity};
 use super::body::{Arriving, ResponseBody};
+use super::cors::Readable;
 use super::dial::Speak;
 use super::exchange::{Exchange, Flag};
 use super::head::{self, Taken};
 use super::instance::Held;
+use super::kept::{self, Kept};
 use super::local::LocalReply;
 use super::payload::{Payload, payload};
 use super::pool::Lease;
@@ -93,6 +95,10 @@ pub(super) struct Outgoing<'a> {
     /// Which endpoint it belongs to.
     pub(super) affinity: Affinity,
     weighted: Option<&'a WeightedCluster>,
+    /// Its client is kept at an endpoint.
+    pub(super) kept: Option<Box<Kept<'a>>>,
+    /// The page that it is of may read the response.
+    readable: Option<Box<Readable<'a>>>,
 }
 
 /// Makes the upstream request of a request.
@@ -100,6 +106,7 @@ pub(super) fn begin<'a>(
     job: &Job<'a>,
     request: Request<Incoming>,
     taken: Taken,
+    readable: &mut Option<Box<Readable<'a>>>,
     exchange: &mut Exchange,
 ) -> Result<Outgoing<'a>, LocalReply> {
     if let Some(limit) = job.forward.idle_timeout {
@@ -109,6 +116,11 @@ pub(super) fn begin<'a>(
     let upstream = job.upstream(slot).ok_or_else(|| LocalReply::new(job.forward.not_found, "", Flag::Nc))?;
     let (parts, incoming) = request.into_parts();
     let (mut headers, uri) = (parts.headers, parts.uri);
+    let kept = job.options.kept.then(|| {
+        let said = [&job.route.filters, &job.host.filters, &job.table.options.filters].map(Some);
+        let levels = [weighted.map(|weighted| &weighted.filters), said[0], said[1], said[2]];
+        kept::of(levels, job.options.session.as_ref(), &headers, &uri)
+    });
     edits::edit_request(&mut headers, (&parts.method, &uri), job.place(weighted), exchange);
     edits::rewrite_host(&mut headers, job.forward, weighted);
     let path = job.forward.rewrite.apply(uri.path(), &job.route.matcher.path);
@@ -138,7 +150,8 @@ pub(super) fn begin<'a>(
         && matches!(payload, Payload::Empty)
         && matches!(prepared.method, Method::GET | Method::HEAD);
     let speak = if short { Speak::Plain } else { speak };
-    Ok(Outgoing { prepared, payload, upstream, speak, affinity, weighted })
+    let readable = readable.take();
+    Ok(Outgoing { prepared, payload, upstream, speak, affinity, weighted, kept: kept.flatten(), readable })
 }
 
 /// Sends it, and makes the response of what comes back.
@@ -158,6 +171,9 @@ pub(super) async fn run(
             if let Some(cookie) = outgoing.affinity.cookie.take() {
                 response.headers_mut().append(SET_COOKIE, cookie);
             }
+            if let (Some(kept), Some(host)) = (&outgoing.kept, &exchange.upstream) {
+                kept.say(host, response.headers_mut());
+            }
             respond(job, response, lease, deadline, exchange)
         }
         Some(Err(reply)) => {
@@ -176,6 +192,9 @@ pub(super) async fn run(
         }
     };
     edits::edit_response(&mut response, job.place(weighted));
+    if let Some(readable) = &outgoing.readable {
+        readable.say(response.headers_mut());
+    }
     response
 }
 

@@ -88,6 +88,7 @@ mod tests {
 
     fn redirected(action: route::RedirectAction, authority: &str) -> String {
         let request = RequestView {
+            luck: Default::default(),
             method: &Method::GET,
             authority,
             scheme: "http",

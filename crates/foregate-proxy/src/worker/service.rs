@@ -14,6 +14,7 @@ use hyper::body::{Body, Incoming};
 use super::accept::is_configured;
 use super::body::ResponseBody;
 use super::connection::{ConnectionState, Limits, Order};
+use super::cors::{self, Verdict};
 use super::edits;
 use super::exchange::{Exchange, Flag};
 use super::forward::{self, Job, Outgoing};
@@ -372,6 +373,7 @@ fn route<'a>(
     let authority = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let scheme = if session.connection.tls { "https" } else { "http" };
     let view = RequestView {
+        luck: Default::default(),
         method: request.method(),
         authority,
         scheme,
@@ -400,15 +402,34 @@ fn route<'a>(
             redirect::respond(to, &location, exchange)
         }
         Action::Forward(to) => {
+            let levels = [&route.filters, &host.filters, &table.options.filters];
+            let verdict = if options.cors { cors::look(&view, levels) } else { Verdict::Nothing };
+            let mut readable = match verdict {
+                Verdict::Answer(headers) => return Begun::Done(cors_answer(headers, exchange)),
+                Verdict::Readable(readable) => Some(readable),
+                Verdict::Nothing => None,
+            };
             let job = Job { session, stream, snapshot, options, table, host, route, forward: to };
-            match forward::begin(&job, request, taken, &mut exchange) {
+            match forward::begin(&job, request, taken, &mut readable, &mut exchange) {
                 Ok(outgoing) => return Begun::Forward(job, outgoing, exchange),
-                Err(reply) => reply.into_response(exchange),
+                Err(reply) => {
+                    let mut response = reply.into_response(exchange);
+                    edits::edit_response(&mut response, place);
+                    readable.iter().for_each(|readable| readable.say(response.headers_mut()));
+                    return Begun::Done(response);
+                }
             }
         }
     };
     edits::edit_response(&mut response, place);
     Begun::Done(response)
+}
+
+/// The answer to a page's question. Routes don't change it: it is the listener's own.
+fn cors_answer(headers: http::HeaderMap, exchange: Box<Exchange>) -> Response<ResponseBody> {
+    let mut response = LocalReply::new(StatusCode::OK, "", None).into_response(exchange);
+    response.headers_mut().extend(headers);
+    response
 }
 
 fn virtual_host<'a>(table: &'a RouteTable, authority: &str) -> Option<&'a Arc<crate::config::vhost::VirtualHost>> {

@@ -22,7 +22,7 @@ pub(super) async fn tries(
     exchange: &mut Exchange,
 ) -> Result<(Response<Arriving>, Lease), LocalReply> {
     let policy = job.retry_policy();
-    let Outgoing { prepared, payload, upstream, speak, affinity, .. } = outgoing;
+    let Outgoing { prepared, payload, upstream, speak, affinity, kept, .. } = outgoing;
     let hash = affinity.hash;
     let upstream: &Rc<Upstream> = upstream;
     let mut left = policy.map_or(0, |policy| policy.retries);
@@ -32,10 +32,12 @@ pub(super) async fn tries(
         if job.host.attempt_count {
             prepared.headers_mut().insert(head::X_ENVOY_ATTEMPT_COUNT.clone(), attempt.into());
         }
-        let terms = Try { speak: *speak, hash, keep: left > 0, policy, avoid: avoid.as_ref() };
+        let wanted = kept.as_ref().filter(|_| attempt == 1).and_then(|kept| kept.address());
+        let terms = Try { speak: *speak, hash, wanted, keep: left > 0, policy, avoid: avoid.as_ref() };
         let result = attempt::attempt(upstream, prepared, payload, terms, exchange).await;
         let again = policy.is_some_and(|policy| is_retriable(policy, &result)) && payload.can_restart();
-        let within = upstream.retrying.get() < upstream.cluster().config.limits.retries;
+        let limit = upstream.cluster().config.limits.retries;
+        let within = limit.may_grow(upstream.retrying.get(), upstream.active.get() + upstream.pending.get());
         if again && left > 0 && within {
             left -= 1;
             // A key stays with its endpoint, unless the policy says otherwise.

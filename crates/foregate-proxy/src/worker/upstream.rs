@@ -162,6 +162,11 @@ impl Upstream {
         }
     }
 
+    /// The host with this address.
+    pub(super) fn host_at(&self, address: &str) -> Option<Rc<Host>> {
+        self.hosts.borrow().iter().find(|host| *host.text == *address).cloned()
+    }
+
     /// Chooses a host, the one that `hash` belongs to if the cluster goes by that; not `avoid`, if there is another.
     pub(super) fn choose(&self, hash: Option<u64>, avoid: Option<&Rc<Host>>) -> Option<Rc<Host>> {
         let hosts = self.hosts.borrow();
