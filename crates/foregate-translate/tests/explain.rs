@@ -328,3 +328,89 @@ proptest! {
         }
     }
 }
+
+/// A gateway with connections and datagrams beside requests.
+fn mixed() -> Gateway {
+    let tls = |mode: &str| json!({ "mode": mode, "certificates": ["certificate"] });
+    let listeners = json!([
+        { "claim": "claim", "name": "web", "port": 8443, "protocol": "HTTPS", "tls": tls("Terminate") },
+        { "claim": "claim", "name": "through", "port": 8443, "protocol": "TLS", "hostname": "*.db.example.com", "tls": tls("Passthrough") },
+        { "claim": "claim", "name": "ended", "port": 8443, "protocol": "TLS", "hostname": "ended.example.com", "tls": tls("Terminate") },
+        { "claim": "claim", "name": "bytes", "port": 9000, "protocol": "TCP" },
+        { "claim": "claim", "name": "datagrams", "port": 9000, "protocol": "UDP" },
+        { "claim": "claim", "name": "nobody", "port": 9001, "protocol": "TCP" },
+    ]);
+    let mut proxy = support::world::proxy(0, 127, 1);
+    proxy["spec"]["template"] = json!("stock");
+    proxy["status"] = json!({ "addresses": ["192.0.2.1"], "listeners": listeners });
+    let forward = |name: &str, protocol: &str, listener: &str, hostname: &str, backends: Value| {
+        let mut manifest = route(name, 0, listener, hostname, json!([{ "backends": backends }]));
+        manifest["spec"]["protocol"] = json!(protocol);
+        manifest["spec"]["origin"]["kind"] = json!(format!("{protocol}Route"));
+        manifest
+    };
+    let backend = |n: usize, weight: u32| json!({ "backend": format!("backend-{n}"), "weight": weight });
+    let manifests = [
+        proxy,
+        support::world::secret(1),
+        support::world::backend(0, 0),
+        support::world::backend(1, 0),
+        support::world::slice(0, 2),
+        forward("db", "TLS", "through", "a.db.example.com", json!([backend(0, 1)])),
+        forward("ended", "TLS", "ended", "ended.example.com", json!([backend(0, 1), { "weight": 1 }])),
+        forward("bytes", "TCP", "bytes", "*", json!([backend(1, 1)])),
+        forward("datagrams", "UDP", "datagrams", "*", json!([backend(0, 70), backend(1, 20), { "weight": 10 }])),
+    ];
+    let mut translator = Translator::new(Options::default());
+    translator.apply(manifests.into_iter().map(support::input));
+    let proxy = ProxyRef { namespace: "tenant-a".to_owned(), name: "proxy-0".to_owned() };
+    Gateway::read(translator.resources(&proxy)).unwrap()
+}
+
+#[test]
+fn connections_and_datagrams_are_carried() {
+    let gateway = mixed();
+    // scheme, host, port → route and shares in percent, or what is said
+    let table = [
+        (Scheme::Tls, "a.db.example.com", 8443, Ok(("TLSRoute/shop/db/0/0", vec![("backend-0", 100.0, 2)]))),
+        (Scheme::Https, "a.db.example.com", 8443, Ok(("TLSRoute/shop/db/0/0", vec![("backend-0", 100.0, 2)]))),
+        (Scheme::Tls, "b.db.example.com", 8443, Err("no route takes connections to *.db.example.com")),
+        (
+            Scheme::Tls,
+            "ended.example.com",
+            8443,
+            Ok(("TLSRoute/shop/ended/0/0", vec![("backend-0", 50.0, 2), ("foregate-unresolved", 50.0, 0)])),
+        ),
+        (Scheme::Tls, "other.example.com", 8443, Err("takes requests here; ask with https://")),
+        (Scheme::Http, "a.db.example.com", 8443, Err("speaks TLS; ask with https://")),
+        (Scheme::Tcp, "any", 9000, Ok(("TCPRoute/shop/bytes/0/0", vec![("backend-1", 100.0, 0)]))),
+        (Scheme::Http, "any", 9000, Ok(("TCPRoute/shop/bytes/0/0", vec![("backend-1", 100.0, 0)]))),
+        (Scheme::Tls, "any", 9000, Err("speaks no TLS; ask with tcp://")),
+        (Scheme::Tcp, "any", 9001, Err("no route takes everything at listener tcp-9001")),
+        (Scheme::Udp, "any", 9001, Err("nothing listens on port 9001")),
+        (
+            Scheme::Udp,
+            "any",
+            9000,
+            Ok((
+                "UDPRoute/shop/datagrams/0/0",
+                vec![("backend-0", 70.0, 2), ("backend-1", 20.0, 0), ("foregate-unresolved", 10.0, 0)],
+            )),
+        ),
+    ];
+    for (scheme, host, port, expected) in table {
+        let request = Request { scheme, port: Some(port), host: host.into(), ..Request::default() };
+        let answer = gateway.explain(&request);
+        match (expected, &answer.outcome) {
+            (Ok((route, shares)), Outcome::Carry { backends, ends_tls }) => {
+                let said: Vec<_> = backends.iter().map(|it| (it.backend(), it.percent, it.endpoints.len())).collect();
+                assert_eq!((taker(&answer), said), (Some(route), shares), "{scheme:?} {host}:{port}");
+                assert_eq!(*ends_tls, host == "ended.example.com");
+            }
+            (Err(said), Outcome::NoFilterChain { reason } | Outcome::NoListener { reason }) => {
+                assert!(reason.contains(said), "{scheme:?} {host}:{port}: {reason}");
+            }
+            (expected, other) => panic!("{scheme:?} {host}:{port}: {other:?} instead of {expected:?}"),
+        }
+    }
+}

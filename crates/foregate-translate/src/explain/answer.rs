@@ -51,7 +51,7 @@ impl Explanation {
     /// The status that the gateway itself answers with; none: a backend answers, or nobody does.
     pub fn status(&self) -> Option<u16> {
         match &self.outcome {
-            Outcome::NoListener { .. } | Outcome::NoFilterChain { .. } => None,
+            Outcome::NoListener { .. } | Outcome::NoFilterChain { .. } | Outcome::Carry { .. } => None,
             Outcome::Refused { status, .. } | Outcome::Redirect { status, .. } | Outcome::Respond { status, .. } => {
                 Some(*status)
             }
@@ -87,7 +87,8 @@ pub struct ListenerChoice {
     pub addresses: Vec<String>,
     /// Names in the TLS handshake that the filter chain is for; empty: all others.
     pub server_names: Vec<String>,
-    /// The route configuration.
+    /// The route configuration; empty: there are no requests.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub route_configuration: String,
 }
 
@@ -198,6 +199,13 @@ pub enum Outcome {
     },
     /// Sent to a backend.
     Forward(Box<Forward>),
+    /// A connection, or datagrams, carried to a backend as they are. A share without endpoints is closed or dropped.
+    Carry {
+        /// Who may get it.
+        backends: Vec<Share>,
+        /// TLS ends at the gateway.
+        ends_tls: bool,
+    },
 }
 
 /// A request on its way to a backend.

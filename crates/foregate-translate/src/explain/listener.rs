@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::read::{Chain, Gateway, Listener};
+use super::read::{Carries, Chain, Gateway, Listener};
 use super::{Explanation, ListenerChoice, Outcome, Request, Scheme};
 
 impl Gateway {
@@ -23,14 +23,17 @@ impl Gateway {
         let port = request.port.unwrap_or_else(|| request.scheme.default_port());
         let bound =
             |it: &&Listener| it.addresses.iter().any(|(address, bound)| *bound == port && takes(address, request));
+        let carries = |it: &&Listener| it.datagrams == (request.scheme == Scheme::Udp);
         // Where ports below 1024 can't be bound, the listener of the well-known port is bound elsewhere.
-        let well_known = format!("{}-{port}", request.scheme.as_str());
+        let class = if request.scheme.is_tls() { "https" } else { request.scheme.as_str() };
+        let well_known = format!("{class}-{port}");
         let meant = |it: &&Listener| {
             request.port.is_none()
                 && it.name == well_known
                 && it.addresses.iter().any(|(address, _)| takes(address, request))
         };
-        let found = self.listeners.iter().find(bound).or_else(|| self.listeners.iter().find(meant));
+        let of_kind = || self.listeners.iter().filter(carries);
+        let found = of_kind().find(bound).or_else(|| of_kind().find(meant));
         found.ok_or_else(|| Outcome::NoListener { reason: self.nobody(request, port) })
     }
 
@@ -55,10 +58,16 @@ fn takes(bound: &str, request: &Request) -> bool {
 }
 
 fn chain<'a>(listener: &'a Listener, request: &Request, answer: &mut Explanation) -> Result<&'a Chain, Outcome> {
-    let tls = request.scheme == Scheme::Https;
+    let tls = request.scheme.is_tls();
     let speaks = |reason: String| Err(Outcome::NoFilterChain { reason });
     if !listener.chains.iter().any(|chain| chain.tls == tls) {
-        let (has, wants) = if tls { ("plain HTTP", "http") } else { ("TLS", "https") };
+        let has_requests = listener.chains.iter().any(|chain| matches!(chain.carries, Carries::Requests(_)));
+        let (has, wants) = match (tls, has_requests) {
+            (true, true) => ("plain HTTP", "http"),
+            (true, false) => ("no TLS", "tcp"),
+            (false, true) => ("TLS", "https"),
+            (false, false) => ("TLS", "tls"),
+        };
         return speaks(format!("listener {} speaks {has}; ask with {wants}://", listener.name));
     }
     let name = if tls { server_name(request) } else { None };
@@ -73,6 +82,10 @@ fn chain<'a>(listener: &'a Listener, request: &Request, answer: &mut Explanation
         let known = known.join(", ");
         return speaks(format!("listener {} has no certificate for {name}; it has: {known}", listener.name));
     };
+    if !request.scheme.is_http() && matches!(chain.carries, Carries::Requests(_)) {
+        let wants = if tls { "https" } else { "http" };
+        return speaks(format!("listener {} takes requests here; ask with {wants}://", listener.name));
+    }
     for rule in &chain.more {
         answer.caveats.push(format!("the filter chain also asks for {rule}, which a URL doesn't tell"));
     }

@@ -5,10 +5,11 @@
 //! routes, an operator's patches included. [`Gateway::explain`] then does with a [`Request`] what Envoy would do, and
 //! writes down each decision, and of what didn't take the request why it didn't.
 //!
-//! One file per decision: `listener` (port, TLS, SNI), `normal` (host and path), `domains` (virtual host), `matching`
-//! (routes), `precedence` (which of two comes first), `effect` (what is done).
+//! One file per decision: `listener` (port, TLS, SNI), `carry` (connections that are no requests), `normal` (host and
+//! path), `domains` (virtual host), `matching` (routes), `precedence` (which of two comes first), `effect` (what is done).
 
 mod answer;
+mod carry;
 mod describe;
 mod domains;
 mod effect;
@@ -31,6 +32,7 @@ pub use answer::{
     Explanation, Forward, HeaderChange, ListenerChoice, NearMiss, Outcome, Part, Reason, RouteChoice, RouteOrigin,
     Seen, Share, VirtualHostChoice,
 };
+use read::Carries;
 pub use read::{Gateway, ReadError};
 
 use crate::Translator;
@@ -70,6 +72,12 @@ pub enum Scheme {
     Http,
     /// Over TLS.
     Https,
+    /// No request: a connection over TLS, which carries anything.
+    Tls,
+    /// No request: a connection.
+    Tcp,
+    /// No request: datagrams.
+    Udp,
 }
 
 impl Scheme {
@@ -78,14 +86,28 @@ impl Scheme {
         match self {
             Self::Http => "http",
             Self::Https => "https",
+            Self::Tls => "tls",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
         }
     }
 
-    /// The port that a URL needn't name.
+    /// Whether a connection begins with a TLS handshake.
+    pub(super) const fn is_tls(self) -> bool {
+        matches!(self, Self::Https | Self::Tls)
+    }
+
+    /// Whether there are requests.
+    pub(super) const fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Https)
+    }
+
+    /// The port that a URL needn't name; 0: it must.
     pub const fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
-            Self::Https => 443,
+            Self::Https | Self::Tls => 443,
+            Self::Tcp | Self::Udp => 0,
         }
     }
 }
@@ -114,7 +136,11 @@ impl Gateway {
 
     fn decide(&self, request: &Request, answer: &mut Explanation) -> Result<Outcome, Outcome> {
         let (listener, chain) = self.listen(request, answer)?;
-        let seen = normal::form(request, listener, chain)?;
+        let manager = match &chain.carries {
+            Carries::Requests(manager) => manager,
+            Carries::Elsewhere(shares) => return Ok(carry::to(self, listener, chain, shares, answer)),
+        };
+        let seen = normal::form(request, listener, manager)?;
         answer.seen = Some(seen.public());
         let table = self.table(chain).ok_or_else(|| Outcome::NotFound {
             reason: format!("the listener's routes ({}) aren't there yet", chain.routes_name()),

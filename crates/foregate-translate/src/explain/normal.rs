@@ -4,7 +4,7 @@ use foregate_envoy::normal_path::{self, NormalPath};
 use foregate_envoy::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use hcm::http_connection_manager::StripPortMode;
 
-use super::read::{Chain, Listener};
+use super::read::Listener;
 use super::{Outcome, Request, answer};
 
 /// A request as routes see it.
@@ -36,7 +36,11 @@ pub(super) fn with_query(path: &str, query: Option<&str>) -> String {
 }
 
 /// Brings a request into its normal form, or says why it is answered at once.
-pub(super) fn form(request: &Request, listener: &Listener, chain: &Chain) -> Result<Seen, Outcome> {
+pub(super) fn form(
+    request: &Request,
+    listener: &Listener,
+    manager: &hcm::HttpConnectionManager,
+) -> Result<Seen, Outcome> {
     let refuse = |reason: &str| Outcome::Refused { status: 400, reason: reason.to_owned() };
     if request.host.is_empty() {
         return Err(refuse("the request names no host"));
@@ -50,12 +54,12 @@ pub(super) fn form(request: &Request, listener: &Listener, chain: &Chain) -> Res
     if request.path.contains('#') {
         return Err(refuse("the path has a fragment (#), which is for browsers only"));
     }
-    let authority = authority(request, listener, &chain.manager);
+    let authority = authority(request, listener, manager);
     let (path, query) = match request.path.split_once('?') {
         Some((path, query)) => (path, Some(query.to_owned())),
         None => (request.path.as_str(), None),
     };
-    let path = match normalize(path, &chain.manager) {
+    let path = match normalize(path, manager) {
         NormalPath::Path(path) => path.into_owned(),
         NormalPath::Refused => return Err(refuse("the path can't be brought into a normal form")),
         NormalPath::Redirect(path) => {

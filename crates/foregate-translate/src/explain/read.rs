@@ -8,9 +8,14 @@ use foregate_envoy::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, lb_
 use foregate_envoy::pb::envoy::config::listener::v3 as listener;
 use foregate_envoy::pb::envoy::config::route::v3 as route;
 use foregate_envoy::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+use foregate_envoy::pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
+use foregate_envoy::pb::envoy::extensions::filters::udp::udp_proxy::v3::UdpProxyConfig;
+use foregate_envoy::pb::google::protobuf::Any;
 use foregate_envoy::{Resource, ResourceKind};
 use prost::Message;
 use regex::Regex;
+
+use super::carry::{self, Weight};
 
 /// A resource that can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,17 +46,33 @@ pub struct Gateway {
 pub(super) struct Listener {
     pub name: String,
     pub addresses: Vec<(String, u16)>,
+    /// It takes datagrams.
+    pub datagrams: bool,
     pub chains: Vec<Chain>,
 }
 
-/// A filter chain that speaks HTTP.
+/// A filter chain that speaks HTTP, or passes on what comes.
 #[derive(Debug)]
 pub(super) struct Chain {
+    /// It is for TLS.
     pub tls: bool,
+    /// TLS ends here.
+    pub ends_tls: bool,
     pub server_names: Vec<String>,
     /// Asks for more than a name: what that is.
     pub more: Vec<&'static str>,
-    pub manager: hcm::HttpConnectionManager,
+    /// Name of the route that it is, where there are no requests.
+    pub route: Option<String>,
+    pub carries: Carries,
+}
+
+/// What is in a chain's connections.
+#[derive(Debug)]
+pub(super) enum Carries {
+    /// Requests.
+    Requests(Box<hcm::HttpConnectionManager>),
+    /// Anything: it goes to these clusters.
+    Elsewhere(Vec<Weight>),
 }
 
 /// A route configuration.
@@ -176,7 +197,8 @@ impl Chain {
     /// Name of its route configuration.
     pub(super) fn routes_name(&self) -> &str {
         use hcm::http_connection_manager::RouteSpecifier;
-        match &self.manager.route_specifier {
+        let Carries::Requests(manager) = &self.carries else { return "" };
+        match &manager.route_specifier {
             Some(RouteSpecifier::Rds(rds)) => &rds.route_config_name,
             Some(RouteSpecifier::RouteConfig(config)) => &config.name,
             _ => "",
@@ -191,20 +213,45 @@ fn read_listener(message: listener::Listener) -> Result<Listener, prost::DecodeE
     for chain in message.filter_chains.into_iter().chain(message.default_filter_chain) {
         chains.extend(read_chain(chain)?);
     }
-    Ok(Listener { name: message.name, addresses, chains })
+    let mut datagrams = false;
+    for filter in &message.listener_filters {
+        let Some(listener::listener_filter::ConfigType::TypedConfig(any)) = &filter.config_type else { continue };
+        if let Some(proxy) = read_as::<UdpProxyConfig>(any)? {
+            datagrams = true;
+            chains.push(Chain {
+                tls: false,
+                ends_tls: false,
+                server_names: Vec::new(),
+                more: Vec::new(),
+                route: carry::route(message.metadata.as_ref()),
+                carries: Carries::Elsewhere(carry::of_udp(&proxy)),
+            });
+        }
+    }
+    Ok(Listener { name: message.name, addresses, datagrams, chains })
 }
 
-/// None: it doesn't speak HTTP.
+/// The message in an Any, if it is of that type.
+fn read_as<M: Message + prost::Name + Default>(any: &Any) -> Result<Option<M>, prost::DecodeError> {
+    let same = any.type_url.rsplit('/').next() == Some(&M::full_name());
+    same.then(|| M::decode(&*any.value)).transpose()
+}
+
+/// None: it does something else.
 fn read_chain(chain: listener::FilterChain) -> Result<Option<Chain>, prost::DecodeError> {
-    const MANAGER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
-    let is_manager =
-        |any: &&foregate_envoy::pb::google::protobuf::Any| any.type_url.rsplit('/').next() == Some(MANAGER);
-    let mut configs = chain.filters.iter().filter_map(|filter| match &filter.config_type {
+    let configs = chain.filters.iter().filter_map(|filter| match &filter.config_type {
         Some(listener::filter::ConfigType::TypedConfig(any)) => Some(any),
         _ => None,
     });
-    let Some(any) = configs.rfind(is_manager) else { return Ok(None) };
-    let manager = hcm::HttpConnectionManager::decode(&*any.value)?;
+    let mut carries = None;
+    for any in configs {
+        if let Some(manager) = read_as::<hcm::HttpConnectionManager>(any)? {
+            carries = Some(Carries::Requests(Box::new(manager)));
+        } else if let Some(proxy) = read_as::<TcpProxy>(any)? {
+            carries = Some(Carries::Elsewhere(carry::of_tcp(proxy)));
+        }
+    }
+    let Some(carries) = carries else { return Ok(None) };
     let asked = chain.filter_chain_match.unwrap_or_default();
     let rules = [
         ("destination_port", asked.destination_port.is_some()),
@@ -216,7 +263,15 @@ fn read_chain(chain: listener::FilterChain) -> Result<Option<Chain>, prost::Deco
         ("application_protocols", !asked.application_protocols.is_empty()),
     ];
     let more = rules.into_iter().filter(|(_, asked)| *asked).map(|(name, _)| name).collect();
-    Ok(Some(Chain { tls: chain.transport_socket.is_some(), server_names: asked.server_names, more, manager }))
+    let ends_tls = chain.transport_socket.is_some();
+    Ok(Some(Chain {
+        tls: ends_tls || asked.transport_protocol == "tls" || !asked.server_names.is_empty(),
+        ends_tls,
+        server_names: asked.server_names,
+        more,
+        route: carry::route(chain.metadata.as_ref()),
+        carries,
+    }))
 }
 
 fn socket(address: &core::Address) -> Option<(String, u16)> {

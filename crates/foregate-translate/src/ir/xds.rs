@@ -56,6 +56,9 @@ pub struct FilterChain {
     /// Which certificates clients have to show.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_validation: Option<foregate_api::claim::ClientValidation>,
+    /// Name of the route that has it, where it carries connections or datagrams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
     /// What is done with what it carries.
     #[serde(flatten)]
     pub carries: Carries,

@@ -67,6 +67,13 @@ impl Seniority {
     }
 }
 
+impl Seniority {
+    /// The route's name where it is for connections: as those of requests, whose rule and match follow.
+    pub(crate) fn route(&self) -> String {
+        format!("{}/{}/{}/0/0", self.kind, self.namespace, self.name)
+    }
+}
+
 /// Place of one Envoy route in its virtual host. Total: no two routes of a virtual host have an equal one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Order {

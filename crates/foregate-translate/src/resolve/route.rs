@@ -118,7 +118,9 @@ fn destinations(
     let alone = used().count() == 1;
     let mut destinations = Vec::with_capacity(rule.backends.len());
     for (at, backend) in used() {
-        destinations.push(destination(backend, alone, filters, &format!("{field}.backendRefs[{at}]"), context)?);
+        let mut made = destination(backend, alone, filters, &format!("{field}.backendRefs[{at}]"), context)?;
+        made.session = rule.session_persistence.clone().or(made.session);
+        destinations.push(made);
     }
     Ok(destinations)
 }

@@ -64,27 +64,29 @@ impl Translator {
             if unusable && chain.route_configuration.is_some() {
                 continue;
             }
-            let made = |name: &str, hostname: &str, carries| ir::FilterChain {
+            let made = |name: &str, hostname: &str, route, carries| ir::FilterChain {
                 name: name.to_owned(),
                 server_names: (hostname != ANY).then(|| hostname.to_owned()).into_iter().collect(),
                 secrets: secrets.clone(),
                 client_validation: chain.client_validation.clone().filter(|_| chain.ends_tls && !unusable),
+                route,
                 carries,
             };
             match &chain.route_configuration {
                 Some(name) => {
                     let carries = ir::Carries::Requests { route_configuration: name.to_string() };
-                    chains.push(made(name, &chain.hostname, carries));
+                    chains.push(made(name, &chain.hostname, None, carries));
                 }
                 None => {
-                    for (name, (hostname, shares)) in forwardings(proxy, listener, planned.class, &chain.hostname) {
+                    for (name, carried) in forwardings(proxy, listener, planned.class, &chain.hostname) {
+                        let Carried { hostname, route, shares } = carried;
                         // Refused, rather than taken by a listener with a less specific name.
                         let shares = if unusable { Vec::new() } else { shares };
                         let carries = match planned.class {
                             Class::Udp => ir::Carries::Datagrams(shares),
                             _ => ir::Carries::Connections(shares),
                         };
-                        chains.push(made(&name, &hostname, carries));
+                        chains.push(made(&name, &hostname, route, carries));
                     }
                 }
             }
@@ -173,6 +175,7 @@ fn chain_data(listener: &ir::Listener, chain: &ir::FilterChain) -> Value {
         "serverNames": chain.server_names,
         "match": envoy::forward::chain_match(listener, chain),
         "secrets": chain.secrets,
+        "route": chain.route,
         "routeConfiguration": configuration,
         "rds": configuration.map(|name| envoy::routes_over_ads(name)),
         "sds": chain.secrets.iter().map(|name| envoy::secret_over_ads(name)).collect::<Vec<_>>(),
@@ -209,20 +212,26 @@ fn owners(proxy: &Proxy, listener: &ir::Listener) -> Vec<Owner> {
     owners
 }
 
+/// What a chain of connections or datagrams is made from.
+#[derive(Default)]
+struct Carried {
+    /// The server name.
+    hostname: Arc<str>,
+    /// Name of the route that has it.
+    route: Option<String>,
+    shares: Vec<ir::Share>,
+}
+
 /// What a listener of the user's carries elsewhere: by server name where there is TLS. Its own host name is always
 /// among them, so that what no route wants is refused, and not taken by a listener with a less specific one.
-fn forwardings(
-    proxy: &Proxy,
-    listener: &Arc<str>,
-    class: Class,
-    chain: &Arc<str>,
-) -> BTreeMap<Arc<str>, (Arc<str>, Vec<ir::Share>)> {
+fn forwardings(proxy: &Proxy, listener: &Arc<str>, class: Class, chain: &Arc<str>) -> BTreeMap<Arc<str>, Carried> {
     let mut all = BTreeMap::new();
-    all.insert(chain_name(listener, class, chain), (chain.clone(), Vec::new()));
+    all.insert(chain_name(listener, class, chain), Carried { hostname: chain.clone(), ..Carried::default() });
     let own = proxy.forwardings.iter().filter(|(_, it)| it.listener == *listener && it.chain == *chain);
     for (name, forwarding) in own {
-        let shares = forwarding.winner().map(|winner| winner.entry.shares.to_vec()).unwrap_or_default();
-        all.insert(name.clone(), (forwarding.hostname.clone(), shares));
+        let Some(winner) = forwarding.winner() else { continue };
+        let (hostname, route) = (forwarding.hostname.clone(), Some(winner.entry.seniority.route()));
+        all.insert(name.clone(), Carried { hostname, route, shares: winner.entry.shares.to_vec() });
     }
     all
 }
