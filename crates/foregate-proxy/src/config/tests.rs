@@ -81,6 +81,7 @@ filter_chains:
     };
     const ROUTER: &str =
         r#"{ name: r, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router } }"#;
+    const BUFFER: &str = "typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer, max_request_bytes: 1 }";
     const CORS: &str = r#"typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors }"#;
     const RDS: &str = "rds: { config_source: { ads: {}, resource_api_version: V3 }, route_config_name: r }";
     const AT: &str = "filter_chains[0].filters[0].typed_config";
@@ -125,10 +126,19 @@ filter_chains:
     for (filters, want) in [
         (format!("{{ name: cors, disabled: true, {CORS} }}, {ROUTER}"), None),
         (
-            format!("{{ name: cors, {CORS} }}, {ROUTER}"),
+            format!("{{ name: x, {BUFFER} }}, {ROUTER}"),
             Some(
-                "http_filters[0].typed_config: type type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors is not supported by the built-in engine",
+                "http_filters[0].typed_config: type type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer is not supported by the built-in engine",
             ),
+        ),
+        (format!("{{ name: envoy.filters.http.cors, {CORS} }}, {ROUTER}"), None),
+        (
+            format!("{{ name: cors, {CORS} }}, {ROUTER}"),
+            Some("http_filters[0].name: must be envoy.filters.http.cors: routes find it by that"),
+        ),
+        (
+            format!("{ROUTER}, {{ name: envoy.filters.http.cors, {CORS} }}"),
+            Some("http_filters[0]: the router must be the last filter"),
         ),
         (String::new(), Some("http_filters: must end with the router")),
         (format!("{ROUTER}, {ROUTER}"), Some("http_filters[0]: the router must be the last filter")),
