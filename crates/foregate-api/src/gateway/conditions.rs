@@ -13,6 +13,8 @@ pub const PARTIALLY_INVALID: &str = "PartiallyInvalid";
 /// The CRDs have a version that is supported.
 pub const SUPPORTED_VERSION: &str = "SupportedVersion";
 
+/// TLS listeners of one port have hosts in common.
+pub const OVERLAPPING_TLS_CONFIG: &str = "OverlappingTLSConfig";
 /// Clients are let in without a valid certificate though they are asked for one.
 pub const INSECURE_FRONTEND_VALIDATION_MODE: &str = "InsecureFrontendValidationMode";
 
@@ -66,6 +68,8 @@ pub mod reason {
     pub const NOT_ALLOWED: &str = "NotAllowed";
     /// No listener lets the route attach.
     pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
+    /// Host names contain one another.
+    pub const OVERLAPPING_HOSTNAMES: &str = "OverlappingHostnames";
     /// The Gateway of a ListenerSet isn't accepted.
     pub const PARENT_NOT_ACCEPTED: &str = "ParentNotAccepted";
     /// The data plane has nothing of the Gateway of a ListenerSet.

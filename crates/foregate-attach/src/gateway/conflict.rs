@@ -80,6 +80,22 @@ impl Taken {
         }
     }
 
+    /// Host names that TLS listeners of the same port have in common: a client that reuses a connection for both
+    /// meets the settings of one of them only.
+    pub fn overlaps(&self) -> Overlaps {
+        let mut found = HashSet::new();
+        let shared = self.ports.iter().filter(|(_, (group, _))| *group == Group::Secure);
+        for ((port, _), (_, hosts)) in shared {
+            for host in hosts {
+                for wider in wider_names(host).into_iter().filter(|wider| hosts.contains(wider)) {
+                    found.insert((*port, host.clone()));
+                    found.insert((*port, wider));
+                }
+            }
+        }
+        Overlaps(found)
+    }
+
     fn conflict(&self, group: Group, listener: &ListenerVerdict) -> Option<Problem> {
         let (theirs, hosts) = self.ports.get(&port(group, listener))?;
         let who = "the Gateway or an older ListenerSet";
@@ -98,6 +114,34 @@ impl Taken {
             Problem::new(reason::HOSTNAME_CONFLICT, message)
         })
     }
+}
+
+/// Ports and host names of TLS listeners that overlap with others.
+#[derive(Debug, Default)]
+pub(super) struct Overlaps(HashSet<(u16, String)>);
+
+impl Overlaps {
+    /// Notes it with the listeners that it is true of. Returns whether anything changed.
+    pub fn mark(&self, listeners: &mut [ListenerVerdict]) -> bool {
+        let mut changed = false;
+        for listener in listeners {
+            let is_secure = Group::of(listener) == Some(Group::Secure) && listener.is_valid();
+            let overlaps = is_secure && self.0.contains(&(listener.port, hostname(listener).to_owned()));
+            changed |= listener.overlaps != overlaps;
+            listener.overlaps = overlaps;
+        }
+        changed
+    }
+}
+
+/// The names of listeners that contain all hosts of a name: none, and wildcards over its domains.
+fn wider_names(host: &str) -> Vec<String> {
+    if host.is_empty() {
+        return Vec::new();
+    }
+    let domains = host.match_indices('.').filter_map(|(at, _)| host.get(at..));
+    let wildcards = domains.map(|domain| format!("*{domain}")).filter(|wildcard| wildcard != host);
+    std::iter::once(String::new()).chain(wildcards).collect()
 }
 
 /// Marks the conflicts among listeners of one object and one port.
@@ -149,4 +193,168 @@ fn protocol_conflict(port: u16, one: Group, other: Group) -> Problem {
         second.as_str()
     );
     Problem::new(reason::PROTOCOL_CONFLICT, message)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+    use foregate_api::gateway::{GatewaySpec, Listener};
+
+    use super::*;
+    use crate::Key;
+    use crate::gateway::{ParentId, frontend::Frontend, listener};
+    use crate::world::World;
+
+    /// Judges listeners of the form `protocol:port:hostname`.
+    fn judged(given: &[&str]) -> Vec<ListenerVerdict> {
+        let owner = ParentId::gateway(Key::new("default", "gw"));
+        let frontend = Frontend::resolve(&World::default(), &owner, &GatewaySpec::default());
+        let one = |(i, text): (usize, &&str)| {
+            let mut parts = text.splitn(3, ':');
+            let protocol = parts.next().unwrap().to_owned();
+            let port = parts.next().unwrap().parse().unwrap();
+            let hostname = parts.next().map(str::to_owned);
+            let listener = Listener { name: i.to_string(), port, protocol, hostname, ..Listener::default() };
+            listener::judge(&World::default(), &owner, &frontend, &listener)
+        };
+        given.iter().enumerate().map(one).collect()
+    }
+
+    /// `-`: no conflict; `P` and `H`: of protocols and host names.
+    fn letters(listeners: &[ListenerVerdict]) -> String {
+        let letter = |l: &ListenerVerdict| match l.conflict.as_ref().map(|problem| problem.reason) {
+            None => '-',
+            Some(reason::PROTOCOL_CONFLICT) => 'P',
+            Some(reason::HOSTNAME_CONFLICT) => 'H',
+            Some(other) => unreachable!("{other}"),
+        };
+        listeners.iter().map(letter).collect()
+    }
+
+    #[test]
+    fn among_listeners_of_one_object_none_wins() {
+        for (given, expected) in [
+            (&["HTTP:80", "HTTP:81", "HTTPS:443", "TLS:444", "TCP:1", "UDP:2"][..], "------"),
+            (&["HTTP:80", "HTTP:80:a.test", "HTTP:80:*.test", "HTTP:80:*.a.test"], "----"),
+            (&["HTTP:80:a.test", "HTTP:80:A.test", "HTTP:80:b.test"], "HH-"),
+            (&["HTTP:80", "HTTP:80", "HTTP:80:b.test"], "HH-"),
+            (&["HTTP:80", "HTTPS:80:a.test", "TLS:80:b.test"], "PPP"),
+            (&["HTTPS:443:a.test", "TLS:443:b.test", "TLS:443"], "---"),
+            (&["HTTPS:443:a.test", "TLS:443:a.test", "TLS:443"], "HH-"),
+            (&["HTTPS:443", "TLS:443"], "HH"),
+            (&["TCP:80", "HTTP:80:a.test", "HTTP:80:b.test"], "PPP"),
+            (&["TCP:443", "TLS:443:a.test"], "PP"),
+            (&["TCP:53", "UDP:53"], "--"),
+            (&["UDP:443", "HTTPS:443", "HTTPS:443:a.test"], "---"),
+            (&["TCP:53", "TCP:53", "UDP:53"], "PP-"),
+            (&["UDP:53", "UDP:53"], "PP"),
+            (&["SCTP:80", "HTTP:80"], "--"),
+        ] {
+            let mut listeners = judged(given);
+            Taken::default().place(&mut listeners);
+            assert_eq!(letters(&listeners), expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn among_objects_the_earlier_wins() {
+        for (first, second, third, expected) in [
+            (
+                &["HTTP:80:a.test"][..],
+                &["HTTP:80:a.test", "HTTP:80:b.test"][..],
+                &["HTTP:80:b.test"][..],
+                ["-", "H-", "H"],
+            ),
+            (&["HTTP:80"], &["TCP:80", "HTTP:80:a.test"], &["HTTPS:80", "UDP:80"], ["-", "P-", "P-"]),
+            (&["TCP:80"], &["TCP:80", "UDP:80"], &["UDP:80", "HTTP:80"], ["-", "P-", "PP"]),
+            // What lost takes nothing from anybody.
+            (&["HTTP:80:a.test", "HTTP:80:a.test"], &["HTTP:80:a.test"], &["TCP:80"], ["HH", "-", "P"]),
+            (&["HTTP:80"], &["TCP:80", "TCP:81"], &["HTTP:80:a.test", "HTTP:81"], ["-", "P-", "-P"]),
+            (&["HTTP:80"], &["HTTP:80:a.test", "HTTP:80:a.test"], &["HTTP:80:a.test"], ["-", "HH", "-"]),
+        ] {
+            let mut taken = Taken::default();
+            let placed = [first, second, third].map(|given| {
+                let mut listeners = judged(given);
+                taken.place(&mut listeners);
+                letters(&listeners)
+            });
+            assert_eq!(placed, expected, "{first:?} {second:?} {third:?}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_of_64_listeners_with_every_kind_of_conflict() {
+        let mut given: Vec<String> = Vec::new();
+        let mut expected = String::new();
+        for port in 1..=8 {
+            let group = match port % 4 {
+                0 => (
+                    [
+                        "HTTP:p:a.test",
+                        "HTTP:p:a.test",
+                        "HTTP:p:b.test",
+                        "HTTP:p",
+                        "HTTP:p:*.test",
+                        "UDP:p",
+                        "NONE:p",
+                        "HTTP:p:c.test",
+                    ],
+                    "HH------",
+                ),
+                1 => (
+                    [
+                        "HTTPS:p:a.test",
+                        "TLS:p:a.test",
+                        "HTTPS:p:b.test",
+                        "TLS:p",
+                        "TLS:p:*.test",
+                        "UDP:p",
+                        "UDP:p",
+                        "TLS:p:c.test",
+                    ],
+                    "HH---PP-",
+                ),
+                2 => (
+                    [
+                        "HTTP:p:a.test",
+                        "HTTPS:p:a.test",
+                        "TLS:p:b.test",
+                        "TCP:p",
+                        "HTTP:p",
+                        "UDP:p",
+                        "NONE:p",
+                        "HTTP:p:a.test",
+                    ],
+                    "PPPPP--P",
+                ),
+                _ => (
+                    ["TCP:p", "UDP:p", "TCP:p", "UDP:p", "TCP:p", "NONE:p", "HTTP:p:a.test", "HTTP:p:b.test"],
+                    "PPPPP-PP",
+                ),
+            };
+            given.extend(group.0.iter().map(|text| text.replace(":p", &format!(":{port}"))));
+            expected.push_str(group.1);
+        }
+        let given: Vec<&str> = given.iter().map(String::as_str).collect();
+        assert_eq!(given.len(), 64);
+        let mut listeners = judged(&given);
+        Taken::default().place(&mut listeners);
+        assert_eq!(letters(&listeners), expected);
+    }
+
+    #[test]
+    fn tls_listeners_that_have_hosts_in_common() {
+        for (given, expected) in [
+            (&["HTTPS:443:foo.test", "HTTPS:443:foo.org", "HTTPS:443:*.test"][..], [true, false, true]),
+            (&["HTTPS:443:a.test", "TLS:443", "HTTPS:444:a.test"], [true, true, false]),
+            (&["HTTPS:443:a.b.test", "TLS:443:*.b.test", "HTTPS:443:*.test"], [true, true, true]),
+            (&["HTTPS:443:*.a.test", "TLS:443:*.b.test", "HTTPS:443:a.test"], [false, false, false]),
+            (&["HTTP:80:a.test", "HTTP:80", "HTTP:80:*.test"], [false, false, false]),
+        ] {
+            let (mut listeners, mut taken) = (judged(given), Taken::default());
+            taken.place(&mut listeners);
+            taken.overlaps().mark(&mut listeners);
+            assert_eq!(listeners.iter().map(|l| l.overlaps).collect::<Vec<_>>(), expected, "{given:?}");
+        }
+    }
 }

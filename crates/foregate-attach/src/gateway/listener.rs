@@ -35,6 +35,8 @@ pub(crate) struct ListenerVerdict {
     pub accepted: Result<(), Problem>,
     pub resolved: Result<(), Problem>,
     pub conflict: Option<Problem>,
+    /// Another TLS listener of the port has hosts in common with it.
+    pub overlaps: bool,
     /// Those that can be served.
     pub certificates: Vec<Certificate>,
     /// What clients must show.
@@ -90,6 +92,7 @@ pub(super) fn judge(world: &World, owner: &ParentId, frontend: &Frontend, listen
         accepted: protocol.and_then(|protocol| protocol.check(listener)).and(trusts),
         resolved: join(problems),
         conflict: None,
+        overlaps: false,
         certificates,
         validation: asked.and_then(|asked| asked.usable.clone()),
     }

@@ -14,7 +14,7 @@ use foregate_api::gateway::{
 
 use super::ParentId;
 use super::certificate::{self, Certificate};
-use super::conflict::Taken;
+use super::conflict::{Overlaps, Taken};
 use super::frontend::Frontend;
 use super::listener::{self, ListenerVerdict, Verdict};
 use super::view::{self, ParentView};
@@ -254,6 +254,16 @@ impl Attach {
             || listeners.iter().zip(conflicts).any(|(listener, before)| listener.conflict != before);
         state.verdict = Some(Verdict { accepted, listeners });
         changed
+    }
+
+    /// Tells the ListenerSets of a Gateway which of their listeners overlap with others of the group.
+    pub(super) fn mark_overlaps_of_sets(&mut self, gateway: &Key, overlaps: &Overlaps) {
+        for key in self.index.gateway_sets.of(gateway) {
+            let verdict = self.listener_sets.get_mut(key).and_then(|set| set.verdict.as_mut());
+            if verdict.is_some_and(|verdict| overlaps.mark(&mut verdict.listeners)) {
+                self.dirty.listener_set_statuses.insert(key.clone());
+            }
+        }
     }
 
     fn lets_in_set(&self, basis: &Basis, set: &Key) -> bool {

@@ -2,7 +2,9 @@
 
 use foregate_api::claim::GatewayClaimStatus;
 use foregate_api::condition::{condition, find, is_true, merge, unknown};
-use foregate_api::gateway::conditions::{ACCEPTED, CONFLICTED, PROGRAMMED, RESOLVED_REFS, reason};
+use foregate_api::gateway::conditions::{
+    ACCEPTED, CONFLICTED, OVERLAPPING_TLS_CONFIG, PROGRAMMED, RESOLVED_REFS, reason,
+};
 use foregate_api::gateway::{GATEWAY_GROUP, ListenerStatus, RouteGroupKind};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 
@@ -14,7 +16,7 @@ use crate::problem::Problem;
 use crate::route::RouteKind;
 use crate::target::ClaimFeedback;
 
-const CONDITIONS: &[&str] = &[ACCEPTED, PROGRAMMED, RESOLVED_REFS, CONFLICTED];
+const CONDITIONS: &[&str] = &[ACCEPTED, PROGRAMMED, RESOLVED_REFS, CONFLICTED, OVERLAPPING_TLS_CONFIG];
 
 /// What the condition of a Gateway or ListenerSet says is repeated by its listeners' up to so many bytes.
 const LONGEST_REPEATED: usize = 100;
@@ -175,5 +177,14 @@ fn conditions(
             _ => whole.clone(),
         }
     };
-    vec![accepted, programmed, resolved, conflicted]
+    let mut all = vec![accepted, programmed, resolved, conflicted];
+    if listener.overlaps {
+        let message = format!(
+            "other TLS listeners of port {} have hosts in common with this one; a request on a connection that was made \
+             for another listener's host is answered 421",
+            listener.port
+        );
+        all.push(stamp.of(OVERLAPPING_TLS_CONFIG, Ok((reason::OVERLAPPING_HOSTNAMES, &message))));
+    }
+    all
 }

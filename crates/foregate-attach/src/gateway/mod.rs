@@ -164,6 +164,9 @@ impl Attach {
         let attached = self.evaluate_sets(key, basis.as_ref().map_or(Parent::Foreign, Parent::Ours), &mut taken);
         if let Some(verdict) = &mut verdict {
             verdict.attached_sets = attached;
+            let overlaps = taken.overlaps();
+            overlaps.mark(&mut verdict.common.listeners);
+            self.mark_overlaps_of_sets(key, &overlaps);
         }
         (state.verdict, state.used) = (verdict, used);
         self.dirty.gateway_statuses.insert(key.clone());
