@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Origin;
+use crate::backend::SessionPersistence;
 
 /// One route, attached to the listeners of one or more claims.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -119,6 +120,9 @@ pub struct RouteRule {
     /// Retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// Keeps a client with the endpoint that answered it first; goes before that of the backends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_persistence: Option<SessionPersistence>,
 }
 
 /// All of these must hold.

@@ -31,6 +31,7 @@ pub(crate) use ca::{CA_KEY, CaSource, TlsUser};
 pub(crate) use direct::DirectState;
 pub(crate) use pods::PodState;
 pub(crate) use policy::PolicyState;
+pub(crate) use session::parse as parse_session;
 pub(crate) use traffic::TrafficState;
 pub(crate) use wanted::{Wanted, WantedName};
 pub(crate) use xbackend::XBackendState;

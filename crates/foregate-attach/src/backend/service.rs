@@ -109,7 +109,12 @@ fn check<'a>(
 ) -> Result<(&'a ServicePort, Speaks<'a>), Problem> {
     let spec = service.spec.as_ref();
     if spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName") {
-        let message = format!("Service {key} is of type ExternalName, which has no endpoints");
+        // The standard wants none of them (BackendObjectReference, CVE-2021-25740): who writes a Service could reach
+        // what ReferenceGrants keep from them.
+        let message = format!(
+            "Service {key} is of type ExternalName, which the Gateway API advises against; name the host in an XBackend \
+             or a Backend"
+        );
         return Err(Problem::new(reason::INVALID_KIND, message));
     }
     let mut ports = spec.and_then(|s| s.ports.as_deref()).unwrap_or_default().iter();
@@ -124,7 +129,9 @@ fn check<'a>(
     };
     let speaks = match found.app_protocol.as_deref() {
         Some("kubernetes.io/h2c" | "grpc") => Speaks::H2c,
-        Some(tls @ ("https" | "kubernetes.io/wss")) => Speaks::Tls(tls),
+        Some(tls @ "kubernetes.io/wss") => Speaks::Tls(tls),
+        // Names without a prefix are IANA's, whose case doesn't matter (RFC 6335, 5.1).
+        Some(tls) if tls.eq_ignore_ascii_case("https") => Speaks::Tls(tls),
         _ => Speaks::Http,
     };
     Ok((found, speaks))

@@ -64,6 +64,7 @@ impl Attach {
             request_timeout_millis: rule.request_timeout_millis,
             backend_timeout_millis: rule.backend_timeout_millis,
             retry: rule.retry.clone(),
+            session_persistence: rule.session.clone(),
         }
     }
 

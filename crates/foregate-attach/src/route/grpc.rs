@@ -33,6 +33,7 @@ fn one<'a>(i: usize, rule: &'a GrpcRouteRule, own: &'a str) -> Rule<'a> {
         backends: rule.backend_refs.iter().map(|given| RuleBackend::http(given, own)).collect(),
         timeouts: None,
         retry: None,
+        session: rule.session_persistence.as_ref(),
         path,
     }
 }

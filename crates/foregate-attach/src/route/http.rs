@@ -38,6 +38,7 @@ fn one<'a>(i: usize, rule: &'a HttpRouteRule, own: &'a str) -> Rule<'a> {
         backends: rule.backend_refs.iter().map(|given| RuleBackend::http(given, own)).collect(),
         timeouts: rule.timeouts.as_ref(),
         retry: rule.retry.as_ref(),
+        session: rule.session_persistence.as_ref(),
         path,
     }
 }

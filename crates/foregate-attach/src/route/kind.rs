@@ -5,6 +5,7 @@ use std::fmt;
 
 use foregate_api::gateway::{
     BackendRef, BackendTarget, HttpRouteRetry, HttpRouteTimeouts, NoFilter, ParentReference, RouteFilter, RouteStatus,
+    SessionPersistence,
 };
 use foregate_api::route::{RouteMatch, RouteProtocol};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -157,6 +158,7 @@ pub(crate) struct Rule<'a> {
     pub backends: Vec<RuleBackend<'a>>,
     pub timeouts: Option<&'a HttpRouteTimeouts>,
     pub retry: Option<&'a HttpRouteRetry>,
+    pub session: Option<&'a SessionPersistence>,
 }
 
 /// A backend of a rule.

@@ -56,6 +56,7 @@ fn rules<'a>(given: &'a [L4RouteRule], own: &'a str) -> Vec<Rule<'a>> {
         backends: rule.backend_refs.iter().map(|given| RuleBackend::plain(given, own)).collect(),
         timeouts: None,
         retry: None,
+        session: None,
     });
     first.into_iter().collect()
 }

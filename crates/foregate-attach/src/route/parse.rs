@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use foregate_api::backend::SessionPersistence;
 use foregate_api::envoy_gateway;
 use foregate_api::gateway::conditions::reason;
 use foregate_api::gateway::experimental::EXPERIMENTAL_GROUP;
@@ -11,9 +12,10 @@ use foregate_api::route::{Retry, RouteFilter as EffectiveFilter, RouteMatch};
 
 use super::filter::{self, ParsedFilter};
 use super::kind::{Route, RouteKind, Rule};
-use crate::backend::Upstream;
+use crate::backend::{Upstream, parse_session};
 use crate::gateway::ParentId;
 use crate::problem::Problem;
+use crate::world::uid;
 use crate::{Key, duration};
 
 /// A parsed route.
@@ -50,6 +52,7 @@ pub(crate) struct ParsedRule {
     pub request_timeout_millis: Option<u64>,
     pub backend_timeout_millis: Option<u64>,
     pub retry: Option<Retry>,
+    pub session: Option<SessionPersistence>,
 }
 
 /// A backend of a rule.
@@ -103,8 +106,9 @@ impl Target {
 pub(crate) fn parse(object: &dyn Route, from: From<'_>) -> Parsed {
     let own = from.namespace;
     let mut parsed = Parsed::default();
-    for rule in object.rules() {
-        match parse_rule(&rule, from) {
+    let uid = uid(object.metadata());
+    for (i, rule) in object.rules().into_iter().enumerate() {
+        match parse_rule(&rule, from, &format!("{uid}-{i}")) {
             Ok(rule) => parsed.rules.push(rule),
             Err(problem) => {
                 parsed.dropped.push(problem);
@@ -132,7 +136,8 @@ impl ParsedRule {
     }
 }
 
-fn parse_rule(rule: &Rule<'_>, from: From<'_>) -> Result<ParsedRule, Problem> {
+/// `id` tells it from all other rules.
+fn parse_rule(rule: &Rule<'_>, from: From<'_>, id: &str) -> Result<ParsedRule, Problem> {
     let (path, own) = (rule.path.as_str(), from.namespace);
     let matches = rule.matches.clone()?;
     let filters = rule.filters.iter().enumerate();
@@ -151,8 +156,10 @@ fn parse_rule(rule: &Rule<'_>, from: From<'_>) -> Result<ParsedRule, Problem> {
         None => (None, None),
     };
     let retry = rule.retry.map(|retry| parse_retry(retry, path)).transpose()?.filter(|retry| retry.attempts > 0);
+    let session = rule.session.map(|session| parse_session(session, id, &format!("{path}.sessionPersistence")));
+    let session = session.transpose().map_err(|why| Problem::new(reason::UNSUPPORTED_VALUE, why))?;
     let name = rule.name.map(str::to_owned);
-    Ok(ParsedRule { name, matches, filters, backends, request_timeout_millis, backend_timeout_millis, retry })
+    Ok(ParsedRule { name, matches, filters, backends, request_timeout_millis, backend_timeout_millis, retry, session })
 }
 
 /// What stands in for a rule with a filter that can't be applied: the rule without backends, which answers 500. Left
@@ -173,6 +180,7 @@ fn refusing(rule: &Rule<'_>, from: From<'_>) -> Option<ParsedRule> {
         request_timeout_millis: None,
         backend_timeout_millis: None,
         retry: None,
+        session: None,
     })
 }
 
