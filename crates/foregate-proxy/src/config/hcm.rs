@@ -61,6 +61,15 @@ pub(crate) enum Codec {
     Http2,
 }
 
+/// What `:scheme` says to endpoints of HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SchemeOf {
+    /// What the client said, as `x-forwarded-proto` has it.
+    Client,
+    /// Whether TLS is spoken with the endpoint.
+    Endpoint,
+}
+
 /// Everything about how requests are taken in.
 pub(crate) struct HttpOptions {
     /// The route configuration.
@@ -115,6 +124,8 @@ pub(crate) struct HttpOptions {
     pub(crate) default_host: Option<HeaderValue>,
     /// What connections may change to, unless a route says otherwise.
     pub(crate) upgrades: Upgrades,
+    /// What `:scheme` says to endpoints of HTTP/2.
+    pub(crate) scheme: SchemeOf,
     /// Appended to `via`.
     pub(crate) via: Option<HeaderValue>,
     /// No `x-envoy-…` headers are added.
@@ -282,6 +293,7 @@ fn options(
     let (http_10, default_host) =
         http1(message.http_protocol_options.take().unwrap_or_default()).at("http_protocol_options")?;
     let (server_name, server_header) = server(message)?;
+    let scheme = scheme(message.scheme_header_transformation.take()).at("scheme_header_transformation")?;
     let via = std::mem::take(&mut message.via);
     let via = if via.is_empty() { None } else { Some(header_value(&via, "via")?) };
     let http2 = message.http2_protocol_options.take().map(http2::compile).transpose().at("http2_protocol_options")?;
@@ -321,6 +333,7 @@ fn options(
         http_10,
         default_host,
         upgrades: upgrades::of_manager(std::mem::take(&mut message.upgrade_configs))?,
+        scheme,
         via,
         suppress_envoy_headers: filters.suppress_envoy_headers,
         cors: filters.cors,
@@ -396,6 +409,16 @@ fn server(message: &mut hcm::HttpConnectionManager) -> Result<(HeaderValue, Serv
         Err(_) => return Err(Refusal::field("server_header_transformation", "isn't a known value")),
     };
     Ok((name, header))
+}
+
+fn scheme(message: Option<core::SchemeHeaderTransformation>) -> Result<SchemeOf, Refusal> {
+    let Some(mut message) = message else { return Ok(SchemeOf::Client) };
+    let of_endpoint = std::mem::take(&mut message.match_upstream);
+    if message.transformation.is_some() {
+        return Err(Refusal::unsupported("scheme_to_overwrite"));
+    }
+    nothing_left(&message)?;
+    Ok(if of_endpoint { SchemeOf::Endpoint } else { SchemeOf::Client })
 }
 
 fn header_bytes(message: &mut hcm::HttpConnectionManager) -> Result<usize, Refusal> {

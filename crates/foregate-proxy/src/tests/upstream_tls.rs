@@ -10,11 +10,13 @@ use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio_rustls::TlsAcceptor;
 
+use super::client::LIMIT;
 use super::resources::{eds_cluster, endpoints, resource};
 use super::rig::Rig;
+use super::tcp::{tcp_listener, tcp_proxy};
 use super::upstream2::options;
 
 const TO_A: &str = "- { match: { prefix: / }, route: { cluster: a } }";
@@ -86,8 +88,10 @@ async fn server(identity: &Identity, clients: Option<&Authority>) -> u16 {
                 let text = format!("{name} {protocol}{}", if resumed { " resumed" } else { "" });
                 if protocol == "h2" {
                     let mut connection = h2::server::handshake(stream).await.unwrap();
-                    while let Some(Ok((_, mut respond))) = connection.accept().await {
-                        let mut out = respond.send_response(http::Response::new(()), false).unwrap();
+                    while let Some(Ok((request, mut respond))) = connection.accept().await {
+                        let response =
+                            http::Response::builder().header("x-scheme", request.uri().scheme_str().unwrap());
+                        let mut out = respond.send_response(response.body(()).unwrap(), false).unwrap();
                         out.send_data(text.clone().into(), true).unwrap();
                     }
                     return;
@@ -278,4 +282,38 @@ async fn an_endpoint_may_be_a_unix_socket() {
     assert_eq!(ask(&rig).await, Ok("unix".to_owned()));
     drop(directory);
     assert_eq!(ask(&rig).await, Err(503));
+}
+
+#[tokio::test]
+async fn the_scheme_is_the_clients_or_the_endpoints() {
+    let ca = Authority::new();
+    let port = server(&ca.named("a.test"), None).await;
+    let http2 = options("explicit_http_config: { http2_protocol_options: {} }");
+    let mut rig = rig(port, cluster("sni: a.test,", &inline_ca(&ca, ""), &http2)).await;
+    for (http, want) in [("", "http"), ("scheme_header_transformation: { match_upstream: true }", "https")] {
+        rig.serve_with(http, TO_A).await;
+        let reply = rig.client().await.get("client.test", "/").await;
+        assert_eq!(reply.header("x-scheme"), Some(want), "{http}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_pass_in_tls() {
+    let ca = Authority::new();
+    let port = server(&ca.named("a.test"), None).await;
+    let mut rig = rig(port, cluster("sni: a.test,", &inline_ca(&ca, ""), "")).await;
+    let chain = format!("\n- name: plain{}", tcp_proxy("cluster: a"));
+    rig.set(ResourceKind::Listener, vec![tcp_listener("tcp-1", &chain)]).await;
+    let mut client = TcpStream::connect(rig.address("tcp-1")).await.unwrap();
+    client.write_all(b"anything").await.unwrap();
+    let mut text = String::new();
+    tokio::time::timeout(LIMIT, client.read_to_string(&mut text)).await.unwrap().unwrap();
+    assert!(text.ends_with("\r\n\r\na.test -"), "no protocol is offered: {text}");
+    // An endpoint that isn't trusted gets nothing.
+    rig.set(ResourceKind::Cluster, vec![cluster("sni: b.test,", &inline_ca(&ca, ""), "")]).await;
+    let mut client = TcpStream::connect(rig.address("tcp-1")).await.unwrap();
+    let mut text = String::new();
+    tokio::time::timeout(LIMIT, client.read_to_string(&mut text)).await.unwrap().unwrap();
+    assert_eq!(text, "");
+    assert_eq!(rig.metric("foregate_proxy_upstream_tls_failures_total"), 1.0);
 }

@@ -18,6 +18,7 @@ use super::plain::Broken;
 use super::pool::{self, Lease};
 use super::prepared::Prepared;
 use super::upstream::Upstream;
+use crate::config::hcm::SchemeOf;
 use crate::config::retry::RetryPolicy;
 
 /// Why a try failed.
@@ -88,6 +89,8 @@ impl Failure {
 pub(super) struct Try<'a> {
     /// What is spoken with the endpoint.
     pub(super) speak: Speak,
+    /// What `:scheme` says.
+    pub(super) scheme: SchemeOf,
     /// Which endpoint it belongs to, if any.
     pub(super) hash: Option<u64>,
     /// The address of the endpoint that the client has been at, if it still is one.
@@ -151,7 +154,7 @@ async fn exchange_with(
     host: &Rc<Host>,
     prepared: &mut Prepared,
     payload: &mut Payload,
-    Try { speak, keep, .. }: Try<'_>,
+    Try { speak, scheme, keep, .. }: Try<'_>,
 ) -> Result<(Response<Arriving>, Lease), Failure> {
     if speak == Speak::Plain {
         return plain_exchange(upstream, host, prepared).await;
@@ -174,7 +177,7 @@ async fn exchange_with(
             Some(request) => request,
             None => prepared.request(payload.body(), keep || again || lease.is_shared()),
         };
-        let mut error = match lease.send(request).await {
+        let mut error = match lease.send(request, scheme).await {
             Ok(response) => return Ok((response.map(Arriving::Hyper), lease)),
             Err(error) => error,
         };

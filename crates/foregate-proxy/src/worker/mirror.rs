@@ -17,6 +17,7 @@ use super::prepared::Prepared;
 use super::replay::Replay;
 use super::upstream::Upstream;
 use crate::config::action::Mirror;
+use crate::config::hcm::SchemeOf;
 
 /// For copies on routes without a timeout: what nobody waits for must end some time.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -49,9 +50,10 @@ pub(super) fn start(
         let timeout = job.forward.timeout.unwrap_or(TIMEOUT);
         let version = if job.stream.http2 { http::Version::HTTP_2 } else { http::Version::HTTP_11 };
         let speak = upstream.speak(version, false);
+        let scheme = job.options.scheme;
         let worker = Rc::clone(&job.session.connection.worker);
         tokio::task::spawn_local(async move {
-            let sending = send(&upstream, request, speak, worker.tick.get());
+            let sending = send(&upstream, request, (speak, scheme), worker.tick.get());
             if !matches!(tokio::time::timeout(timeout, sending).await, Ok(Some(()))) {
                 tracing::trace!(cluster = %upstream.name, "a copy of a request failed");
             }
@@ -81,7 +83,12 @@ fn shadow(host: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_str(&host).ok()
 }
 
-async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>, speak: Speak, tick: u32) -> Option<()> {
+async fn send(
+    upstream: &Rc<Upstream>,
+    request: Request<RequestBody>,
+    (speak, scheme): (Speak, SchemeOf),
+    tick: u32,
+) -> Option<()> {
     let cluster = upstream.cluster();
     let host = upstream.choose(None, None)?;
     if upstream.active.get() >= cluster.config.limits.requests {
@@ -93,7 +100,7 @@ async fn send(upstream: &Rc<Upstream>, request: Request<RequestBody>, speak: Spe
     };
     upstream.stats.mirrored.inc();
     let mut lease = Lease::new(carrier, &host, upstream);
-    let response = lease.send(request).await.ok()?;
+    let response = lease.send(request, scheme).await.ok()?;
     upstream.stats.requests[usize::from(response.status().as_u16() / 100).min(5)].inc();
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {

@@ -199,12 +199,13 @@ impl AsyncWrite for Hearing {
     }
 }
 
-/// Puts a request into the form that HTTP/2 connections want: the host is part of the target, and the scheme is what
-/// `x-forwarded-proto` says, as in Envoy.
-pub(super) fn to_http2(request: &mut Request<RequestBody>) {
+/// Puts a request into the form that HTTP/2 connections want: the host is part of the target, and the scheme is what the
+/// endpoint is spoken to in, or what `x-forwarded-proto` says, as in Envoy.
+pub(super) fn to_http2(request: &mut Request<RequestBody>, tls: Option<bool>) {
     let Some(host) = request.headers_mut().remove(HOST) else { return };
     let Ok(authority) = Authority::try_from(host.as_bytes()) else { return };
-    let tls = request.headers().get(&head::X_FORWARDED_PROTO).is_some_and(|scheme| scheme == "https");
+    let said = || request.headers().get(&head::X_FORWARDED_PROTO).is_some_and(|scheme| scheme == "https");
+    let tls = tls.unwrap_or_else(said);
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
     parts.authority = Some(authority);

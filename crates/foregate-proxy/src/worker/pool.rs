@@ -21,6 +21,7 @@ use super::plain::PlainConnection;
 use super::single::Connection;
 pub(super) use super::single::Upgraded;
 use super::upstream::Upstream;
+use crate::config::hcm::SchemeOf;
 use crate::metrics::ClusterStats;
 
 /// A connection that carries a request.
@@ -71,14 +72,19 @@ impl Lease {
 
     /// Sends a request, in the form that the connection wants.
     #[inline]
-    pub(super) fn send(&mut self, mut request: Request<RequestBody>) -> impl Future<Output = Sent> + use<> {
+    pub(super) fn send(
+        &mut self,
+        mut request: Request<RequestBody>,
+        scheme: SchemeOf,
+    ) -> impl Future<Output = Sent> + use<> {
         match &mut self.carrier {
             Some(Carrier::Own(connection)) => {
                 to_http1(&mut request);
                 Either::Left(connection.sender.try_send_request(request))
             }
             Some(Carrier::Shared(connection)) => {
-                to_http2(&mut request);
+                let own = (scheme == SchemeOf::Endpoint).then(|| self.upstream.cluster().config.tls.is_some());
+                to_http2(&mut request, own);
                 // In a box, so that the usual kind needs no room for it.
                 Either::Right(connection.send(request).boxed_local())
             }

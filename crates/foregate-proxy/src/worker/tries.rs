@@ -33,7 +33,15 @@ pub(super) async fn tries(
             prepared.headers_mut().insert(head::X_ENVOY_ATTEMPT_COUNT.clone(), attempt.into());
         }
         let wanted = kept.as_ref().filter(|_| attempt == 1).and_then(|kept| kept.address());
-        let terms = Try { speak: *speak, hash, wanted, keep: left > 0, policy, avoid: avoid.as_ref() };
+        let terms = Try {
+            speak: *speak,
+            scheme: job.options.scheme,
+            hash,
+            wanted,
+            keep: left > 0,
+            policy,
+            avoid: avoid.as_ref(),
+        };
         let result = attempt::attempt(upstream, prepared, payload, terms, exchange).await;
         let again = policy.is_some_and(|policy| is_retriable(policy, &result)) && payload.can_restart();
         let limit = upstream.cluster().config.limits.retries;
