@@ -142,7 +142,11 @@ fn forward(
     if let Some(cors) = &to.cors {
         cors::allow(cors, &mut route.typed_per_filter_config);
     }
-    if let [Destination { session: Some(session), .. }] = to.destinations.as_slice() {
+    let alone = match to.destinations.as_slice() {
+        [alone] => alone.session.as_ref(),
+        _ => None,
+    };
+    if let Some(session) = to.session.as_ref().or(alone) {
         filters::keep(session, &mut route.typed_per_filter_config);
     }
     Ok(route)

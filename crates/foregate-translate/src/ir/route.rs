@@ -120,6 +120,9 @@ pub struct Forward {
     /// Who may read responses across origins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// Keeps a client with the endpoint that answered it first, whichever destination that is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionPersistence>,
 }
 
 /// A share of the requests.

@@ -70,6 +70,9 @@ fn act(
         return Ok((headers.0, headers.1, Action::Respond(unresolved_status)));
     }
     destinations.shrink_to_fit();
+    if rule.session_persistence.is_some() {
+        destinations.iter_mut().for_each(|destination| destination.session = None);
+    }
     let attempt = rule.backend_timeout_millis.filter(|millis| *millis > 0);
     let request = rule.request_timeout_millis.filter(|millis| *millis > 0);
     let retries = rule.retry.as_ref().and_then(|retry| retries(retry, attempt));
@@ -86,6 +89,7 @@ fn act(
         path: filters.path,
         mirrors: filters.mirrors,
         cors: filters.cors,
+        session: rule.session_persistence.clone(),
         timeout_millis: timeout.unwrap_or(0),
         retries,
     };
