@@ -25,8 +25,8 @@ use crate::EXIT_FAILURE;
 /// Flags of `foregate explain`.
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// What a client asks for, e.g. `http://shop.example.com/cart?id=1`. Where the host is an address, that one is
-    /// dialled; `-H 'Host: …'` says another host.
+    /// What a client asks for, e.g. `http://shop.example.com/cart?id=1`, `tls://db.example.com`, `tcp://10.0.0.1:5432`
+    /// or `udp://10.0.0.1:53`. Where the host is an address, that one is dialled; `-H 'Host: …'` says another host.
     #[arg(value_name = "URL", required_unless_present = "files")]
     url: Option<String>,
     /// A header, e.g. `-H 'x-version: 2'`; may be given several times.
@@ -116,7 +116,11 @@ fn what(args: &ExplainArgs) -> Result<(&str, &[PathBuf]), CliError> {
 
 /// Whether the request gets what somebody wrote a route for.
 fn is_served(answer: &Explanation) -> bool {
-    answer.route.is_some() && answer.status().is_none_or(|status| status < 500)
+    let somebody_is_there = match &answer.outcome {
+        Outcome::Carry { backends, .. } => backends.iter().any(|share| !share.endpoints.is_empty()),
+        _ => answer.status().is_none_or(|status| status < 500),
+    };
+    answer.route.is_some() && somebody_is_there
 }
 
 fn ask(everybody: &Everybody, request: &Request) -> Answer {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use foregate_translate::explain::{Explanation, Forward, NearMiss, Outcome, RouteChoice};
+use foregate_translate::UNRESOLVED_CLUSTER;
+use foregate_translate::explain::{Explanation, Forward, NearMiss, Outcome, RouteChoice, Scheme, Share};
 
 use super::Answer;
 use crate::cli::output::count;
@@ -53,7 +54,12 @@ pub fn answer(answer: &Answer, near: usize) -> String {
 fn decisions(page: &mut Page, answer: &Answer) {
     let explanation = &answer.explanation;
     let request = &explanation.request;
-    let url = format!("{} {}://{}{}", request.method, request.scheme.as_str(), request.host, request.path);
+    let url = match request.scheme {
+        Scheme::Http | Scheme::Https => {
+            format!("{} {}://{}{}", request.method, request.scheme.as_str(), request.host, request.path)
+        }
+        Scheme::Tls | Scheme::Tcp | Scheme::Udp => format!("{}://{}", request.scheme.as_str(), request.host),
+    };
     let _ = writeln!(page.out, "{}", styled(STRONG, url));
     let plain = anstyle::Style::new();
     if let Some(listener) = &explanation.listener {
@@ -95,6 +101,27 @@ fn outcome(page: &mut Page, explanation: &Explanation, backends: &BTreeMap<Strin
             page.line("  answer", &format!("{status}: {reason}"), style);
         }
         Outcome::Forward(forward) => forwarded(page, explanation, forward, backends),
+        Outcome::Carry { backends: shares, ends_tls } => carried(page, shares, *ends_tls, backends),
+    }
+}
+
+fn carried(page: &mut Page, shares: &[Share], ends_tls: bool, backends: &BTreeMap<String, String>) {
+    for (at, share) in shares.iter().enumerate() {
+        let name = backends.get(share.backend()).cloned().unwrap_or_else(|| share.backend().to_owned());
+        let percent = if shares.len() > 1 { format!("{:.0} % ", share.percent) } else { String::new() };
+        let (what, style) = match share.endpoints.len() {
+            0 if share.cluster == UNRESOLVED_CLUSTER => ("a backend that doesn't exist: closed".to_owned(), BAD),
+            0 => (format!("{name}: no endpoints, closed"), BAD),
+            1..4 => (format!("{name} at {}", share.endpoints.join(", ")), GOOD),
+            some => (format!("{name} at {}", count(some, "endpoint")), GOOD),
+        };
+        page.line(if at == 0 { "  sent to" } else { "" }, &format!("{percent}{what}"), style);
+    }
+    if shares.is_empty() {
+        page.line("  closed", "the route has no backend", BAD);
+    }
+    if ends_tls {
+        page.more("TLS ends at the gateway");
     }
 }
 

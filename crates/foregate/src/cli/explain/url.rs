@@ -18,9 +18,14 @@ pub fn request(url: &str, method: &str, headers: &[String]) -> Result<Request, C
         )
     };
     let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
-        Some((other, _)) => return Err(bad(&format!("the scheme {other:?} is neither http nor https"))),
+        Some((scheme, rest)) => {
+            let known = [Scheme::Http, Scheme::Https, Scheme::Tls, Scheme::Tcp, Scheme::Udp];
+            let found = known.into_iter().find(|known| scheme.eq_ignore_ascii_case(known.as_str()));
+            (
+                found.ok_or_else(|| bad(&format!("the scheme {scheme:?} is none of http, https, tls, tcp and udp")))?,
+                rest,
+            )
+        }
         None => (Scheme::Http, url),
     };
     // A fragment is for the browser: it is never sent.
@@ -39,6 +44,9 @@ pub fn request(url: &str, method: &str, headers: &[String]) -> Result<Request, C
         return Err(bad("an IPv6 address stands in brackets, like [2001:db8::1]"));
     }
     let (name, port) = split_port(authority).ok_or_else(|| bad("its port isn't a number from 1 to 65535"))?;
+    if port.is_none() && scheme.default_port() == 0 {
+        return Err(bad("without requests it needs a port, like tcp://10.0.0.1:5432"));
+    }
     let path = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
     let mut request = Request {
         scheme,
@@ -100,6 +108,8 @@ mod tests {
             ("http://[::1]:80/", "[::1]:80", Some(80), "/"),
             ("[::1]", "[::1]", None, "/"),
             ("HTTP://a.com", "a.com", None, "/"),
+            ("tls://a.com", "a.com", None, "/"),
+            ("udp://a.com:53", "a.com:53", Some(53), "/"),
         ] {
             let request = request(url, "GET", &[]).unwrap();
             assert_eq!((&*request.host, request.port, &*request.path), (host, port, path), "{url}");
@@ -112,7 +122,7 @@ mod tests {
     #[test]
     fn what_is_no_request_is_said() {
         for (url, header, why) in [
-            ("ftp://a/", None, "neither http nor https"),
+            ("ftp://a/", None, "none of http"),
             ("http:///x", None, "names no host"),
             ("http://a b/", None, "a blank"),
             (" ", None, "a blank"),
@@ -121,6 +131,7 @@ mod tests {
             ("http://[::1]x/", None, "in brackets"),
             ("http://a:0/", None, "1 to 65535"),
             ("http://a:b/", None, "1 to 65535"),
+            ("tcp://a", None, "needs a port"),
             ("http://a/", Some("x"), "no header"),
             ("http://a/", Some("x y: 1"), "no header"),
         ] {
