@@ -13,6 +13,8 @@ pub const PARTIALLY_INVALID: &str = "PartiallyInvalid";
 /// The CRDs have a version that is supported.
 pub const SUPPORTED_VERSION: &str = "SupportedVersion";
 
+/// Whether a Gateway has the addresses that it asks for.
+pub const ADDRESSES_ASSIGNED: &str = "AddressesAssigned";
 /// TLS listeners of one port have hosts in common.
 pub const OVERLAPPING_TLS_CONFIG: &str = "OverlappingTLSConfig";
 /// Clients are let in without a valid certificate though they are asked for one.
@@ -68,6 +70,10 @@ pub mod reason {
     pub const NOT_ALLOWED: &str = "NotAllowed";
     /// No listener lets the route attach.
     pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
+    /// None of the addresses asked for is there.
+    pub const NOT_ASSIGNED: &str = "NotAssigned";
+    /// Some of the addresses asked for aren't there.
+    pub const PARTIALLY_ASSIGNED: &str = "PartiallyAssigned";
     /// Host names contain one another.
     pub const OVERLAPPING_HOSTNAMES: &str = "OverlappingHostnames";
     /// The Gateway of a ListenerSet isn't accepted.

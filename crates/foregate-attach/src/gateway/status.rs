@@ -1,21 +1,22 @@
 //! The status of a Gateway.
 
 use foregate_api::condition::{find, merge};
+use foregate_api::gateway::GatewayStatus;
 use foregate_api::gateway::conditions::{
-    ACCEPTED, INSECURE_FRONTEND_VALIDATION_MODE, PROGRAMMED, RESOLVED_REFS, reason,
+    ACCEPTED, ADDRESSES_ASSIGNED, INSECURE_FRONTEND_VALIDATION_MODE, PROGRAMMED, RESOLVED_REFS, reason,
 };
-use foregate_api::gateway::{GatewayStatus, GatewayStatusAddress};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::listener_status::{self, Stamp};
-use super::{GatewayState, GatewayVerdict, ParentId};
+use super::{GatewayState, GatewayVerdict, ParentId, address};
 use crate::output::{StatusChange, StatusKind};
 use crate::problem::Problem;
 use crate::{Attach, Key};
 
 /// The platform holds the gateway at an older configuration.
 const PINNED: &str = "foregate.dev/Pinned";
-const CONDITIONS: &[&str] = &[ACCEPTED, PROGRAMMED, RESOLVED_REFS, INSECURE_FRONTEND_VALIDATION_MODE, PINNED];
+const CONDITIONS: &[&str] =
+    &[ACCEPTED, PROGRAMMED, RESOLVED_REFS, ADDRESSES_ASSIGNED, INSECURE_FRONTEND_VALIDATION_MODE, PINNED];
 
 impl Attach {
     pub(crate) fn gateway_status(&mut self, key: &Key, now: &Time) -> Option<StatusChange> {
@@ -43,24 +44,31 @@ impl Attach {
         let (stamp, common) = (Stamp { generation: super::generation(&state.object), now }, &verdict.common);
         let parent = ParentId::gateway(key.clone());
         let (feedback, current) = self.claim_feedback(&ParentId::gateway(key.clone()), &state.object.metadata);
-        let programmed = if common.accepted.is_err() {
-            stamp.of(PROGRAMMED, Err(&Problem::new(reason::INVALID, "the Gateway isn't accepted")))
-        } else {
-            listener_status::programmed(&stamp, common, current)
+        let programmed = match &common.accepted {
+            Err(problem) => stamp.of(PROGRAMMED, Err(&refused(problem))),
+            Ok(()) => listener_status::programmed(&stamp, common, current),
         };
         let listeners = self.listener_statuses(&parent, &stamp, common, current, &programmed, &base.listeners);
-        let addresses = feedback.filter(|_| common.accepted.is_ok()).map(|f| f.status.addresses.as_slice());
+        let has = feedback.filter(|_| common.accepted.is_ok()).map(|f| f.status.addresses.as_slice());
+        let asked = &state.object.spec.addresses;
+        let assigned = address::assigned(asked, has.unwrap_or_default(), programmed.status == "False");
         let mut ours = vec![listener_status::accepted(&stamp, common), programmed, resolved(&stamp, verdict)];
         ours.extend(verdict.is_insecure.then(|| {
             let message = "clients without a valid certificate are let in: spec.tls.frontend has AllowInsecureFallback";
             stamp.of(INSECURE_FRONTEND_VALIDATION_MODE, Ok((reason::CONFIGURATION_CHANGED, message)))
         }));
+        ours.extend(
+            assigned
+                .outcome
+                .filter(|_| !asked.is_empty())
+                .map(|outcome| stamp.of(ADDRESSES_ASSIGNED, outcome.as_ref().map(|()| (ADDRESSES_ASSIGNED, "")))),
+        );
         let pinned = feedback.and_then(|f| find(&f.status.conditions, "Pinned")).filter(|c| c.status == "True");
         ours.extend(pinned.map(|theirs| Condition { type_: PINNED.to_owned(), ..stamp.copy(theirs) }));
         // APIs of older versions have no such field.
         let counts = state.object.spec.allowed_listeners.is_some() || base.attached_listener_sets.is_some();
         GatewayStatus {
-            addresses: addresses.unwrap_or_default().iter().map(|a| address(a)).collect(),
+            addresses: assigned.addresses,
             conditions: merge(&base.conditions, ours, CONDITIONS),
             listeners,
             attached_listener_sets: counts.then_some(verdict.attached_sets),
@@ -68,8 +76,12 @@ impl Attach {
     }
 }
 
-fn address(value: &str) -> GatewayStatusAddress {
-    GatewayStatusAddress { kind: Some("IPAddress".to_owned()), value: value.to_owned(), routability: None }
+/// Why nothing of a Gateway that isn't accepted is served.
+fn refused(problem: &Problem) -> Problem {
+    match problem.reason {
+        reason::UNSUPPORTED_ADDRESS => Problem { reason: reason::ADDRESS_NOT_ASSIGNED, ..problem.clone() },
+        _ => Problem::new(reason::INVALID, "the Gateway isn't accepted"),
+    }
 }
 
 fn resolved(stamp: &Stamp<'_>, verdict: &GatewayVerdict) -> Condition {
