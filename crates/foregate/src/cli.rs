@@ -48,6 +48,8 @@ pub enum Command {
     Node(crate::node::NodeArgs),
     /// Run a workload side without a cluster: what is in files goes to a platform.
     Controller(crate::controller::ControllerArgs),
+    /// Add, list and remove the workload clusters that use this platform.
+    Cluster(crate::cluster::ClusterArgs),
     /// Add, list and remove the Envoys that gateways can run on.
     Engine(crate::engine::EngineArgs),
     /// Show what serves, what doesn't, why, and what to do.

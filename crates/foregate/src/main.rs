@@ -5,6 +5,7 @@
 #![allow(missing_docs, reason = "a binary has no API; modules say what they are for")]
 
 mod cli;
+mod cluster;
 mod config;
 mod controller;
 mod engine;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             Ok(config) => done(controller::run(&args, config, started)),
             Err(error) => fail(&error, EXIT_USAGE),
         },
+        Command::Cluster(args) => ended(cluster::run(&args)),
         Command::Engine(args) => {
             engine::run(&args).map_or_else(|error| fail(&error, EXIT_FAILURE), |()| ExitCode::SUCCESS)
         }

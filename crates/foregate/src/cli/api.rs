@@ -109,6 +109,11 @@ fn read(path: &Path) -> Result<Kubeconfig, CliError> {
 }
 
 impl ApiServer {
+    /// Where it is, as the kubeconfig says.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The body of a GET, which may be asked for in a form.
     ///
     /// # Errors

@@ -1,0 +1,140 @@
+//! Certificates over TLS: whom they let in, and for how long.
+
+use std::net::{SocketAddr, TcpListener};
+
+use foregate_apiserver::auth::ca;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use super::*;
+use crate::cluster::sign::{Signed, Wish};
+
+/// Serves a platform's API on a free port of the loopback address.
+fn serve(platform: &Platform) -> SocketAddr {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = platform.server.clone();
+    tokio::spawn(async move { server.serve(listener, CancellationToken::new()).await });
+    address
+}
+
+/// A certificate and its key.
+async fn credential(platform: &Platform, cluster: &str) -> (Signed, String) {
+    let (key, public_key) = ca::key_pair().unwrap();
+    let wish = serde_json::to_value(Wish { public_key }).unwrap();
+    let path = format!("/foregate/clusters/default/{cluster}");
+    let (code, answer) = send(&platform.admin, Method::POST, &path, "application/json", &wish).await;
+    assert_eq!(code, 201, "{answer}");
+    (serde_json::from_value(answer).unwrap(), key)
+}
+
+async fn client(address: SocketAddr, authority: &str, (signed, key): &(Signed, String)) -> Client {
+    use base64::Engine;
+    let encode = |pem: &str| base64::engine::general_purpose::STANDARD.encode(pem);
+    let kubeconfig = json!({
+        "current-context": "p", "contexts": [{ "name": "p", "context": { "cluster": "p", "user": "p" } }],
+        "clusters": [{ "name": "p", "cluster": { "server": format!("https://{address}"),
+            "certificate-authority-data": encode(authority) } }],
+        "users": [{ "name": "p", "user": { "client-certificate-data": encode(&signed.certificate),
+            "client-key-data": encode(key) } }],
+    });
+    let kubeconfig: Kubeconfig = serde_json::from_value(kubeconfig).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
+#[tokio::test]
+async fn a_certificate_is_good_for_the_cluster_that_it_was_made_for() {
+    let platform = platform().await;
+    let address = serve(&platform);
+    platform.add("edge").await;
+    let first = credential(&platform, "edge").await;
+    let old = client(address, &first.0.certificate_authority, &first).await;
+    assert_eq!(post(&old, "gatewaybackends", &derived("gatewaybackends", "edge", UID)).await, 201);
+    let list = path("gatewaybackends", TENANT);
+    let watch = Request::get(format!("{list}?watch=true&resourceVersion=1")).body(Vec::new().into()).unwrap();
+    let watch = old.send(watch).await.unwrap();
+    assert_eq!(watch.status(), 200);
+
+    platform.remove("edge").await;
+    let ended = tokio::time::timeout(PATIENCE, watch.into_body().collect());
+    let _ = ended.await.expect("the watch of a revoked credential ends");
+    let (code, answer) = send(&old, Method::GET, &list, "", &Value::Null).await;
+    assert_eq!(code, 401);
+    assert!(answer["message"].as_str().unwrap().contains("default/edge is revoked"), "{answer}");
+
+    // Of the same name is not the same.
+    platform.add("edge").await;
+    assert_eq!(get(&old, &list).await, 401);
+    let second = credential(&platform, "edge").await;
+    let new = client(address, &second.0.certificate_authority, &second).await;
+    assert_eq!(get(&new, &list).await, 200);
+}
+
+#[tokio::test]
+async fn a_raised_generation_revokes_what_was_before() {
+    let platform = platform().await;
+    let address = serve(&platform);
+    platform.add("edge").await;
+    let first = credential(&platform, "edge").await;
+    let second = credential(&platform, "edge").await;
+    let list = path("gatewaybackends", TENANT);
+    let mut clients = Vec::new();
+    for credential in [&first, &second] {
+        clients.push(client(address, &credential.0.certificate_authority, credential).await);
+        assert_eq!(get(clients.last().unwrap(), &list).await, 200, "one renewed doesn't end the other");
+    }
+    let raise = kube::api::Patch::Merge(json!({ "spec": { "credentialGeneration": 1 } }));
+    platform.clusters().patch("edge", &Default::default(), &raise).await.unwrap();
+    for client in &clients {
+        assert_eq!(get(client, &list).await, 401);
+    }
+    let third = credential(&platform, "edge").await;
+    assert_eq!(get(&client(address, &third.0.certificate_authority, &third).await, &list).await, 200);
+}
+
+#[tokio::test]
+async fn another_platform_is_neither_trusted_nor_trusting() {
+    let (platform, other) = (platform().await, self::platform().await);
+    let (address, elsewhere) = (serve(&platform), serve(&other));
+    platform.add("edge").await;
+    other.add("edge").await;
+    let own = credential(&platform, "edge").await;
+    let foreign = credential(&other, "edge").await;
+    let request = || Request::get(path("gatewaybackends", TENANT)).body(Vec::new().into()).unwrap();
+    for (address, authority, credential) in [
+        // The platform isn't the one that the parameters say.
+        (elsewhere, &own.0.certificate_authority, &own),
+        // It is, and doesn't know the credential.
+        (address, &own.0.certificate_authority, &foreign),
+    ] {
+        let client = client(address, authority, credential).await;
+        assert!(client.send(request()).await.is_err(), "no handshake");
+    }
+    let good = client(address, &own.0.certificate_authority, &own).await;
+    assert_eq!(good.send(request()).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn only_administrators_are_given_certificates_and_only_of_what_is_there() {
+    let platform = platform().await;
+    let edge = platform.as_cluster(&platform.add("edge").await);
+    let (_, public_key) = ca::key_pair().unwrap();
+    let wish = json!({ "publicKey": public_key });
+    let path = "/foregate/clusters/default/edge";
+    for (client, path, wish, expected) in [
+        (&platform.admin, path, &wish, 201),
+        (&platform.admin, "/foregate/clusters/default/none", &wish, 404),
+        (&platform.admin, "/foregate/clusters/other/edge", &wish, 404),
+        (&platform.admin, "/foregate/clusters/edge", &wish, 404),
+        (&platform.admin, "/foregate/clusters/default/edge/more", &wish, 404),
+        (&platform.admin, path, &json!({ "publicKey": "x" }), 400),
+        (&platform.admin, path, &json!({ "publicKey": 1 }), 400),
+        (&platform.admin, path, &json!([]), 400),
+        (&edge, path, &wish, 403),
+    ] {
+        let (code, answer) = send(client, Method::POST, path, "application/json", wish).await;
+        assert_eq!(code, expected, "{path} {answer}");
+    }
+    assert_eq!(get(&platform.admin, path).await, 404, "nothing is kept to be read");
+}
