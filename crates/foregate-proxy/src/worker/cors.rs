@@ -104,6 +104,9 @@ fn answer(policies: &Policies<'_>, origin: Option<&HeaderValue>, credentials: bo
     let mut headers = HeaderMap::new();
     if let Some(origin) = origin {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        if let Some(expose) = policies.first(|policy| policy.expose.as_ref()) {
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
+        }
     }
     if credentials {
         headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);

@@ -10,6 +10,7 @@ mod matches;
 mod methods;
 mod odd_bytes;
 mod odd_paths;
+mod pages;
 mod patched;
 mod redirects;
 mod rewrites;
@@ -23,13 +24,14 @@ pub use patched::patch;
 
 /// The routes of all tables.
 pub fn routes() -> Vec<Value> {
-    let tables: [fn() -> Vec<Value>; 8] = [
+    let tables: [fn() -> Vec<Value>; 9] = [
         matches::routes,
         hosts::routes,
         redirects::routes,
         rewrites::routes,
         edits::routes,
         errors::routes,
+        pages::routes,
         patched::routes,
         calls::routes,
     ];
@@ -38,7 +40,7 @@ pub fn routes() -> Vec<Value> {
 
 /// The requests of all tables.
 pub fn cases() -> Vec<Case> {
-    let tables: [fn() -> Vec<Case>; 12] = [
+    let tables: [fn() -> Vec<Case>; 13] = [
         matches::cases,
         hosts::cases,
         redirects::cases,
@@ -50,6 +52,7 @@ pub fn cases() -> Vec<Case> {
         methods::cases,
         odd_paths::cases,
         odd_bytes::cases,
+        pages::cases,
         patched::cases,
     ];
     tables.into_iter().flat_map(|table| table()).collect()
