@@ -32,7 +32,7 @@ use crate::output::{Derived, DerivedKind};
 use crate::problem::Problem;
 use crate::refs::Dependent;
 use crate::status::Pending;
-use crate::target::TargetId;
+use crate::target::{TargetId, TargetState};
 use crate::world::{origin, slim, uid};
 use crate::{Attach, Change, Key};
 
@@ -67,9 +67,30 @@ struct Outcome {
     wants: Vec<Want>,
     /// As whom it wants them.
     seniority: Option<Seniority>,
-    /// Targets that have it.
-    targets: Vec<TargetId>,
+    /// What is derived from it.
+    forms: Vec<Form>,
 }
+
+/// One of the GatewayRoutes of a route: there is one per target, and a second one for listeners that pass TLS through
+/// where others end it: policies put TLS around what the latter send only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Form {
+    target: TargetId,
+    is_second: bool,
+}
+
+impl Form {
+    /// Its name.
+    fn name(self, target: &TargetState, uid: &str) -> Arc<str> {
+        let name = target.name(uid);
+        if self.is_second { format!("{name}{PASSED_THROUGH}").into() } else { name }
+    }
+}
+
+type Places = BTreeMap<(TargetId, bool), Vec<Attachment>>;
+
+/// The end of the second form's name.
+const PASSED_THROUGH: &str = "-passthrough";
 
 /// What a route is at one target.
 struct Wanted {
@@ -136,13 +157,13 @@ impl Attach {
         self.use_backends(id, &state.outcome.backends, &[]);
         self.contend((state.outcome.seniority.as_ref(), &state.outcome.wants), (None, &[]));
         state.parsed.upstreams.iter().for_each(|upstream| self.mark_policies(upstream));
-        state.outcome.targets.iter().for_each(|&target| self.want_route(&state, id, target, None));
+        state.outcome.forms.iter().for_each(|&form| self.want_route(&state, id, form, None));
     }
 
-    /// Wants a route at a target, or none.
-    fn want_route(&mut self, state: &RouteState, id: &RouteId, target: TargetId, wanted: Option<Wanted>) {
-        let target = self.targets.get_mut(target);
-        let name = target.name(&uid(state.object.metadata()));
+    /// Wants a form of a route, or none.
+    fn want_route(&mut self, state: &RouteState, id: &RouteId, form: Form, wanted: Option<Wanted>) {
+        let target = self.targets.get_mut(form.target);
+        let name = form.name(target, &uid(state.object.metadata()));
         if wanted.is_some() {
             target.feedback.route_ids.insert(name.clone(), id.clone());
         } else {
@@ -173,45 +194,56 @@ impl Attach {
     pub(crate) fn resolve_route(&mut self, id: &RouteId) {
         let Some(mut state) = self.routes.remove(id) else { return };
         let seniority = state.seniority(id);
-        let parent::Attached { outcomes: parents, attachments, beaten, passed_through, wants } =
+        let parent::Attached { outcomes: parents, attachments, beaten, wants } =
             self.attach_to_parents(&seniority, &state);
         let old = (state.outcome.seniority.as_ref(), state.outcome.wants.as_slice());
         self.contend(old, (Some(&seniority), &wants));
-        let usage = Usage::of(id.kind, passed_through);
+        let places = self.places(id, &attachments);
+        let form = |&(target, passes_through): &(TargetId, bool)| Form {
+            target,
+            is_second: passes_through && places.contains_key(&(target, false)),
+        };
+        let forms: Vec<Form> = places.keys().map(form).collect();
+        for gone in std::mem::replace(&mut state.outcome.forms, forms.clone()) {
+            if !forms.contains(&gone) {
+                self.want_route(&state, id, gone, None);
+            }
+        }
         let counted = self.counted(&state, &attachments, beaten);
         if state.outcome.counted != counted {
             self.count(&state.outcome.counted, &counted);
         }
-        let mut places: BTreeMap<TargetId, Vec<Attachment>> = BTreeMap::new();
-        for (parent, attachment) in attachments {
-            places.entry(self.target_of(&parent)).or_default().push(attachment);
-        }
         let (mut used, mut problems) = (Vec::new(), Vec::new());
         if places.is_empty() && !parents.is_empty() {
-            problems = self.resolve_rules(id, &state, TargetId::DEFAULT, usage).problems;
+            problems = self.resolve_rules(id, &state, TargetId::DEFAULT, Usage::of(id.kind, false)).problems;
         }
-        let before = std::mem::take(&mut state.outcome.targets);
-        for target in before.into_iter().filter(|target| !places.contains_key(target)) {
-            self.want_route(&state, id, target, None);
-        }
-        for (target, attachments) in places {
-            let mut resolved = self.resolve_rules(id, &state, target, usage);
+        for (((target, passes_through), attachments), form) in places.into_iter().zip(&forms) {
+            let mut resolved = self.resolve_rules(id, &state, target, Usage::of(id.kind, passes_through));
             used.append(&mut resolved.used);
             problems.extend(
                 resolved.problems.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>(),
             );
-            self.want_route(&state, id, target, Some(Wanted { attachments, rules: resolved.rules }));
-            state.outcome.targets.push(target);
+            self.want_route(&state, id, *form, Some(Wanted { attachments, rules: resolved.rules }));
         }
         if state.outcome.backends != used {
             self.use_backends(id, &state.outcome.backends, &used);
         }
         state.parsed.upstreams.iter().for_each(|upstream| self.mark_policies(upstream));
         let references = crate::problem::join(problems).err();
-        let (seniority, targets) = (Some(seniority), std::mem::take(&mut state.outcome.targets));
-        state.outcome = Outcome { parents, references, counted, backends: used, wants, seniority, targets };
+        let seniority = Some(seniority);
+        state.outcome = Outcome { parents, references, counted, backends: used, wants, seniority, forms };
         self.routes.insert(id.clone(), state);
         self.dirty.route_statuses.insert(id.clone());
+    }
+
+    /// Attachments by target, and by whether their listeners pass TLS through.
+    fn places(&self, id: &RouteId, attachments: &[(ParentId, Attachment)]) -> Places {
+        let mut places = Places::new();
+        for (parent, attachment) in attachments {
+            let passes_through = id.kind == RouteKind::Tls && self.passes_through(parent, &attachment.listener);
+            places.entry((self.target_of(parent), passes_through)).or_default().push(attachment.clone());
+        }
+        places
     }
 
     /// The listeners that count a route: those that take it, unless the platform refuses it.
@@ -222,14 +254,18 @@ impl Attach {
     }
 
     /// What a platform has against this generation of a route: its translation or an engine refused it.
-    fn refusal(&self, state: &RouteState, target: TargetId) -> Option<&Condition> {
-        let target = self.targets.get(target);
+    fn refusal(&self, state: &RouteState, id: TargetId) -> Option<&Condition> {
+        let target = self.targets.get(id);
         if target.feedback.routes.is_empty() {
             return None;
         }
-        let status = target.feedback.routes.get(&target.name(&uid(state.object.metadata())))?;
-        let current = status.origin_generation == state.generation();
-        find(&status.conditions, ACCEPTED).filter(|c| current && c.status == "False")
+        let uid = uid(state.object.metadata());
+        let forms = state.outcome.forms.iter().filter(|form| form.target == id);
+        let mut statuses = forms.filter_map(|form| target.feedback.routes.get(&form.name(target, &uid)));
+        statuses.find_map(|status| {
+            let current = status.origin_generation == state.generation();
+            find(&status.conditions, ACCEPTED).filter(|c| current && c.status == "False")
+        })
     }
 
     /// Keeps the listeners' numbers of attached routes.

@@ -33,8 +33,6 @@ pub(super) struct Attached {
     pub attachments: Vec<(ParentId, Attachment)>,
     /// Listeners that take it, and that an older route has alone.
     pub beaten: Vec<Place>,
-    /// Whether all that it is attached to pass TLS through.
-    pub passed_through: bool,
     /// The hosts that it wants of listeners.
     pub wants: Vec<Want>,
 }
@@ -55,12 +53,13 @@ impl Attach {
             let reference = reference.clone();
             attached.outcomes.push(ParentOutcome { reference, parent, gateway, controller, accepted });
         }
-        attached.passed_through = attached.attachments.iter().all(|(parent, attachment)| {
-            let view = self.parent_view(parent);
-            let listener = view.and_then(|view| view.listeners.iter().find(|l| *l.name == *attachment.listener));
-            listener.is_some_and(|listener| listener.passes_through)
-        });
         attached
+    }
+
+    /// Whether a listener passes TLS through.
+    pub(super) fn passes_through(&self, parent: &ParentId, listener: &str) -> bool {
+        let listeners = self.parent_view(parent).map(|view| &view.listeners);
+        listeners.into_iter().flatten().any(|l| *l.name == *listener && l.passes_through)
     }
 
     /// Attaches the route where no older rival has a host name of it, or the listener.
