@@ -11,6 +11,7 @@ mod pinned;
 mod readiness;
 mod rebuild;
 mod restart;
+mod streams;
 mod wanted;
 
 use std::collections::BTreeMap;

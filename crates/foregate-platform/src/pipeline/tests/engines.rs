@@ -31,12 +31,12 @@ impl World {
     }
 
     /// What is said against a route.
-    fn objection(&self, route: &str) -> Option<String> {
+    pub(super) fn objection(&self, route: &str) -> Option<String> {
         let status = self.read::<GatewayRoute>(Kind::Route, route)?.status?;
         Some(status.conditions.first()?.message.clone())
     }
 
-    fn refuse(&mut self, name: &str, message: &str) {
+    pub(super) fn refuse(&mut self, name: &str, message: &str) {
         let resource = self.cache.dump("tenant-default/web").into_iter().find(|it| &*it.id.name == name).unwrap();
         self.hear(Event::Nacked {
             instance: instance("web"),
