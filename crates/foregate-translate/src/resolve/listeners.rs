@@ -155,6 +155,9 @@ impl Plan {
     fn add(&mut self, proxy: &Key, listener: &ProxyListener, port_offset: u16) -> Result<(), String> {
         let ProxyListener { claim, listener } = listener;
         let class = class_of(listener)?;
+        if !listener.filters.is_empty() {
+            return Err("filters of listeners aren't served; use those of routes".to_owned());
+        }
         let port = listener.port;
         let bound = port
             .checked_add(port_offset)
@@ -278,6 +281,10 @@ mod tests {
         let table = [
             (serde_json::json!({ "port": 65535, "protocol": "HTTP" }), "above 65535"),
             (serde_json::json!({ "port": 1, "protocol": "TLS" }), "needs a certificate"),
+            (
+                serde_json::json!({ "port": 1, "protocol": "HTTP", "filters": [{ "rewrite": {} }] }),
+                "filters of listeners",
+            ),
             (
                 serde_json::json!({ "port": 1, "protocol": "TLS", "tls": { "mode": "Terminate" } }),
                 "needs a certificate",
