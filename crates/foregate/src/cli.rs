@@ -116,6 +116,10 @@ pub struct UpArgs {
     /// The pool that gateways get their addresses from, at the first start [default: 127.100.0.0/24].
     #[arg(long, value_name = "CIDR")]
     pub address_pool: Option<String>,
+    /// What gateways run on, in the template that is made at the first start: `builtin`, or `envoy@VERSION`, an Envoy
+    /// that `foregate engine add` adds [default: builtin].
+    #[arg(long, value_name = "ENGINE")]
+    pub engine: Option<String>,
     /// Added to every listener's port, for users who may not bind ports below 1024 [default: 0].
     #[arg(long, value_name = "N")]
     pub port_offset: Option<u16>,

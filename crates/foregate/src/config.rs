@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use foregate_api::EngineName;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{LogFormat, UpArgs};
@@ -24,6 +25,8 @@ pub struct Config {
     pub names: Vec<String>,
     /// The pool that is made at the first start.
     pub address_pool: String,
+    /// What gateways run on, in the template that is made at the first start: `builtin`, or `envoy@VERSION`.
+    pub engine: String,
     /// Added to every listener's port, 0 to 64511.
     pub port_offset: u16,
     /// Worker threads of the engine; 0: one per core.
@@ -49,6 +52,7 @@ impl Default for Config {
             xds_listen: SocketAddr::from(([127, 0, 0, 1], 7444)),
             names: Vec::new(),
             address_pool: "127.100.0.0/24".to_owned(),
+            engine: EngineName::Builtin.to_string(),
             port_offset: 0,
             workers: 0,
             drain_seconds: 10,
@@ -128,6 +132,7 @@ impl Config {
         }
         set(&mut self.api_listen, args.api_listen.as_ref());
         set(&mut self.address_pool, args.address_pool.as_ref());
+        set(&mut self.engine, args.engine.as_ref());
         set(&mut self.port_offset, args.port_offset.as_ref());
         set(&mut self.workers, args.workers.as_ref());
         set(&mut self.access_log, args.access_log.as_ref());
@@ -145,6 +150,9 @@ impl Config {
                 "addressPool",
                 format!("`{}` is not a CIDR; write it like 127.100.0.0/24", self.address_pool),
             );
+        }
+        if let Err(error) = self.engine.parse::<EngineName>() {
+            return invalid("engine", error.to_string());
         }
         if self.port_offset > 64511 {
             return invalid("portOffset", format!("{} is too large; at most 64511", self.port_offset));
@@ -234,6 +242,7 @@ mod tests {
             ("portOffset: 65000\n", "at most 64511"),
             ("addressPool: 10.0.0.0\n", "127.100.0.0/24"),
             ("drainSeconds: 99999\n", "drainSeconds"),
+            ("engine: nginx\n", "`envoy@VERSION`"),
             ("logFilter: foo=bar=baz\n", "logFilter"),
             ("apiListen: localhost\n", "such as 127.0.0.1:7443"),
             ("workers: 1\nworkers: 2\n", "write it once"),

@@ -284,5 +284,5 @@ fn sha256(path: &std::path::Path) -> String {
 }
 
 fn free_address() -> std::net::SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    ([127, 0, 0, 1], harness::free_port()).into()
 }

@@ -30,11 +30,8 @@ struct Platform {
 
 impl Platform {
     fn new(pool: &'static str) -> Self {
-        // Free now; nobody else asks for just these.
-        let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let ports = free.each_ref().map(|listener| listener.local_addr().unwrap().port());
+        let ports = [harness::free_port(), harness::free_port()];
         let mut platform = Self { dir: tempfile::tempdir().unwrap(), pool, ports, process: None };
-        drop(free);
         platform.start();
         platform
     }

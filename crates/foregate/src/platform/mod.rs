@@ -50,6 +50,10 @@ pub struct PlatformArgs {
     /// The pool that gateways get their addresses from, at the first start [default: 127.100.0.0/24].
     #[arg(long, value_name = "CIDR")]
     pub address_pool: Option<String>,
+    /// What gateways run on, in the template that is made at the first start: `builtin`, or `envoy@VERSION`, an Envoy
+    /// that `foregate engine add` adds [default: builtin].
+    #[arg(long, value_name = "ENGINE")]
+    pub engine: Option<String>,
     /// Added to every listener's port [default: 0].
     #[arg(long, value_name = "N")]
     pub port_offset: Option<u16>,
@@ -70,6 +74,7 @@ impl PlatformArgs {
             data_dir: args.data_dir,
             api_listen: args.api_listen,
             address_pool: args.address_pool,
+            engine: args.engine,
             port_offset: args.port_offset,
             log_format: args.log_format,
             ..UpArgs::default()

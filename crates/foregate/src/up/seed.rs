@@ -30,12 +30,24 @@ pub async fn seed(client: &Client, config: &crate::config::Config) -> Result<(),
     }
     let mut template = foregate_translate::default_template();
     template.metadata.namespace = Some(DEFAULT_TENANT_NAMESPACE.to_owned());
-    create_object(
-        &Api::<foregate_api::GatewayTemplate>::namespaced(client.clone(), DEFAULT_TENANT_NAMESPACE),
-        &template,
-    )
-    .await?;
+    template.spec.engine.clone_from(&config.engine);
+    let templates = Api::<foregate_api::GatewayTemplate>::namespaced(client.clone(), DEFAULT_TENANT_NAMESPACE);
+    create_object(&templates, &template).await?;
+    if let Ok(Some(template)) = templates.get_opt(DEFAULT_NAME).await {
+        tell_of_engine(&template.spec.engine, &config.engine);
+    }
     class(client).await
+}
+
+/// Says that an engine which was asked for isn't the one that new gateways get.
+fn tell_of_engine(present: &str, wanted: &str) {
+    if wanted != present && wanted != crate::config::Config::default().engine {
+        tracing::warn!(
+            "--engine {wanted} counts at the first start only; gateways of the GatewayTemplate {DEFAULT_NAME} run on \
+             {present}, and `kubectl edit gatewaytemplate {DEFAULT_NAME} -n {DEFAULT_TENANT_NAMESPACE}` changes that \
+             for new ones"
+        );
+    }
 }
 
 /// Says that a pool which was asked for isn't the one that there is.
