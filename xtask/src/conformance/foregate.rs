@@ -71,6 +71,10 @@ impl Running {
         if engine == Engine::Envoy {
             use_envoy(foregate, data)?;
         }
+        // Its own kinds that the workload cluster has to know.
+        let crd = root().join("crates/foregate-api/crds/foregate/foregate.dev_gatewayclassparameters.yaml");
+        output(testbed::command("kubectl")?.args(["apply", "--server-side", "-f"]).arg(&crd))?;
+        output(testbed::command("kubectl")?.args(["wait", "--for=condition=Established", "-f"]).arg(&crd))?;
         let admin = data.join("admin.kubeconfig");
         let mut add = testbed::inside(&foregate.display().to_string());
         let manifests = output(add.args(["cluster", "add", CLUSTER, "--kubeconfig"]).arg(&admin))?;

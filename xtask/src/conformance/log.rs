@@ -5,6 +5,11 @@ use std::fmt::Write;
 
 /// The prefix of all tests' names.
 const ROOT: &str = "TestConformance/";
+/// What Go puts before its own lines, with `-test.v=test2json`.
+const MARK: char = '\u{16}';
+/// Before and after what fails a test.
+const ERROR: char = '\u{f}';
+const END_OF_ERROR: char = '\u{e}';
 /// How many tests and their errors are listed.
 const ERRORS_PER_TEST: usize = 4;
 
@@ -17,18 +22,18 @@ pub struct Log {
     errors: BTreeMap<String, Vec<String>>,
     failed: Vec<String>,
     counts: (usize, usize, usize),
-    /// The next line completes an error.
-    more: bool,
+    /// Within what is said to fail a test.
+    is_error: bool,
 }
 
 impl Log {
     /// Takes a line; says so when one of the suite's tests has ended.
     pub fn take(&mut self, line: &str) -> Option<String> {
-        let text = line.trim_start();
+        let text = line.trim_start_matches([' ', MARK]);
         for mark in ["=== RUN", "=== NAME", "=== CONT", "=== PAUSE"] {
             if let Some(name) = text.strip_prefix(mark) {
                 name.trim().clone_into(&mut self.current);
-                self.more = false;
+                self.is_error = false;
                 return None;
             }
         }
@@ -37,7 +42,7 @@ impl Log {
                 return self.ended(rest, kind);
             }
         }
-        self.note(text);
+        self.note(line);
         None
     }
 
@@ -68,20 +73,19 @@ impl Log {
         Some(format!("{word}  {name} {time}"))
     }
 
-    /// Keeps what testify and the suite print about failures.
-    fn note(&mut self, text: &str) {
-        let wanted = ["Error:", "Messages:", "panic:", "fatal error:"].iter().any(|mark| text.starts_with(mark))
-            || text.contains("rror applying")
-            || text.contains("timed out")
-            || text.contains("did not meet");
-        if wanted || self.more {
-            let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    /// Keeps what is said to fail a test, which is between two marks, without where in the suite that was.
+    fn note(&mut self, line: &str) {
+        self.is_error |= line.contains(ERROR) || line.starts_with("panic:");
+        if self.is_error {
+            let text = line.replace([ERROR, END_OF_ERROR], "");
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let noise = ["Error Trace:", "Test:"].iter().any(|mark| text.starts_with(mark)) || is_place(&text);
             let errors = self.errors.entry(self.current.clone()).or_default();
-            if !line.is_empty() && errors.len() < 3 * ERRORS_PER_TEST {
-                errors.push(line);
+            if !text.is_empty() && !noise && errors.len() < 2 * ERRORS_PER_TEST {
+                errors.push(text);
             }
         }
-        self.more = text.starts_with("Error:");
+        self.is_error &= !line.contains(END_OF_ERROR);
     }
 
     /// Every failing test with the first errors of it and of its parts.
@@ -113,6 +117,12 @@ impl Log {
     }
 }
 
+/// Whether it is only a place in the suite's sources, `FILE.go:LINE`, with or without a colon.
+fn is_place(text: &str) -> bool {
+    let place = text.trim_end_matches(':').rsplit_once(".go:");
+    place.is_some_and(|(_, line)| line.chars().all(|digit| digit.is_ascii_digit()))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
@@ -123,17 +133,20 @@ mod tests {
     fn a_failing_part_is_listed_under_its_test_with_what_it_said() {
         let mut log = Log::default();
         let lines = [
-            "=== RUN   TestConformance/First",
-            "=== RUN   TestConformance/First/part",
-            "=== NAME  TestConformance/Second",
-            "        	Error:      	unrelated",
-            "=== NAME  TestConformance/First/part",
-            "        	Error Trace:	/a/b.go:1",
-            "        	Error:      	Received unexpected error:",
-            "        	            	context deadline exceeded",
-            "    --- FAIL: TestConformance/First (1.00s)",
-            "        --- FAIL: TestConformance/First/part (1.00s)",
-            "    --- PASS: TestConformance/Second (2.00s)",
+            "\u{16}=== RUN   TestConformance/First",
+            "\u{16}=== RUN   TestConformance/First/part",
+            "    helpers.go:1: only told",
+            "\u{16}=== NAME  TestConformance/Second",
+            "    helpers.go:2: only told",
+            "\u{16}=== NAME  TestConformance/First/part",
+            "\u{f}    helpers.go:3: ",
+            "        \tError Trace:\t/a/b.go:1",
+            "        \tError:      \tReceived unexpected error:",
+            "        \t            \tcontext deadline exceeded\u{e}",
+            "    helpers.go:4: told after",
+            "\u{16}    --- FAIL: TestConformance/First (1.00s)",
+            "\u{16}        --- FAIL: TestConformance/First/part (1.00s)",
+            "\u{16}    --- PASS: TestConformance/Second (2.00s)",
         ];
         let told: Vec<String> = lines.iter().filter_map(|line| log.take(line)).collect();
         assert_eq!(told, ["FAIL  First (1.00s)", "pass  Second (2.00s)"]);

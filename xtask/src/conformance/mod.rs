@@ -107,6 +107,8 @@ pub fn run(args: &ConformanceArgs) -> Result<(), TaskError> {
     testbed::require_root()?;
     let engines = args.engine.map_or_else(|| Engine::value_variants().to_vec(), |engine| vec![engine]);
     let binary = foregate::binary()?;
+    // There is one test bed: who comes second waits.
+    let _turn = testbed::state::turn()?;
     testbed::up()?;
     let mut failed = Vec::new();
     for engine in engines {

@@ -32,13 +32,17 @@ pub struct Outcome {
 /// # Errors
 /// When kubectl fails.
 pub fn remove_leftovers() -> Result<(), TaskError> {
-    let names = output(testbed::command("kubectl")?.args(["get", "namespaces", "-o", "name"]))?;
+    let kubectl = |arguments: &[&str]| output(testbed::command("kubectl")?.args(arguments));
+    let names = kubectl(&["get", "namespaces", "-o", "name"])?;
     let left: Vec<&str> = names.lines().filter(|name| name.contains("/gateway-")).collect();
-    let classes = ["delete", "gatewayclasses", "--all", "--ignore-not-found"];
-    output(testbed::command("kubectl")?.args(classes))?;
     if !left.is_empty() {
         println!("removing what an earlier run has left");
-        output(testbed::command("kubectl")?.args(["delete", "--timeout=120s"]).args(left))?;
+        kubectl(&[["delete", "--timeout=120s"].as_slice(), &left].concat())?;
+    }
+    // Their controller is gone: nobody else takes its finalizer away.
+    for class in kubectl(&["get", "gatewayclasses", "-o", "name"])?.lines() {
+        kubectl(&["patch", class, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#])?;
+        kubectl(&["delete", class, "--ignore-not-found"])?;
     }
     Ok(())
 }
@@ -52,7 +56,7 @@ pub fn run(engine: Engine, class: &str, args: &ConformanceArgs) -> Result<Outcom
     let report = testbed::state::dir().join("conformance").join(format!("report-{}.yaml", engine.name()));
     let mut suite = testbed::command(&program.display().to_string())?;
     let parallel = format!("-test.parallel={PARALLEL}");
-    suite.args(["-test.v", &parallel, &format!("-test.timeout={TIMEOUT}"), "-test.run=^TestConformance$"]);
+    suite.args(["-test.v=test2json", &parallel, &format!("-test.timeout={TIMEOUT}"), "-test.run=^TestConformance$"]);
     for (flag, value) in [
         ("gateway-class", class),
         ("conformance-profiles", &args.profiles().join(",")),

@@ -36,11 +36,23 @@ pub fn bin() -> PathBuf {
 /// # Errors
 /// When it can't be made.
 pub fn lock() -> Result<File, TaskError> {
-    let path = dir().join("lock");
+    lock_file("lock", "another `testbed` command")
+}
+
+/// Held by whoever runs Foregate on the test bed.
+///
+/// # Errors
+/// When it can't be made.
+pub fn turn() -> Result<File, TaskError> {
+    lock_file("turn", "another one who uses it")
+}
+
+fn lock_file(name: &str, holder: &str) -> Result<File, TaskError> {
+    let path = dir().join(name);
     files::make_dir(dir())?;
-    let file = File::create(&path).map_err(files::at(&path))?;
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(files::at(&path))?;
     if file.try_lock().is_err() {
-        println!("test bed: waiting for another `testbed` command");
+        println!("test bed: waiting for {holder}");
         file.lock().map_err(files::at(&path))?;
     }
     Ok(file)

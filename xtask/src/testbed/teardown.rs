@@ -35,7 +35,7 @@ pub fn down() -> Result<(), TaskError> {
     super::node::remove_places();
     files::remove(state::run())?;
     for path in files::list(state::dir()).unwrap_or_default() {
-        if path != state::logs() && path != state::dir().join("lock") {
+        if ![state::logs(), state::dir().join("lock"), state::dir().join("turn")].contains(&path) {
             files::remove(&path)?;
         }
     }
