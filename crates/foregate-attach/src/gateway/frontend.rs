@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use foregate_api::claim::{ClientValidation, ClientValidationMode};
 use foregate_api::gateway::conditions::reason;
-use foregate_api::gateway::{FrontendTlsValidation, FrontendValidationMode, GatewaySpec, ObjectReference};
+use foregate_api::gateway::{
+    FrontendTlsValidation, FrontendValidationMode, GatewaySpec, LocalObjectReference, ObjectReference,
+};
 
 use super::{ParentId, certificate};
-use crate::Key;
-use crate::backend::CaSource;
+use crate::backend::{CA_KEY, CaSource};
 use crate::problem::{Problem, join};
 use crate::world::World;
 
@@ -83,25 +84,30 @@ fn validation(world: &World, gateway: &ParentId, given: &FrontendTlsValidation, 
 }
 
 fn ca(world: &World, gateway: &ParentId, reference: &ObjectReference) -> Result<String, Problem> {
-    let Some((source, key)) = source(reference, gateway) else {
+    let Some(source) = source(reference, gateway) else {
         let message = format!(
-            "{} {:?} of group {:?} can't hold trusted certificates; use a ConfigMap with a ca.crt",
+            "{} {:?} of group {:?} can't hold trusted certificates; use a ConfigMap with a {CA_KEY}, or a \
+             ClusterTrustBundle",
             reference.kind, reference.name, reference.group
         );
         return Err(Problem::new(reason::INVALID_CA_CERTIFICATE_KIND, message));
     };
-    certificate::permit(world, gateway, ("", "ConfigMap"), &key)?;
+    if let CaSource::ConfigMap(key) = &source {
+        certificate::permit(world, gateway, ("", "ConfigMap"), key)?;
+    }
     source.read(world).map_err(|why| Problem::new(reason::INVALID_CA_CERTIFICATE_REF, why))
 }
 
-fn source(reference: &ObjectReference, gateway: &ParentId) -> Option<(CaSource, Key)> {
+/// What a reference leads to, if it is of a kind that the standard has for clients' certificates.
+fn source(reference: &ObjectReference, gateway: &ParentId) -> Option<CaSource> {
+    let ObjectReference { group, kind, name, .. } = reference.clone();
     let namespace = reference.namespace.as_deref().unwrap_or(&gateway.key.namespace);
-    let key = Key::new(namespace, reference.name.as_str());
-    (reference.group.is_empty() && reference.kind == "ConfigMap").then(|| (CaSource::ConfigMap(key.clone()), key))
+    let source = CaSource::of(&LocalObjectReference { group, kind, name }, namespace)?;
+    matches!(source, CaSource::ConfigMap(_) | CaSource::TrustBundle(_)).then_some(source)
 }
 
-/// What a Gateway trusts, and where it is.
-pub(super) fn sources(gateway: &ParentId, spec: &GatewaySpec) -> Vec<(CaSource, Key)> {
+/// What a Gateway trusts.
+pub(super) fn sources(gateway: &ParentId, spec: &GatewaySpec) -> Vec<CaSource> {
     let frontend = spec.tls.iter().filter_map(|tls| tls.frontend.as_ref());
     let all = frontend.flat_map(|f| f.per_port.iter().map(|p| &p.tls).chain([&f.default]));
     let references = all.filter_map(|tls| tls.validation.as_ref()).flat_map(|v| &v.ca_certificate_refs);

@@ -249,7 +249,11 @@ impl Named {
         let mut secrets: Vec<Key> = spec.listeners.iter().flat_map(|l| certificate::secrets(l, own)).collect();
         secrets.extend(certificate::client_secret(spec, own));
         let cas = frontend::sources(id, spec);
-        let named = secrets.iter().map(|s| &s.namespace).chain(cas.iter().map(|(_, key)| &key.namespace));
+        let namespaces = cas.iter().filter_map(|source| match source {
+            CaSource::ConfigMap(key) => Some(&key.namespace),
+            _ => None,
+        });
+        let named = secrets.iter().map(|s| &s.namespace).chain(namespaces);
         let others: BTreeSet<Arc<str>> = named.filter(|n| *n != own).cloned().collect();
         let from = spec.allowed_listeners.as_ref().and_then(|a| a.namespaces.as_ref()).and_then(|n| n.from);
         Self {
@@ -257,7 +261,7 @@ impl Named {
             grants: others.into_iter().map(|other| (other, own.clone())).collect(),
             selects: spec.listeners.iter().any(view::selects),
             selects_sets: from == Some(FromNamespaces::Selector),
-            cas: cas.into_iter().map(|(source, _)| source).collect(),
+            cas,
             secrets,
         }
     }
