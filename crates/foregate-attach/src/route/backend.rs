@@ -37,28 +37,19 @@ impl Attach {
     }
 
     fn resolve_rule(&self, id: &RouteId, rule: &ParsedRule, to: Sending, resolved: &mut Resolved) -> RouteRule {
-        let mut filters = Vec::with_capacity(rule.filters.len());
-        for filter in &rule.filters {
-            match filter {
-                ParsedFilter::Plain(filter) => filters.push(filter.clone()),
-                // A mirror that leads nowhere is left out: what it mirrors is served nonetheless.
-                ParsedFilter::Mirror { target, numerator, denominator } => {
-                    if let Some(backend) = self.note(id, target, to, resolved) {
-                        let (numerator, denominator) = (*numerator, *denominator);
-                        filters.push(RouteFilter::Mirror(Mirror { backend, numerator, denominator }));
-                    }
-                }
-            }
+        let filters = self.resolve_filters(id, &rule.filters, to, resolved);
+        let mut backends = Vec::with_capacity(rule.backends.len());
+        for backend in &rule.backends {
+            backends.push(RouteBackend {
+                backend: self.note(id, &backend.target, to, resolved),
+                weight: backend.weight,
+                filters: self.resolve_filters(id, &backend.filters, to, resolved),
+            });
         }
-        let backends = rule.backends.iter().map(|backend| RouteBackend {
-            backend: self.note(id, &backend.target, to, resolved),
-            weight: backend.weight,
-            filters: backend.filters.clone(),
-        });
         RouteRule {
             name: rule.name.clone(),
             matches: rule.matches.clone(),
-            backends: backends.collect(),
+            backends,
             unresolved_status: id.kind.unresolved_status(),
             filters,
             request_timeout_millis: rule.request_timeout_millis,
@@ -66,6 +57,29 @@ impl Attach {
             retry: rule.retry.clone(),
             session_persistence: rule.session.clone(),
         }
+    }
+
+    /// A mirror that leads nowhere is left out: what it mirrors is served nonetheless.
+    fn resolve_filters(
+        &self,
+        id: &RouteId,
+        filters: &[ParsedFilter],
+        to: Sending,
+        resolved: &mut Resolved,
+    ) -> Vec<RouteFilter> {
+        let mut effective = Vec::with_capacity(filters.len());
+        for filter in filters {
+            match filter {
+                ParsedFilter::Plain(filter) => effective.push(filter.clone()),
+                ParsedFilter::Mirror { target, numerator, denominator } => {
+                    if let Some(backend) = self.note(id, target, to, resolved) {
+                        let (numerator, denominator) = (*numerator, *denominator);
+                        effective.push(RouteFilter::Mirror(Mirror { backend, numerator, denominator }));
+                    }
+                }
+            }
+        }
+        effective
     }
 
     /// Name of the GatewayBackend, noted as used; or the problem, noted as such.

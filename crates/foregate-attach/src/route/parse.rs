@@ -60,7 +60,7 @@ pub(crate) struct ParsedRule {
 pub(crate) struct ParsedBackend {
     pub target: Target,
     pub weight: u32,
-    pub filters: Vec<EffectiveFilter>,
+    pub filters: Vec<ParsedFilter>,
 }
 
 /// A reference to a backend, and where it is written.
@@ -131,8 +131,8 @@ pub(crate) fn parse(object: &dyn Route, from: From<'_>) -> Parsed {
 
 impl ParsedRule {
     fn targets(&self) -> impl Iterator<Item = &Target> {
-        let mirrors = self.filters.iter().filter_map(ParsedFilter::mirror_target);
-        self.backends.iter().map(|b| &b.target).chain(mirrors)
+        let filters = self.filters.iter().chain(self.backends.iter().flat_map(|b| &b.filters));
+        self.backends.iter().map(|b| &b.target).chain(filters.filter_map(ParsedFilter::mirror_target))
     }
 }
 
@@ -189,27 +189,20 @@ fn backend_filters(
     from: From<'_>,
     matches: &[RouteMatch],
     path: &str,
-) -> Result<Vec<EffectiveFilter>, Problem> {
+) -> Result<Vec<ParsedFilter>, Problem> {
     let mut parsed = Vec::with_capacity(filters.len());
     for (i, filter) in filters.iter().enumerate() {
         let path = format!("{path}.filters[{i}]");
         match filter::parse(filter, from, &path)? {
-            ParsedFilter::Plain(EffectiveFilter::Redirect(_) | EffectiveFilter::Cors(_))
-            | ParsedFilter::Mirror { .. } => {
+            ParsedFilter::Plain(EffectiveFilter::Redirect(_)) => {
                 let message = format!("filter {:?} isn't supported on a backend; use it on the rule", filter.kind);
                 return Err(Problem::new(reason::UNSUPPORTED_VALUE, message).at(&path));
             }
-            plain @ ParsedFilter::Plain(_) => parsed.push(plain),
+            other => parsed.push(other),
         }
     }
     filter::compatible(&parsed, matches, path)?;
-    Ok(parsed
-        .into_iter()
-        .filter_map(|filter| match filter {
-            ParsedFilter::Plain(filter) => Some(filter),
-            ParsedFilter::Mirror { .. } => None,
-        })
-        .collect())
+    Ok(parsed)
 }
 
 fn parse_timeouts(timeouts: &HttpRouteTimeouts, path: &str) -> Result<(Option<u64>, Option<u64>), Problem> {
