@@ -41,6 +41,7 @@ pub struct Attach {
     /// Where claims are.
     pub(crate) claim_targets: HashMap<ParentId, TargetId>,
     pub(crate) dirty: Dirty,
+    leads: bool,
 }
 
 impl Attach {
@@ -67,7 +68,18 @@ impl Attach {
             targets,
             claim_targets: HashMap::new(),
             dirty: Dirty::default(),
+            leads: true,
         }
+    }
+
+    /// One that only watches until it [`Self::lead`]s: it keeps up, connects to targets, and says nothing to write.
+    pub fn standby(settings: Settings) -> Self {
+        Self { leads: false, ..Self::new(settings) }
+    }
+
+    /// From the next call of [`Self::apply`] on, says all that differs from what there is.
+    pub fn lead(&mut self) {
+        self.leads = true;
     }
 
     /// Takes changes, and says what follows from all of them together. `now` dates conditions whose status changes.
@@ -79,8 +91,13 @@ impl Attach {
             self.take(input);
         }
         self.work();
+        if !self.leads {
+            return Output { targets: self.targets.settle_connections(), ..Output::default() };
+        }
         let services = self.settle_infrastructure();
-        let (derived, targets) = self.targets.settle();
+        let derived = self.targets.settle_books();
+        // A target is dropped once its book is empty.
+        let targets = self.targets.settle_connections();
         let finalizers = self.dirty.class_statuses.iter().filter_map(|class| self.class_finalizers(class)).collect();
         Output { derived, services, statuses: self.statuses(now), finalizers, targets }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foregate_api::claim::GatewayClaimStatus;
 use foregate_api::route::GatewayRouteStatus;
 
+use crate::DerivedChange;
 use crate::backend::Upstream;
 use crate::book::Book;
 use crate::gateway::ParentId;
@@ -223,20 +224,21 @@ impl Targets {
     }
 
     /// What there is to write, by target.
-    pub fn settle(&mut self) -> (BTreeMap<TargetId, Vec<crate::DerivedChange>>, Vec<TargetChange>) {
-        let (mut derived, mut changes) = (BTreeMap::new(), Vec::new());
+    pub fn settle_books(&mut self) -> BTreeMap<TargetId, Vec<DerivedChange>> {
+        let mut derived = BTreeMap::new();
         for id in self.ids() {
             let state = self.get_mut(id);
-            if state.is_open {
-                let writes = state.book.settle();
-                if !writes.is_empty() {
-                    derived.insert(id, writes);
-                }
-            }
-            if id != TargetId::DEFAULT {
-                changes.extend(state.settle(id));
+            let writes = if state.is_open { state.book.settle() } else { Vec::new() };
+            if !writes.is_empty() {
+                derived.insert(id, writes);
             }
         }
-        (derived, changes)
+        derived
+    }
+
+    /// What is to be done about targets.
+    pub fn settle_connections(&mut self) -> Vec<TargetChange> {
+        let others = self.ids().filter(|id| *id != TargetId::DEFAULT);
+        others.filter_map(|id| self.get_mut(id).settle(id)).collect()
     }
 }

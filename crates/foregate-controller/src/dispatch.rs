@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use tokio::sync::{SetOnce, mpsc};
+use tokio::sync::{SetOnce, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How an attempt ended.
@@ -53,10 +53,43 @@ impl<K, J> From<Vec<Job<K, J>>> for Batch<K, J> {
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 
-/// Takes batches until shutdown. `execute` makes one attempt; at most `limit` run at once.
+/// Whether writes may start. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Option<watch::Receiver<bool>>);
+
+impl Gate {
+    /// One that is always open.
+    pub const fn open() -> Self {
+        Self(None)
+    }
+
+    /// One that somebody else opens and closes.
+    pub const fn of(told: watch::Receiver<bool>) -> Self {
+        Self(Some(told))
+    }
+
+    /// Whether it is.
+    pub fn is_open(&self) -> bool {
+        self.0.as_ref().is_none_or(|told| *told.borrow())
+    }
+
+    /// Waits until it opens or closes.
+    pub async fn changed(&mut self) {
+        if let Some(told) = &mut self.0
+            && told.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+}
+
+/// Takes batches until shutdown. `execute` makes one attempt; at most `limit` run at once, and none starts while the gate
+/// is closed.
 pub async fn run<K, J, F>(
     mut batches: mpsc::UnboundedReceiver<Batch<K, J>>,
     limit: usize,
+    mut gate: Gate,
     shutdown: CancellationToken,
     execute: F,
 ) where
@@ -67,13 +100,14 @@ pub async fn run<K, J, F>(
     let mut queue = Queue::<K, J>::default();
     let mut running = FuturesUnordered::new();
     loop {
-        while running.len() < limit {
+        while running.len() < limit && gate.is_open() {
             let Some((key, waiting)) = queue.next() else { break };
             let made = execute(key.clone(), waiting.job.clone());
             running.push(made.map(move |outcome| (key, waiting, outcome)).boxed());
         }
         tokio::select! {
             () = shutdown.cancelled() => return,
+            () = gate.changed() => {}
             Some((key, waiting, outcome)) = running.next() => queue.tried(key, waiting, outcome),
             Some((key, waiting)) = queue.pauses.next(), if !queue.pauses.is_empty() => queue.again(key, waiting),
             received = batches.recv() => match received {
@@ -223,7 +257,7 @@ mod tests {
         let shutdown = CancellationToken::new();
         sender.send(batch.into()).unwrap();
         let (log, stop) = (noted.clone(), shutdown.clone());
-        run(receiver, 4, shutdown, move |_, job| {
+        run(receiver, 4, Gate::open(), shutdown, move |_, job| {
             let mut log = log.lock().unwrap();
             log.push(job);
             let failed = fail(job, log.len());
@@ -239,6 +273,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failed_job_is_tried_again() {
         assert_eq!(executed(vec![job(1, 0, 10)], |_, attempts| attempts < 3, 3).await, [10, 10, 10]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_starts_behind_a_closed_gate() {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let (open, told) = watch::channel(false);
+        let (shutdown, (done, mut noted)) = (CancellationToken::new(), mpsc::unbounded_channel());
+        sender.send(vec![job(1, 0, 10)].into()).unwrap();
+        let running = tokio::spawn(run(receiver, 4, Gate::of(told), shutdown.clone(), move |_, job| {
+            done.send(job).unwrap();
+            async { Outcome::Done }.boxed()
+        }));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(noted.try_recv().is_err());
+        open.send(true).unwrap();
+        assert_eq!(noted.recv().await, Some(10));
+        shutdown.cancel();
+        running.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,14 +6,22 @@
 //! task that owns the decision, [`dispatch`] executes the writes: one at a time per object, the newest wins, failures
 //! are tried again. Nothing here polls. [`files`] is another way for objects to come: what is in directories is in the API.
 
+mod backoff;
+mod client;
 pub mod dispatch;
 mod error;
 pub mod files;
+mod health;
+pub mod leader;
 mod pipeline;
 mod served;
 mod source;
+mod target;
+mod workload;
 mod write;
 
+pub use client::connect;
+pub use dispatch::Gate;
 pub use error::ControllerError;
 pub use foregate_attach::{DefaultTarget, Settings};
-pub use pipeline::run;
+pub use pipeline::{Controller, run};

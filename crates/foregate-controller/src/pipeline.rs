@@ -2,99 +2,89 @@
 
 use std::sync::Arc;
 
-use foregate_api::envoy_gateway::Backend;
-use foregate_api::gateway::experimental::{XBackend, XBackendTrafficPolicy};
-use foregate_api::gateway::{
-    BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
-    UDPRoute,
-};
-use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
-use foregate_attach::{Attach, Input, Output, Settings, TargetEvent, TargetId};
-use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use foregate_attach::{Attach, Output, Settings, TargetId};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{Api, Client};
-use tokio::sync::{SetOnce, mpsc};
+use kube::Client;
+use tokio::sync::{SetOnce, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::dispatch::Batch;
-use crate::served::Served;
-use crate::source::{Fed, follow};
-use crate::{ControllerError, dispatch, write};
+use crate::dispatch::{Batch, Gate};
+use crate::served::{self, Served};
+use crate::source::Fed;
+use crate::target::{Given, Targets};
+use crate::{ControllerError, dispatch, workload, write};
 
 /// Inputs that are decided on together at most; more wait their turn, so that a flood doesn't starve the writes.
 const BATCH: usize = 512;
 /// Inputs that may wait before the watches are made to.
 const BACKLOG: usize = 4096;
-/// Writes that run at once.
+/// Statuses that are written at once.
 const WRITES: usize = 32;
 
-/// API versions whose kinds may be missing.
-const OPTIONAL: &[&str] = &[
-    "gateway.networking.k8s.io/v1",
-    "gateway.networking.x-k8s.io/v1alpha1",
-    "gateway.envoyproxy.io/v1alpha1",
-    "certificates.k8s.io/v1",
-];
+/// What a controller runs with.
+pub struct Controller {
+    /// The API that users write to.
+    pub workload: Client,
+    /// The API that takes derived objects of classes without parameters; in `foregate up` it is the same. It is there
+    /// if the settings have a default target.
+    pub platform: Option<Client>,
+    /// What decides.
+    pub settings: Settings,
+    /// Whether it writes, or only keeps up with one that does.
+    pub gate: Gate,
+    /// Set once every kind was listed and decided on. Where the default target shares the workload's API: once that has
+    /// all that follows, too. What can't be written doesn't hold it up: one attempt counts.
+    pub caught_up: Arc<SetOnce<()>>,
+}
 
-/// Runs a controller until shutdown. `workload` is the API that users write to, `platform` the one that takes derived
-/// objects; in `foregate up` they are the same.
-///
-/// `caught_up` is set once `platform` has all that follows from what `workload` had at the start: everything was
-/// listed and decided on, and every derived object that was missing, different or too many was written or deleted.
-/// What can't be written doesn't hold it up: one attempt counts.
+/// Runs a controller until shutdown.
 ///
 /// # Errors
 /// When a watch ends for good.
-pub async fn run(
-    workload: Client,
-    platform: Client,
-    settings: Settings,
-    caught_up: Arc<SetOnce<()>>,
-    shutdown: CancellationToken,
-) -> Result<(), ControllerError> {
-    let default = settings.default_target.clone();
-    let tenant = default.map(|target| target.tenant_namespace).unwrap_or_default();
-    let (feed, inputs) = mpsc::channel(BACKLOG);
+pub async fn run(controller: Controller, shutdown: CancellationToken) -> Result<(), ControllerError> {
+    // Ends what was started here whichever way this ends.
+    let shutdown = shutdown.child_token();
+    let _ended = shutdown.clone().drop_guard();
+    let Controller { workload, platform, settings, gate, caught_up } = controller;
     let served = tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
-        served = Served::ask(&workload, OPTIONAL) => served,
+        served = Served::ask(&workload) => served,
     };
-    let mut watches = start_watches(&workload, &platform, &served, &tenant, &feed);
-    let kinds = watches.len();
-    let wants_pods = Arc::new(SetOnce::new());
-    watches.spawn(follow_pods(workload.clone(), wants_pods.clone(), feed.clone()));
-    let health = foregate_attach::Health::Good { missing_templates: std::collections::BTreeSet::new() };
-    for event in [TargetEvent::Listed, TargetEvent::Checked(health)] {
-        let _ = feed.send(Fed::Input(Input::Target(TargetId::DEFAULT, event))).await;
+    let (told, served) = watch::channel(served);
+    let (feed, inputs) = mpsc::channel(BACKLOG);
+    let mut watches = workload::follow(&workload, &served, &feed);
+    let mut unlisted = watches.len();
+    watches.spawn(keep_served(workload.clone(), told, served));
+
+    let mut targets = Targets::new(feed, gate.clone(), shutdown.clone());
+    let default = settings.default_target.as_ref().zip(platform);
+    let shares_api = default.as_ref().is_some_and(|(target, _)| target.shares_api);
+    if let Some((target, client)) = default {
+        let (namespace, cluster, template) =
+            (target.tenant_namespace.clone(), target.cluster.clone(), target.template.clone());
+        unlisted += targets.give(Given { client, namespace, cluster, template, shares_api });
     }
-    drop(feed);
-
-    let (derived, derived_jobs) = mpsc::unbounded_channel();
-    let (statuses, status_jobs) = mpsc::unbounded_channel();
-    let (finalizers, finalizer_jobs) = mpsc::unbounded_channel();
-    let (services, service_jobs) = mpsc::unbounded_channel();
-    let mut writers = JoinSet::new();
-    let target = write::Platform::new(platform, &tenant);
-    writers.spawn(dispatch::run(derived_jobs, WRITES, shutdown.clone(), move |_, change| target.write(change)));
-    let target = write::Workload::new(workload);
-    let (classes, infrastructure) = (target.clone(), target.clone());
-    writers.spawn(dispatch::run(status_jobs, WRITES, shutdown.clone(), move |_, change| target.write(change)));
-    let write_finalizers = move |_, change| classes.write_finalizers(change);
-    writers.spawn(dispatch::run(finalizer_jobs, WRITES, shutdown.clone(), write_finalizers));
-    let write_service = move |_, change| infrastructure.write_service(change);
-    writers.spawn(dispatch::run(service_jobs, WRITES, shutdown.clone(), write_service));
-
+    let writers = Writers::start(workload, gate.clone(), &shutdown);
     let mut caught_up = Some(caught_up);
-    let decide = decide(Attach::new(settings), kinds, inputs, &wants_pods, |output: Output| {
-        // The writers end at shutdown only; what would have been written is derived again by the next start.
-        let jobs = output.derived.into_values().flatten().map(write::derived_job).collect();
-        let _ = derived.send(Batch { jobs, tried: caught_up.take() });
-        let _ = statuses.send(output.statuses.into_iter().map(write::status_job).collect::<Vec<_>>().into());
-        let _ = finalizers.send(output.finalizers.into_iter().map(write::finalizer_job).collect::<Vec<_>>().into());
-        let _ = services.send(output.services.into_iter().map(write::service_job).collect::<Vec<_>>().into());
+    let decide = decide(settings, unlisted, inputs, gate, |output: Output| {
+        for change in output.targets {
+            targets.change(change);
+        }
+        let mut derived = output.derived;
+        let tried = caught_up.take().and_then(|caught_up| {
+            if shares_api {
+                derived.entry(TargetId::DEFAULT).or_default();
+                return Some(caught_up);
+            }
+            // Nobody else sets it.
+            let _ = caught_up.set(());
+            None
+        });
+        for (id, changes) in derived {
+            targets.write(id, changes, tried.clone().filter(|_| id == TargetId::DEFAULT));
+        }
+        writers.write(output.statuses, output.finalizers, output.services);
     });
     tokio::select! {
         () = shutdown.cancelled() => Ok(()),
@@ -103,103 +93,88 @@ pub async fn run(
     }
 }
 
+async fn keep_served(
+    client: Client,
+    told: watch::Sender<Served>,
+    _listener: watch::Receiver<Served>,
+) -> Result<(), ControllerError> {
+    served::keep(client, told).await;
+    Err(ControllerError::WatchEnded { kind: "CustomResourceDefinition" })
+}
+
 /// The one task that owns the decision. Nothing is decided before every kind has been listed, so that nothing is
 /// taken for missing that just hasn't been read. The first decision is emitted even if nothing follows from it.
 async fn decide(
-    mut attach: Attach,
-    kinds: usize,
+    settings: Settings,
+    mut unlisted: usize,
     mut inputs: mpsc::Receiver<Fed>,
-    wants_pods: &SetOnce<()>,
+    mut gate: Gate,
     mut emit: impl FnMut(Output),
 ) {
-    let mut first = true;
-    let (mut unlisted, mut waiting, mut batch) = (kinds, Vec::new(), Vec::with_capacity(BATCH));
-    while inputs.recv_many(&mut batch, BATCH).await > 0 {
+    let mut attach = Attach::standby(settings);
+    let (mut first, mut leads) = (true, false);
+    let (mut waiting, mut batch) = (Vec::new(), Vec::with_capacity(BATCH));
+    loop {
+        tokio::select! {
+            received = inputs.recv_many(&mut batch, BATCH) => if received == 0 { return },
+            () = gate.changed(), if !leads => {}
+        }
         for fed in batch.drain(..) {
             match fed {
                 Fed::Input(input) => waiting.push(input),
-                // Kinds that are read later on hold nothing up.
-                Fed::Listed => unlisted = unlisted.saturating_sub(1),
+                Fed::Listed => unlisted -= 1,
             }
         }
-        if unlisted == 0 {
-            let output = attach.apply(waiting.drain(..), &Time(jiff::Timestamp::now()));
-            if attach.wants_pods() {
-                // It may be set already.
-                let _ = wants_pods.set(());
-            }
-            if std::mem::take(&mut first) || !output.is_empty() {
-                tracing::debug!(derived = output.derived.len(), statuses = output.statuses.len(), "decided");
-                emit(output);
-            }
+        if unlisted > 0 {
+            continue;
+        }
+        if !leads && gate.is_open() {
+            attach.lead();
+            leads = true;
+        }
+        let output = attach.apply(waiting.drain(..), &Time(jiff::Timestamp::now()));
+        if std::mem::take(&mut first) || !output.is_empty() {
+            tracing::debug!(targets = output.derived.len(), statuses = output.statuses.len(), "decided");
+            emit(output);
         }
     }
 }
 
-/// Pods are many: they are read only once something selects some.
-async fn follow_pods(
-    workload: Client,
-    wanted: Arc<SetOnce<()>>,
-    feed: mpsc::Sender<Fed>,
-) -> Result<(), ControllerError> {
-    wanted.wait().await;
-    follow(Api::<Pod>::all(workload), "Pod", Input::Pod, feed).await
+/// The queues of what is written to the workload's API.
+struct Writers {
+    statuses: mpsc::UnboundedSender<Batch<write::StatusKey, foregate_attach::StatusChange>>,
+    finalizers: mpsc::UnboundedSender<Batch<Arc<str>, foregate_attach::FinalizerChange>>,
+    services: mpsc::UnboundedSender<Batch<foregate_attach::Key, foregate_attach::ServiceChange>>,
+    _tasks: JoinSet<()>,
 }
 
-fn start_watches(
-    workload: &Client,
-    platform: &Client,
-    served: &Served,
-    tenant: &str,
-    feed: &mpsc::Sender<Fed>,
-) -> JoinSet<Result<(), ControllerError>> {
-    let mut watches = JoinSet::new();
-    macro_rules! watch {
-        ($kind:ty, $client:expr, $input:expr) => {
-            watches.spawn(follow(Api::<$kind>::all($client.clone()), stringify!($kind), $input, feed.clone()))
-        };
+impl Writers {
+    fn start(workload: Client, gate: Gate, shutdown: &CancellationToken) -> Self {
+        let (statuses, status_jobs) = mpsc::unbounded_channel();
+        let (finalizers, finalizer_jobs) = mpsc::unbounded_channel();
+        let (services, service_jobs) = mpsc::unbounded_channel();
+        let target = write::Workload::new(workload);
+        let mut tasks = JoinSet::new();
+        let to = target.clone();
+        let write = move |_, change| to.write(change);
+        tasks.spawn(dispatch::run(status_jobs, WRITES, gate.clone(), shutdown.clone(), write));
+        let to = target.clone();
+        let write = move |_, change| to.write_finalizers(change);
+        tasks.spawn(dispatch::run(finalizer_jobs, WRITES, gate.clone(), shutdown.clone(), write));
+        let write = move |_, change| target.write_service(change);
+        tasks.spawn(dispatch::run(service_jobs, WRITES, gate, shutdown.clone(), write));
+        Self { statuses, finalizers, services, _tasks: tasks }
     }
-    macro_rules! watch_if_served {
-        ($kind:ty, $input:expr) => {
-            if served.has::<$kind>() {
-                watch!($kind, workload, $input);
-            } else {
-                tracing::info!("the cluster doesn't serve {}: none is read", stringify!($kind));
-            }
-        };
+
+    /// The writers end at shutdown only; what would have been written is derived again by the next start.
+    fn write(
+        &self,
+        statuses: Vec<foregate_attach::StatusChange>,
+        finalizers: Vec<foregate_attach::FinalizerChange>,
+        services: Vec<foregate_attach::ServiceChange>,
+    ) {
+        let _ = self.statuses.send(statuses.into_iter().map(write::status_job).collect::<Vec<_>>().into());
+        let _ = self.finalizers.send(finalizers.into_iter().map(write::finalizer_job).collect::<Vec<_>>().into());
+        let _ = self.services.send(services.into_iter().map(write::service_job).collect::<Vec<_>>().into());
     }
-    macro_rules! watch_tenant {
-        ($kind:ty, $input:expr) => {
-            watches.spawn(follow(
-                Api::<$kind>::namespaced(platform.clone(), tenant),
-                stringify!($kind),
-                $input,
-                feed.clone(),
-            ))
-        };
-    }
-    watch_if_served!(GatewayClass, Input::GatewayClass);
-    watch_if_served!(Gateway, Input::Gateway);
-    watch_if_served!(HTTPRoute, Input::HttpRoute);
-    watch_if_served!(GRPCRoute, Input::GrpcRoute);
-    watch_if_served!(TCPRoute, Input::TcpRoute);
-    watch_if_served!(TLSRoute, Input::TlsRoute);
-    watch_if_served!(UDPRoute, Input::UdpRoute);
-    watch_if_served!(ListenerSet, Input::ListenerSet);
-    watch_if_served!(Backend, Input::DirectBackend);
-    watch_if_served!(BackendTLSPolicy, Input::BackendTlsPolicy);
-    watch_if_served!(XBackend, Input::XBackend);
-    watch_if_served!(XBackendTrafficPolicy, Input::XBackendTrafficPolicy);
-    watch_if_served!(ClusterTrustBundle, Input::ClusterTrustBundle);
-    watch_if_served!(ReferenceGrant, Input::ReferenceGrant);
-    watch!(Service, workload, Input::Service);
-    watch!(EndpointSlice, workload, Input::EndpointSlice);
-    watch!(Secret, workload, Input::Secret);
-    watch!(ConfigMap, workload, Input::ConfigMap);
-    watch!(Namespace, workload, Input::Namespace);
-    watch_tenant!(GatewayClaim, |change| Input::Claim(TargetId::DEFAULT, change));
-    watch_tenant!(GatewayRoute, |change| Input::Route(TargetId::DEFAULT, change));
-    watch_tenant!(GatewayBackend, |change| Input::Backend(TargetId::DEFAULT, change));
-    watch_tenant!(GatewayEndpointSlice, |change| Input::Slice(TargetId::DEFAULT, change));
-    watches
 }

@@ -10,11 +10,14 @@ use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::ControllerError;
+use crate::backoff::Backoff;
+use crate::served::Served;
 
 /// What a watch says.
+#[derive(Debug)]
 pub enum Fed {
     /// An object came, changed or went.
     Input(Input),
@@ -22,64 +25,131 @@ pub enum Fed {
     Listed,
 }
 
-/// Follows one kind. After a list (the first, or one that the server asked for), what is gone is said as gone.
-///
-/// # Errors
-/// When the watch ends for good.
-pub async fn follow<K>(
-    api: Api<K>,
-    kind: &'static str,
-    input: fn(Change<K>) -> Input,
-    feed: mpsc::Sender<Fed>,
-) -> Result<(), ControllerError>
+/// One kind to follow.
+pub struct Followed<K, I, L> {
+    /// Where.
+    pub api: Api<K>,
+    /// For messages.
+    pub kind: &'static str,
+    /// Which of them.
+    pub config: watcher::Config,
+    /// Whether an API has it that doesn't have all kinds.
+    pub served: fn(&Served) -> bool,
+    /// What a change is to the decision.
+    pub input: I,
+    /// What to say once all that were there at the start have been said.
+    pub listed: L,
+}
+
+impl<K, I, L> Followed<K, I, L>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    I: Fn(Change<K>) -> Input + Send,
+    L: FnMut() -> Option<Fed> + Send,
 {
-    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
-    let (mut known, mut listing, mut listed_before) = (HashSet::new(), HashSet::new(), false);
-    loop {
-        let event = match events.try_next().await {
-            Ok(Some(event)) => event,
-            Ok(None) => return Err(ControllerError::WatchEnded { kind }),
-            Err(error) => {
-                tracing::warn!(%kind, %error, "watch failed; trying again");
-                continue;
+    /// Follows it. After a list (the first, or one that the server asked for), what is gone is said as gone.
+    ///
+    /// # Errors
+    /// When the watch ends for good.
+    pub async fn run(mut self, feed: mpsc::Sender<Fed>) -> Result<(), ControllerError> {
+        self.follow(&mut HashSet::new(), &feed).await
+    }
+
+    /// Follows it as long as the API serves it. A kind that isn't served has no objects.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_while_served(
+        mut self,
+        mut served: watch::Receiver<Served>,
+        feed: mpsc::Sender<Fed>,
+    ) -> Result<(), ControllerError> {
+        let mut known = HashSet::new();
+        loop {
+            let is_served = self.served;
+            if is_served(&served.borrow_and_update()) {
+                let mut gone = served.clone();
+                tokio::select! {
+                    ended = self.follow(&mut known, &feed) => return ended,
+                    lost = gone.wait_for(|served| !is_served(served)) => if lost.is_err() { return Ok(()) },
+                }
+                tracing::warn!("the cluster doesn't serve {} any more", self.kind);
+                for key in known.drain() {
+                    if feed.send(Fed::Input((self.input)(Change::Gone(key)))).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            } else {
+                if let Some(listed) = (self.listed)()
+                    && feed.send(listed).await.is_err()
+                {
+                    return Ok(());
+                }
+                if served.wait_for(|served| is_served(served)).await.is_err() {
+                    return Ok(());
+                }
+                tracing::info!("the cluster serves {} now", self.kind);
             }
-        };
-        let listed = matches!(event, watcher::Event::InitDone);
-        let changes: Vec<Change<K>> = match event {
-            watcher::Event::Init => {
-                listing.clear();
-                continue;
+        }
+    }
+
+    async fn follow(&mut self, known: &mut HashSet<Key>, feed: &mpsc::Sender<Fed>) -> Result<(), ControllerError> {
+        let kind = self.kind;
+        let mut events = std::pin::pin!(watcher(self.api.clone(), self.config.clone()).backoff(Backoff::default()));
+        let mut listing = HashSet::new();
+        loop {
+            let event = match events.try_next().await {
+                Ok(Some(event)) => event,
+                Ok(None) => return Err(ControllerError::WatchEnded { kind }),
+                Err(error) => {
+                    tracing::warn!(%kind, %error, "watch failed; trying again");
+                    continue;
+                }
+            };
+            let listed = matches!(event, watcher::Event::InitDone);
+            let changes: Vec<Change<K>> = match event {
+                watcher::Event::Init => {
+                    listing.clear();
+                    continue;
+                }
+                watcher::Event::InitApply(object) => {
+                    listing.insert(key(&object));
+                    vec![Change::Set(compact(object))]
+                }
+                watcher::Event::InitDone => {
+                    let gone = known.difference(&listing).cloned().map(Change::Gone).collect();
+                    *known = std::mem::take(&mut listing);
+                    gone
+                }
+                watcher::Event::Apply(object) => {
+                    known.insert(key(&object));
+                    vec![Change::Set(compact(object))]
+                }
+                watcher::Event::Delete(object) => {
+                    known.remove(&key(&object));
+                    vec![Change::Gone(key(&object))]
+                }
+            };
+            tracing::trace!(kind, changes = changes.len(), listed, "watch");
+            for change in changes {
+                if feed.send(Fed::Input((self.input)(change))).await.is_err() {
+                    return Ok(());
+                }
             }
-            watcher::Event::InitApply(object) => {
-                listing.insert(key(&object));
-                vec![Change::Set(compact(object))]
-            }
-            watcher::Event::InitDone => {
-                let gone = known.difference(&listing).cloned().map(Change::Gone).collect();
-                known = std::mem::take(&mut listing);
-                gone
-            }
-            watcher::Event::Apply(object) => {
-                known.insert(key(&object));
-                vec![Change::Set(compact(object))]
-            }
-            watcher::Event::Delete(object) => {
-                known.remove(&key(&object));
-                vec![Change::Gone(key(&object))]
-            }
-        };
-        tracing::trace!(kind, changes = changes.len(), listed, "watch");
-        for change in changes {
-            if feed.send(Fed::Input(input(change))).await.is_err() {
+            if listed
+                && let Some(listed) = (self.listed)()
+                && feed.send(listed).await.is_err()
+            {
                 return Ok(());
             }
         }
-        if listed && !std::mem::replace(&mut listed_before, true) && feed.send(Fed::Listed).await.is_err() {
-            return Ok(());
-        }
     }
+}
+
+/// Says once that a kind was listed.
+pub fn once(said: Fed) -> impl FnMut() -> Option<Fed> + Send {
+    let mut said = Some(said);
+    move || said.take()
 }
 
 /// In as little memory as it takes: a decoded list has room for four items at least, its clone for those it has.

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use foregate_api::envoy_gateway::Backend;
 use foregate_api::gateway::experimental::{XBackend, XBackendTrafficPolicy};
@@ -9,7 +10,9 @@ use foregate_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, TCPRoute, TLSRoute, UDPRoute,
 };
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
-use foregate_attach::{Derived, DerivedChange, DerivedKind, FinalizerChange, Key, ServiceChange, StatusChange, StatusKind};
+use foregate_attach::{
+    Derived, DerivedChange, DerivedKind, FinalizerChange, Key, ServiceChange, StatusChange, StatusKind,
+};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
@@ -23,7 +26,10 @@ use serde_json::json;
 use crate::dispatch::{Job, Outcome};
 
 /// Field manager of all that this crate writes.
-const MANAGER: &str = "foregate-controller";
+pub const MANAGER: &str = "foregate-controller";
+
+/// How long one attempt may take. Whatever is newer waits for it.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A derived object.
 pub type DerivedKey = (DerivedKind, Arc<str>);
@@ -74,15 +80,14 @@ impl Platform {
     /// One attempt.
     pub fn write(&self, change: DerivedChange) -> BoxFuture<'static, Outcome> {
         let target = self.clone();
-        async move {
-            let (kind, name) = (change.kind(), change.name().to_owned());
-            let result = match change {
+        let what = format!("{:?} {}", change.kind(), change.name());
+        let write = async move {
+            match change {
                 DerivedChange::Set(derived) => target.apply(&derived).await,
                 DerivedChange::Delete(kind, name) => target.delete(kind, &name).await,
-            };
-            outcome(result, format_args!("{kind:?} {name}"))
-        }
-        .boxed()
+            }
+        };
+        attempt(write, what).boxed()
     }
 
     async fn apply(&self, derived: &Derived) -> kube::Result<()> {
@@ -117,10 +122,7 @@ impl Platform {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
-        match self.api::<K>().delete(name, &DeleteParams::default()).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            result => result.map(drop),
-        }
+        delete(&self.api::<K>(), name).await
     }
 
     fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
@@ -143,45 +145,40 @@ impl Workload {
     /// One attempt. A conflict needs no other, as with statuses.
     pub fn write_finalizers(&self, change: FinalizerChange) -> BoxFuture<'static, Outcome> {
         let api = Api::<GatewayClass>::all(self.client.clone());
-        async move {
+        let what = format!("finalizers of GatewayClass {}", change.class);
+        let write = async move {
             let metadata = json!({ "resourceVersion": change.resource_version, "finalizers": change.finalizers });
             let patch = Patch::Merge(json!({ "metadata": metadata }));
             let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-            match api.patch_metadata(&change.class, &params, &patch).await {
-                Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Outcome::Done,
-                result => outcome(result.map(drop), format_args!("finalizers of GatewayClass {}", change.class)),
-            }
-        }
-        .boxed()
+            overtaken(api.patch_metadata(&change.class, &params, &patch).await.map(drop))
+        };
+        attempt(write, what).boxed()
     }
 
     /// One attempt. Nobody else has a Service of that name, so it is taken over by force.
     pub fn write_service(&self, change: ServiceChange) -> BoxFuture<'static, Outcome> {
         let key = change.key();
+        let what = format!("Service {key}");
         let api = Api::<Service>::namespaced(self.client.clone(), &key.namespace);
-        async move {
-            let result = match change {
+        let write = async move {
+            match change {
                 ServiceChange::Set(service) => {
                     let params = PatchParams::apply(MANAGER).force();
-                    api.patch_metadata(&key.name, &params, &Patch::Apply(&*service)).await.map(drop)
+                    overtaken(api.patch_metadata(&key.name, &params, &Patch::Apply(&*service)).await.map(drop))
                 }
-                ServiceChange::Delete(_) => api.delete(&key.name, &DeleteParams::default()).await.map(drop),
-            };
-            match result {
-                // It is gone, or its namespace is.
-                Err(kube::Error::Api(status)) if status.code == 404 => Outcome::Done,
-                result => outcome(result, format_args!("Service {key}")),
+                ServiceChange::Delete(_) => delete(&api, &key.name).await,
             }
-        }
-        .boxed()
+        };
+        attempt(write, what).boxed()
     }
 
     /// One attempt. A conflict needs no other: the newer version leads to a new status once it arrives.
     pub fn write(&self, change: StatusChange) -> BoxFuture<'static, Outcome> {
         let client = self.client.clone();
-        async move {
+        let what = format!("status of {} {}", change.kind.as_str(), change.key);
+        let write = async move {
             let namespace = &*change.key.namespace;
-            let result = match change.kind {
+            overtaken(match change.kind {
                 StatusKind::GatewayClass => write_status(Api::<GatewayClass>::all(client), &change).await,
                 StatusKind::Gateway => write_status(Api::<Gateway>::namespaced(client, namespace), &change).await,
                 StatusKind::HttpRoute => write_status(Api::<HTTPRoute>::namespaced(client, namespace), &change).await,
@@ -200,13 +197,9 @@ impl Workload {
                     write_status(Api::<BackendTLSPolicy>::namespaced(client, namespace), &change).await
                 }
                 StatusKind::Backend => write_status(Api::<Backend>::namespaced(client, namespace), &change).await,
-            };
-            match result {
-                Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Outcome::Done,
-                result => outcome(result, format_args!("status of {} {}", change.kind.as_str(), change.key)),
-            }
-        }
-        .boxed()
+            })
+        };
+        attempt(write, what).boxed()
     }
 }
 
@@ -225,16 +218,36 @@ where
     api.patch_status(&change.key.name, &params, &Patch::Json::<K>(patch)).await.map(drop)
 }
 
-/// What the result of a write means. What the API refuses for good isn't tried again: another change must come.
-fn outcome(result: kube::Result<()>, what: std::fmt::Arguments<'_>) -> Outcome {
+/// Deletes what may be gone already.
+async fn delete<K: Resource + Clone + Debug + DeserializeOwned>(api: &Api<K>, name: &str) -> kube::Result<()> {
+    match api.delete(name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+/// An object that is gone or newer than what was decided on leads to another decision.
+fn overtaken(result: kube::Result<()>) -> kube::Result<()> {
     match result {
-        Ok(()) => Outcome::Done,
-        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 413 | 422) => {
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        result => result,
+    }
+}
+
+/// What the result of a write means. What the API refuses for good isn't tried again: another change must come.
+async fn attempt(write: impl Future<Output = kube::Result<()>>, what: String) -> Outcome {
+    match tokio::time::timeout(PATIENCE, write).await {
+        Ok(Ok(())) => Outcome::Done,
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 400 | 413 | 422) => {
             tracing::error!(%what, reason = %status.message, "refused");
             Outcome::Done
         }
-        Err(error) => {
+        Ok(Err(error)) => {
             tracing::warn!(%what, %error, "write failed; trying again");
+            Outcome::Retry
+        }
+        Err(_) => {
+            tracing::warn!(%what, "write not answered in time; trying again");
             Outcome::Retry
         }
     }

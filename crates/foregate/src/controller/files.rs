@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use foregate_apiserver::{Durability, Server, ServerOptions};
 use foregate_controller::files::Files;
-use foregate_controller::{DefaultTarget, Settings};
+use foregate_controller::{Controller, DefaultTarget, Gate, Settings};
 use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
@@ -39,8 +39,14 @@ pub async fn run(args: &ControllerArgs, config: &Config, started: Instant) -> Re
     let default_target = Some(DefaultTarget::remote(args.cluster()));
     let settings = Settings { default_target, host_local_backends: false, ..Settings::local() };
     let derived = Arc::new(SetOnce::new());
-    let run = foregate_controller::run(statuses, platform, settings, derived.clone(), shutdown.clone());
-    parts.start("controller", run);
+    let controller = Controller {
+        workload: statuses,
+        platform: Some(platform),
+        settings,
+        gate: Gate::open(),
+        caught_up: derived.clone(),
+    };
+    parts.start("controller", foregate_controller::run(controller, shutdown.clone()));
     tokio::select! {
         _ = derived.wait() => eprintln!("ready in {} ms", started.elapsed().as_millis()),
         ended = parts.until_signal() => return stop(ended, parts, server).await,

@@ -1,15 +1,27 @@
 //! `--source kubernetes`: what users write is in a Kubernetes cluster, which this runs in or beside.
+//!
+//! Of several replicas one writes (see [`leader`]); the others keep up with it, so that they can take over at once.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use foregate_controller::{DefaultTarget, Settings};
-use tokio::sync::SetOnce;
+use foregate_controller::leader::{Candidate, Ended};
+use foregate_controller::{Controller, ControllerError, DefaultTarget, Gate, Settings};
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::sync::{SetOnce, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::ControllerArgs;
+use super::{ControllerArgs, health};
 use crate::up::UpError;
+use crate::up::control::bind;
 use crate::up::parts::Parts;
+
+/// Name of the Lease.
+const LEASE: &str = "foregate-controller";
+/// Where the Lease is unless somebody says otherwise.
+const NAMESPACE: &str = "foregate-system";
 
 /// Runs until Ctrl-C or SIGTERM.
 ///
@@ -19,18 +31,17 @@ pub async fn run(args: &ControllerArgs, started: Instant) -> Result<(), UpError>
     let shutdown = CancellationToken::new();
     // Nothing here carries traffic: there is nothing to drain.
     let mut parts = Parts::new(shutdown.clone(), shutdown.clone())?;
-    let workload = match &args.kubeconfig {
-        Some(path) => super::client(path).await?,
-        None => in_cluster()?,
-    };
-    let platform = super::client(args.platform_kubeconfig.as_deref().unwrap_or_else(|| "".as_ref())).await?;
-    let default_target = Some(DefaultTarget::remote(args.cluster()));
-    let settings = Settings { default_target, host_local_backends: false, ..Settings::local() };
-    let derived = Arc::new(SetOnce::new());
-    let run = foregate_controller::run(workload, platform, settings, derived.clone(), shutdown.clone());
-    parts.start("controller", run);
+    let replica = Replica::of(args).await?;
+    let (caught_up, leads) = (Arc::new(SetOnce::new()), watch::Sender::new(!args.leader_elect));
+    if let Some(address) = args.health_listen {
+        let hint = "choose another with --health-listen ADDR:PORT (port 0 picks one)";
+        let listener = bind("the health port", address, hint)?;
+        let state = health::State { caught_up: caught_up.clone(), leads: leads.subscribe() };
+        parts.start("health port", health::serve(listener, state, shutdown.clone()));
+    }
+    parts.start("controller", replica.run(leads, caught_up.clone(), shutdown.clone()));
     tokio::select! {
-        _ = derived.wait() => eprintln!("ready in {} ms", started.elapsed().as_millis()),
+        _ = caught_up.wait() => eprintln!("ready in {} ms", started.elapsed().as_millis()),
         ended = parts.until_signal() => {
             parts.stop().await;
             return ended;
@@ -41,8 +52,83 @@ pub async fn run(args: &ControllerArgs, started: Instant) -> Result<(), UpError>
     ended
 }
 
-fn in_cluster() -> Result<kube::Client, UpError> {
+/// One of several that could do the same.
+struct Replica {
+    workload: Client,
+    platform: Option<Client>,
+    settings: Settings,
+    /// Namespace of the Lease; none: there are no others.
+    lease: Option<String>,
+    identity: String,
+}
+
+impl Replica {
+    async fn of(args: &ControllerArgs) -> Result<Self, UpError> {
+        let (workload, namespace) = match &args.kubeconfig {
+            Some(path) => (from_file(path).await?, None),
+            None => in_cluster()?,
+        };
+        let platform = match &args.platform_kubeconfig {
+            Some(path) => Some(from_file(path).await?),
+            None => None,
+        };
+        let settings = Settings {
+            controller_names: args.controller_names.clone(),
+            default_target: platform.is_some().then(|| DefaultTarget::remote(args.cluster())),
+            host_local_backends: false,
+        };
+        let namespace = args.lease_namespace.clone().or(namespace).unwrap_or_else(|| NAMESPACE.to_owned());
+        let lease = args.leader_elect.then_some(namespace);
+        Ok(Self { workload, platform, settings, lease, identity: identity() })
+    }
+
+    /// Runs until shutdown. Who led and was overtaken starts again, as one that doesn't.
+    async fn run(
+        self,
+        leads: watch::Sender<bool>,
+        caught_up: Arc<SetOnce<()>>,
+        shutdown: CancellationToken,
+    ) -> Result<(), ControllerError> {
+        loop {
+            let stop = shutdown.child_token();
+            let controller = Controller {
+                workload: self.workload.clone(),
+                platform: self.platform.clone(),
+                settings: self.settings.clone(),
+                gate: Gate::of(leads.subscribe()),
+                caught_up: caught_up.clone(),
+            };
+            let Some(namespace) = &self.lease else { return foregate_controller::run(controller, stop).await };
+            let candidate = Candidate::new(self.workload.clone(), namespace, LEASE, &self.identity);
+            tokio::select! {
+                ended = foregate_controller::run(controller, stop.clone()), if !shutdown.is_cancelled() => return ended,
+                ended = candidate.run(leads.clone(), shutdown.clone()) => match ended {
+                    Ended::Shutdown => return Ok(()),
+                    Ended::Overtaken => tracing::warn!("another replica leads now"),
+                },
+            }
+        }
+    }
+}
+
+/// Distinct from all other replicas, after a restart, too.
+fn identity() -> String {
+    let host =
+        std::env::var("POD_NAME").unwrap_or_else(|_| rustix::system::uname().nodename().to_string_lossy().into_owned());
+    format!("{host}_{}_{}", std::process::id(), jiff::Timestamp::now().as_nanosecond())
+}
+
+async fn from_file(path: &Path) -> Result<Client, UpError> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| UpError::Platform { path: path.to_owned(), source };
+    let kubeconfig = Kubeconfig::read_from(path).map_err(|error| failed(error.into()))?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    foregate_controller::connect(config.map_err(|error| failed(error.into()))?).map_err(failed)
+}
+
+/// The API of the cluster that this runs in, and the namespace that this runs in.
+fn in_cluster() -> Result<(Client, Option<String>), UpError> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| UpError::Cluster { source };
     let config = kube::Config::incluster().map_err(|error| failed(error.into()))?;
-    kube::Client::try_from(config).map_err(|error| failed(error.into()))
+    let namespace = config.default_namespace.clone();
+    Ok((foregate_controller::connect(config).map_err(failed)?, Some(namespace)))
 }

@@ -2,8 +2,10 @@
 //! from directories ([`files`]); what follows goes to a platform elsewhere.
 
 mod files;
+mod health;
 mod kubernetes;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -37,6 +39,19 @@ pub struct ControllerArgs {
     /// restart [default: the source's name].
     #[arg(long, value_name = "NAME", value_parser = cluster_name)]
     pub cluster: Option<String>,
+    /// A `controllerName` of the GatewayClasses that are served; may be given several times, so that classes written for
+    /// other controllers can be taken over. With `--source kubernetes`.
+    #[arg(long = "controller-name", value_name = "NAME", default_value = foregate_api::CONTROLLER_NAME)]
+    pub controller_names: Vec<String>,
+    /// Whether to write only while this replica holds the Lease `foregate-controller`; with `--source kubernetes`.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub leader_elect: bool,
+    /// The Lease's namespace [default: the one that this runs in; outside of a cluster, foregate-system].
+    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
+    pub lease_namespace: Option<String>,
+    /// Where `/livez`, `/readyz` and `/metrics` are served [default: nowhere]; with `--source kubernetes`.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub health_listen: Option<SocketAddr>,
     /// Static configuration, YAML, as `foregate config print` shows it.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

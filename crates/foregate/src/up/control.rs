@@ -86,7 +86,14 @@ pub async fn start(
     });
     tokio::spawn(trim());
     let (settings, derived) = (foregate_controller::Settings::local(), start.derived.clone());
-    let controller = foregate_controller::run(reconcilers.clone(), reconcilers, settings, derived, shutdown.clone());
+    let controller = foregate_controller::Controller {
+        workload: reconcilers.clone(),
+        platform: Some(reconcilers),
+        settings,
+        gate: foregate_controller::Gate::open(),
+        caught_up: derived,
+    };
+    let controller = foregate_controller::run(controller, shutdown.clone());
     parts.start("controller", controller);
     Ok(Control { server, client, api, kubeconfig, start, cache })
 }

@@ -1,0 +1,262 @@
+//! Whether platforms take what is written.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foregate_api::cluster::RENEW_SECONDS;
+use foregate_api::{GatewayTemplate, WorkloadCluster};
+use foregate_attach::{Connection, Health, Input, TargetEvent, TargetId};
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, Resource};
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+
+use crate::backoff::Backoff;
+use crate::client::{self, Exchangeable};
+use crate::dispatch::Gate;
+use crate::source::Fed;
+use crate::write::MANAGER;
+
+/// Between checks as long as all is well: what platforms expect of a controller that is there.
+const EVERY: Duration = Duration::from_secs(RENEW_SECONDS);
+/// How long one check may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Checks in a row that must go unanswered before it is said.
+const SILENT: u32 = 3;
+
+/// What is asked of a platform.
+pub struct Probe {
+    /// Its API.
+    pub client: Client,
+    /// The tenant's namespace.
+    pub namespace: String,
+    /// The WorkloadCluster that is renewed; none: there needn't be one.
+    pub cluster: Option<String>,
+    /// The GatewayTemplates that must be there.
+    pub templates: BTreeSet<String>,
+}
+
+impl Probe {
+    /// Asks. `leads`: says that the controller is there, too.
+    async fn ask(&self, leads: bool) -> Health {
+        match tokio::time::timeout(PATIENCE, self.try_ask(leads)).await {
+            Ok(Ok(missing_templates)) => Health::Good { missing_templates },
+            Ok(Err(health)) => health,
+            Err(_) => Health::Away(format!("the platform doesn't answer within {} s", PATIENCE.as_secs())),
+        }
+    }
+
+    async fn try_ask(&self, leads: bool) -> Result<BTreeSet<String>, Health> {
+        if let Some(name) = &self.cluster {
+            let api = Api::<WorkloadCluster>::namespaced(self.client.clone(), &self.namespace);
+            let asked = if leads { renew(&api, name).await } else { api.get(name).await.map(drop) };
+            asked.map_err(|error| judge(&error, &format!("WorkloadCluster {}/{name}", self.namespace)))?;
+        }
+        let api = Api::<GatewayTemplate>::namespaced(self.client.clone(), &self.namespace);
+        let mut missing = BTreeSet::new();
+        for template in &self.templates {
+            match api.get_metadata(template).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => {
+                    missing.insert(template.clone());
+                }
+                // Who may not look believes.
+                Err(kube::Error::Api(status)) if status.code == 403 && self.cluster.is_some() => {}
+                Err(error) => return Err(judge(&error, &format!("GatewayTemplate {}/{template}", self.namespace))),
+                Ok(_) => {}
+            }
+        }
+        Ok(missing)
+    }
+}
+
+async fn renew(api: &Api<WorkloadCluster>, name: &str) -> kube::Result<()> {
+    let patch = json!({
+        "apiVersion": WorkloadCluster::api_version(&()), "kind": WorkloadCluster::kind(&()),
+        "status": { "lastSeen": jiff::Timestamp::now(), "controllerVersion": env!("CARGO_PKG_VERSION") },
+    });
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch_status(name, &params, &Patch::Merge(&patch)).await.map(drop)
+}
+
+/// What a failed request says of a platform.
+fn judge(error: &kube::Error, what: &str) -> Health {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            401 => Health::Refused(format!(
+                "the platform doesn't know the credential any more ({}); `foregate cluster add` on the platform's side \
+                 makes a new one",
+                status.message
+            )),
+            403 => Health::Refused(format!("the platform forbids it: {}", status.message)),
+            404 => Health::Refused(format!("the platform has no {what}: {}", status.message)),
+            code => Health::Away(format!("the platform answers {code}: {}", status.message)),
+        },
+        other => unreachable(other),
+    }
+}
+
+/// A connection that can't be had: TLS doesn't come right by itself.
+fn unreachable(error: &(dyn Error + 'static)) -> Health {
+    let chain: Vec<String> =
+        std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
+    let innermost = chain.last().cloned().unwrap_or_default();
+    if let Some(why) = chain.iter().rev().find(|text| text.contains("invalid peer certificate")) {
+        let why = why.split("invalid peer certificate: ").last().unwrap_or(why);
+        return Health::Refused(format!(
+            "the platform's certificate isn't one that spec.platform.caCertificates of the GatewayClassParameters \
+             vouches for ({why})"
+        ));
+    }
+    if let Some(why) = chain.iter().rev().find(|text| text.contains("received fatal alert")) {
+        return Health::Refused(format!("the platform refuses the credential's certificate ({why})"));
+    }
+    Health::Away(format!("the platform can't be reached: {innermost}"))
+}
+
+/// Checks a platform again and again, and tells what changed.
+pub async fn keep(id: TargetId, probe: Probe, feed: mpsc::Sender<Fed>) {
+    let mut teller = Teller::new(id, feed);
+    loop {
+        let health = probe.ask(false).await;
+        let Some(pause) = teller.tell(health).await else { return };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Connects to a platform, with new credentials whenever they come, and checks it again and again.
+pub async fn keep_connected(
+    id: TargetId,
+    exchangeable: Exchangeable,
+    mut connections: watch::Receiver<Arc<Connection>>,
+    feed: mpsc::Sender<Fed>,
+    mut gate: Gate,
+) {
+    let mut teller = Teller::new(id, feed);
+    let mut connected: Option<Arc<Connection>> = None;
+    loop {
+        let to = connections.borrow_and_update().clone();
+        let health = match reconnect(&exchangeable, connected.as_deref(), &to).await {
+            Err(error) => Health::Refused(format!("the platform can't be connected to: {error}")),
+            Ok(()) => {
+                connected = Some(to.clone());
+                let probe = Probe {
+                    client: exchangeable.client(&to.namespace),
+                    namespace: to.namespace.clone(),
+                    cluster: Some(to.cluster.clone()),
+                    templates: to.templates.clone(),
+                };
+                probe.ask(gate.is_open()).await
+            }
+        };
+        let Some(pause) = teller.tell(health).await else { return };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // Who leads says so at once.
+            () = gate.changed() => {}
+            changed = connections.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Exchanges the client where more than the templates has changed.
+async fn reconnect(
+    exchangeable: &Exchangeable,
+    from: Option<&Connection>,
+    to: &Connection,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    if from.is_none_or(|from| Connection { templates: to.templates.clone(), ..from.clone() } != *to) {
+        exchangeable.set(client::of_platform(to).await?);
+    }
+    Ok(())
+}
+
+/// Tells what is new.
+struct Teller {
+    id: TargetId,
+    feed: mpsc::Sender<Fed>,
+    told: Option<Health>,
+    silent: u32,
+    pauses: Backoff,
+}
+
+impl Teller {
+    fn new(id: TargetId, feed: mpsc::Sender<Fed>) -> Self {
+        Self { id, feed, told: None, silent: 0, pauses: Backoff::default() }
+    }
+
+    /// Returns the pause until the next check; none: nobody listens.
+    async fn tell(&mut self, health: Health) -> Option<Duration> {
+        let is_away = matches!(health, Health::Away(_));
+        self.silent = if is_away { self.silent + 1 } else { 0 };
+        let is_good = matches!(health, Health::Good { .. });
+        // One lost request doesn't make a platform that was there go away.
+        let was_good = matches!(self.told, Some(Health::Good { .. }));
+        // Why it is away may be said in many ways; one will do.
+        let is_new = self.told.as_ref() != Some(&health) && !(is_away && matches!(self.told, Some(Health::Away(_))));
+        if is_new && !(is_away && was_good && self.silent < SILENT) {
+            match &health {
+                Health::Good { .. } => tracing::info!(id = ?self.id, "the platform is there"),
+                Health::Refused(why) | Health::Away(why) => tracing::warn!(id = ?self.id, "{why}"),
+            }
+            self.told = Some(health.clone());
+            let news = Input::Target(self.id, TargetEvent::Checked(health));
+            self.feed.send(Fed::Input(news)).await.ok()?;
+        }
+        if is_good {
+            self.pauses = Backoff::default();
+            return Some(EVERY);
+        }
+        self.pauses.next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Layer {
+        text: &'static str,
+        source: Option<Box<Layer>>,
+    }
+
+    fn chain(texts: &[&'static str]) -> Option<Box<Layer>> {
+        let (text, rest) = texts.split_first()?;
+        Some(Box::new(Layer { text, source: chain(rest) }))
+    }
+
+    #[test]
+    fn tls_does_not_come_right_by_itself() {
+        for (texts, refused, contains) in [
+            (&["client error", "tcp connect error", "Connection refused"][..], false, "Connection refused"),
+            (&["client error", "invalid peer certificate: UnknownIssuer"], true, "UnknownIssuer"),
+            (&["client error", "received fatal alert: CertificateUnknown"], true, "CertificateUnknown"),
+        ] {
+            let error = chain(texts).unwrap();
+            let health = unreachable(&*error);
+            let (Health::Refused(text) | Health::Away(text)) = &health else { unreachable!() };
+            assert_eq!(matches!(health, Health::Refused(_)), refused, "{text}");
+            assert!(text.contains(contains), "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_platform_that_was_there_is_away_after_several_silent_checks() {
+        let (feed, mut told) = mpsc::channel(16);
+        let mut teller = Teller::new(TargetId::DEFAULT, feed);
+        let good = || Health::Good { missing_templates: BTreeSet::new() };
+        let away = || Health::Away("silent".to_owned());
+        for (health, news) in
+            [(away(), 1), (good(), 1), (away(), 0), (away(), 0), (good(), 0), (away(), 0), (away(), 0)]
+        {
+            teller.tell(health).await.unwrap();
+            assert_eq!((0..).map_while(|_| told.try_recv().ok()).count(), news);
+        }
+        teller.tell(away()).await.unwrap();
+        assert!(told.try_recv().is_ok());
+    }
+}

@@ -1,0 +1,204 @@
+//! Leader election by a Lease (coordination.k8s.io): of several replicas one writes, the others keep up.
+//!
+//! Only this machine's own monotonic clock counts: who waits takes over once the lease hasn't changed for as long as it
+//! lasts. Who leads stops writing before that, if it can't renew. Who ends gives the lease back, and a watch tells the
+//! others.
+
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
+
+/// How long a lease lasts that nobody renews.
+const LASTS: Duration = Duration::from_secs(8);
+/// After so long without renewal its holder writes no more.
+const STOPS: Duration = Duration::from_secs(5);
+/// Between renewals.
+const RENEWS: Duration = Duration::from_secs(2);
+/// How long one request may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A replica that wants to lead.
+pub struct Candidate {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+}
+
+/// Why an election is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// This process ends.
+    Shutdown,
+    /// It led, and another one took over.
+    Overtaken,
+}
+
+/// A lease as it was seen last.
+struct Seen {
+    lease: Lease,
+    /// When it was first seen like that.
+    since: Instant,
+}
+
+impl Candidate {
+    /// One for the lease `name` of a namespace. `identity` is distinct from all other replicas'.
+    pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
+        Self { api: Api::namespaced(client, namespace), name: name.to_owned(), identity: identity.to_owned() }
+    }
+
+    /// Takes part until shutdown, or until another one takes over from this one. `leads` says whether this one leads.
+    pub async fn run(self, leads: watch::Sender<bool>, shutdown: CancellationToken) -> Ended {
+        let config = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
+        let mut events = std::pin::pin!(watcher(self.api.clone(), config).backoff(Backoff::default()));
+        let mut seen: Option<Seen> = None;
+        let mut renewed = Instant::now();
+        let mut tick = tokio::time::interval(RENEWS);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let mut is_free = false;
+            tokio::select! {
+                () = shutdown.cancelled() => {
+                    self.give_back(seen, &leads).await;
+                    return Ended::Shutdown;
+                }
+                event = events.try_next() => match event {
+                    Ok(Some(watcher::Event::Apply(lease) | watcher::Event::InitApply(lease))) => note(&mut seen, lease),
+                    Ok(Some(watcher::Event::Delete(_))) => (seen, is_free) = (None, true),
+                    _ => continue,
+                },
+                _ = tick.tick() => is_free = true,
+            }
+            let holder = seen.as_ref().and_then(|seen| holder(&seen.lease));
+            let is_ours = holder == Some(self.identity.as_str());
+            if *leads.borrow() && holder.is_some() && !is_ours {
+                let _ = leads.send(false);
+                return Ended::Overtaken;
+            }
+            let is_over = seen.as_ref().is_none_or(|seen| seen.since.elapsed() >= LASTS);
+            // Without a lease only a tick is reason to make one: at the start it may just not be known yet.
+            let may = match &seen {
+                None => is_free,
+                Some(_) if is_ours => is_free,
+                Some(_) => holder.is_none() || is_over,
+            };
+            if may && let Some(lease) = self.take(seen.as_ref()).await {
+                note(&mut seen, lease);
+                renewed = Instant::now();
+                leads.send_if_modified(|leads| !std::mem::replace(leads, true));
+            }
+            if renewed.elapsed() >= STOPS {
+                leads.send_if_modified(|leads| std::mem::replace(leads, false));
+            }
+        }
+    }
+
+    /// Takes or renews the lease. None: another was faster, or the API doesn't answer.
+    async fn take(&self, seen: Option<&Seen>) -> Option<Lease> {
+        let (before, params) = (seen.map(|seen| &seen.lease), PostParams::default());
+        let lease = self.lease(before, Some(self.identity.clone()));
+        let write = async {
+            match before {
+                Some(_) => self.api.replace(&self.name, &params, &lease).await,
+                None => self.api.create(&params, &lease).await,
+            }
+        };
+        match tokio::time::timeout(PATIENCE, write).await {
+            Ok(Ok(lease)) => Some(lease),
+            Ok(Err(kube::Error::Api(status))) if status.code == 409 => None,
+            Ok(Err(error)) => {
+                tracing::warn!(lease = self.name, %error, "can't renew the lease; trying again");
+                None
+            }
+            Err(_) => {
+                tracing::warn!(lease = self.name, "the lease's renewal isn't answered in time; trying again");
+                None
+            }
+        }
+    }
+
+    /// The next version of a lease.
+    fn lease(&self, before: Option<&Lease>, holder: Option<String>) -> Lease {
+        let now = MicroTime(jiff::Timestamp::now());
+        let old = before.and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let is_new = holder.is_some() && old.holder_identity != holder;
+        let spec = LeaseSpec {
+            lease_duration_seconds: i32::try_from(LASTS.as_secs()).ok(),
+            acquire_time: if is_new { Some(now.clone()) } else { old.acquire_time },
+            lease_transitions: Some(old.lease_transitions.unwrap_or_default().saturating_add(i32::from(is_new))),
+            renew_time: Some(now),
+            holder_identity: Some(holder.unwrap_or_default()),
+            ..old
+        };
+        let metadata = match before {
+            Some(lease) => ObjectMeta { managed_fields: None, ..lease.metadata.clone() },
+            None => ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
+        };
+        Lease { metadata, spec: Some(spec) }
+    }
+
+    /// Lets another take over at once.
+    async fn give_back(&self, seen: Option<Seen>, leads: &watch::Sender<bool>) {
+        if !leads.send_replace(false) {
+            return;
+        }
+        let Some(seen) = seen else { return };
+        let lease = self.lease(Some(&seen.lease), None);
+        let params = PostParams::default();
+        let write = self.api.replace(&self.name, &params, &lease);
+        if !matches!(tokio::time::timeout(PATIENCE, write).await, Ok(Ok(_))) {
+            tracing::warn!(lease = self.name, "the lease can't be given back; another takes over once it is over");
+        }
+    }
+}
+
+/// Who has a lease.
+fn holder(lease: &Lease) -> Option<&str> {
+    lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
+}
+
+/// Notes a lease, unless an older version of it comes late.
+fn note(seen: &mut Option<Seen>, lease: Lease) {
+    let version = |lease: &Lease| lease.metadata.resource_version.as_deref().and_then(|v| v.parse::<u64>().ok());
+    let is_older = seen
+        .as_ref()
+        .is_some_and(|seen| seen.lease.metadata.uid == lease.metadata.uid && version(&lease) <= version(&seen.lease));
+    if !is_older {
+        *seen = Some(Seen { lease, since: Instant::now() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn seen(version: &str, holder: &str) -> Lease {
+        let spec = LeaseSpec { holder_identity: Some(holder.to_owned()), ..LeaseSpec::default() };
+        let metadata = ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() };
+        Lease { metadata, spec: Some(spec) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_older_version_changes_nothing() {
+        let mut state = None;
+        note(&mut state, seen("10", "a"));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        note(&mut state, seen("9", "b"));
+        note(&mut state, seen("10", "a"));
+        let now = state.as_ref().unwrap();
+        assert_eq!((holder(&now.lease), now.since.elapsed().as_secs()), (Some("a"), 3));
+        note(&mut state, seen("11", ""));
+        let now = state.as_ref().unwrap();
+        assert_eq!((holder(&now.lease), now.since.elapsed().as_secs()), (None, 0));
+    }
+}

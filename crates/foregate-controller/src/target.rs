@@ -1,0 +1,195 @@
+//! Targets: the platforms' tenants that derived objects are written to, each with its own connection, watches and
+//! writes. What one of them does delays no other.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use foregate_api::{CLUSTER_LABEL, GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
+use foregate_attach::{Connection, DerivedChange, Input, TargetChange, TargetEvent, TargetId};
+use kube::runtime::watcher;
+use kube::{Api, Client};
+use tokio::sync::{SetOnce, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::Exchangeable;
+use crate::dispatch::{self, Batch, Gate};
+use crate::health;
+use crate::source::{Fed, Followed, once};
+use crate::write::{self, DerivedKey};
+
+/// Writes that run at once, per target.
+const WRITES: usize = 32;
+/// Kinds that are followed at a target.
+const KINDS: usize = 4;
+
+/// All targets that are connected.
+pub struct Targets {
+    feed: mpsc::Sender<Fed>,
+    gate: Gate,
+    shutdown: CancellationToken,
+    running: HashMap<TargetId, Running>,
+    tasks: JoinSet<()>,
+}
+
+/// One target.
+struct Running {
+    jobs: mpsc::UnboundedSender<Batch<DerivedKey, DerivedChange>>,
+    /// None: it is reached by a client that was given.
+    connection: Option<watch::Sender<Arc<Connection>>>,
+    stop: CancellationToken,
+}
+
+/// What a default target is reached by.
+#[derive(Clone)]
+pub struct Given {
+    /// Its API.
+    pub client: Client,
+    /// Namespace of the derived objects.
+    pub namespace: String,
+    /// Name of this workload cluster there.
+    pub cluster: String,
+    /// The GatewayTemplate that must be there.
+    pub template: String,
+    /// Whether what is there counts as a part of the workload's API: it is listed with it, and isn't checked.
+    pub shares_api: bool,
+}
+
+impl Targets {
+    /// None yet. Nothing is written while the gate is closed.
+    pub fn new(feed: mpsc::Sender<Fed>, gate: Gate, shutdown: CancellationToken) -> Self {
+        Self { feed, gate, shutdown, running: HashMap::new(), tasks: JoinSet::new() }
+    }
+
+    /// Takes the default target in. Returns how many kinds are told as listed with the workload's.
+    pub fn give(&mut self, given: Given) -> usize {
+        let stop = self.shutdown.child_token();
+        let place = Place { id: TargetId::DEFAULT, namespace: given.namespace, cluster: given.cluster };
+        let jobs = self.write_to(&given.client, &place, stop.clone());
+        self.running.insert(place.id, Running { jobs, connection: None, stop: stop.clone() });
+        if given.shares_api {
+            self.follow(&given.client, &place, &stop, || once(Fed::Listed));
+            return KINDS;
+        }
+        self.follow_with_one_voice(&given.client, &place, &stop);
+        let templates = BTreeSet::from([given.template]);
+        let (feed, client) = (self.feed.clone(), given.client);
+        self.tasks.spawn(async move {
+            let probe = health::Probe { client, namespace: place.namespace, cluster: None, templates };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = health::keep(place.id, probe, feed) => {}
+            }
+        });
+        0
+    }
+
+    /// Does what the decision wants done about targets.
+    pub fn change(&mut self, change: TargetChange) {
+        match change {
+            TargetChange::Drop(id) => {
+                if let Some(running) = self.running.remove(&id) {
+                    tracing::info!(?id, "nothing is left to do for a platform; disconnecting");
+                    running.stop.cancel();
+                }
+            }
+            TargetChange::Connect(id, to) => match self.running.get(&id).and_then(|it| it.connection.as_ref()) {
+                Some(connection) => drop(connection.send(to)),
+                None => self.connect(id, to),
+            },
+        }
+    }
+
+    /// Writes what the decision wants written. `tried` is set once all of it was tried.
+    pub fn write(&mut self, id: TargetId, changes: Vec<DerivedChange>, tried: Option<Arc<SetOnce<()>>>) {
+        if let Some(running) = self.running.get(&id) {
+            let jobs = changes.into_iter().map(write::derived_job).collect();
+            // It ends at shutdown only; what would have been written is derived again by the next start.
+            let _ = running.jobs.send(Batch { jobs, tried });
+        }
+    }
+
+    fn connect(&mut self, id: TargetId, to: Arc<Connection>) {
+        tracing::info!(url = to.url, namespace = to.namespace, cluster = to.cluster, "connecting to a platform");
+        let stop = self.shutdown.child_token();
+        let place = Place { id, namespace: to.namespace.clone(), cluster: to.cluster.clone() };
+        let exchangeable = Exchangeable::new();
+        let client = exchangeable.client(&to.namespace);
+        let jobs = self.write_to(&client, &place, stop.clone());
+        self.follow_with_one_voice(&client, &place, &stop);
+        let (connection, connections) = watch::channel(to);
+        let (feed, gate, ending) = (self.feed.clone(), self.gate.clone(), stop.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = ending.cancelled() => {}
+                () = health::keep_connected(id, exchangeable, connections, feed, gate) => {}
+            }
+        });
+        self.running.insert(id, Running { jobs, connection: Some(connection), stop });
+    }
+
+    fn write_to(
+        &mut self,
+        client: &Client,
+        place: &Place,
+        stop: CancellationToken,
+    ) -> mpsc::UnboundedSender<Batch<DerivedKey, DerivedChange>> {
+        let (jobs, batches) = mpsc::unbounded_channel();
+        let platform = write::Platform::new(client.clone(), &place.namespace);
+        let gate = self.gate.clone();
+        self.tasks.spawn(dispatch::run(batches, WRITES, gate, stop, move |_, change| platform.write(change)));
+        jobs
+    }
+
+    /// Follows what is there, and says when all kinds have been listed.
+    fn follow_with_one_voice(&mut self, client: &Client, place: &Place, stop: &CancellationToken) {
+        let (unlisted, id) = (Arc::new(AtomicUsize::new(KINDS)), place.id);
+        self.follow(client, place, stop, || {
+            let unlisted = unlisted.clone();
+            let mut listed = false;
+            move || {
+                let last = !std::mem::replace(&mut listed, true) && unlisted.fetch_sub(1, Ordering::AcqRel) == 1;
+                last.then(|| Fed::Input(Input::Target(id, TargetEvent::Listed)))
+            }
+        });
+    }
+
+    fn follow<L>(&mut self, client: &Client, place: &Place, stop: &CancellationToken, listed: impl Fn() -> L)
+    where
+        L: FnMut() -> Option<Fed> + Send + 'static,
+    {
+        let config = watcher::Config::default().labels(&format!("{CLUSTER_LABEL}={}", place.cluster));
+        let id = place.id;
+        macro_rules! follow {
+            ($kind:ty, $input:path) => {
+                let followed = Followed {
+                    api: Api::<$kind>::namespaced(client.clone(), &place.namespace),
+                    kind: stringify!($kind),
+                    config: config.clone(),
+                    served: |_| true,
+                    input: move |change| $input(id, change),
+                    listed: listed(),
+                };
+                let (feed, stop) = (self.feed.clone(), stop.clone());
+                self.tasks.spawn(async move {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        ended = followed.run(feed) => if let Err(error) = ended { tracing::error!(%error, "platform") },
+                    }
+                });
+            };
+        }
+        follow!(GatewayClaim, Input::Claim);
+        follow!(GatewayRoute, Input::Route);
+        follow!(GatewayBackend, Input::Backend);
+        follow!(GatewayEndpointSlice, Input::Slice);
+    }
+}
+
+/// Where derived objects are.
+struct Place {
+    id: TargetId,
+    namespace: String,
+    cluster: String,
+}
