@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use crate::process::TaskError;
 
 mod engine;
+pub mod kubernetes;
 mod routes;
 
 /// What to measure.

@@ -8,6 +8,8 @@
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
+#[path = "shared/measure.rs"]
+mod measure;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,12 +17,9 @@ use std::time::{Duration, Instant};
 use foregate_api::gateway::HTTPRoute;
 use futures::TryStreamExt;
 use harness::{Foregate, apply, backend, gateway, gateway_address, http, route, service};
-use http_body_util::{BodyExt, Empty};
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
 use kube::api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt};
+use measure::{Probe, cpu, rss, spread};
 
 struct Args {
     at: Vec<usize>,
@@ -52,7 +51,7 @@ async fn main() {
         bench.measure(args.changes).await;
     }
     bench.delete_all().await;
-    println!("after deleting all: RSS {} MiB", bench.rss());
+    println!("after deleting all: RSS {} MiB", rss(bench.pid));
 }
 
 fn parse() -> Args {
@@ -103,15 +102,8 @@ impl Bench {
         self.until_quiet().await;
     }
 
-    /// Waits until the process has had nothing to do for a while, so that what was before isn't measured.
     async fn until_quiet(&self) {
-        for _ in 0..200 {
-            let before = cpu(self.pid);
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            if cpu(self.pid) - before < Duration::from_millis(2) {
-                return;
-            }
-        }
+        measure::until_quiet(&[self.pid]).await;
     }
 
     async fn measure(&mut self, changes: usize) {
@@ -151,7 +143,7 @@ impl Bench {
             spread(&mut live),
             spread(&mut status),
             self.cpu_per_change(changes).await.as_micros(),
-            self.rss()
+            rss(self.pid)
         );
     }
 
@@ -172,67 +164,10 @@ impl Bench {
         self.api.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
         self.until_quiet().await;
     }
-
-    fn rss(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
-    }
 }
 
 fn is_accepted(route: &HTTPRoute) -> bool {
     let value = serde_json::to_value(route).unwrap();
     let conditions = value.pointer("/status/parents/0/conditions").and_then(|list| list.as_array().cloned());
     conditions.is_some_and(|list| list.iter().any(|one| one["type"] == "Accepted" && one["status"] == "True"))
-}
-
-/// A keep-alive connection that asks again and again.
-struct Probe {
-    sender: hyper::client::conn::http1::SendRequest<Empty<Bytes>>,
-}
-
-impl Probe {
-    async fn connect(address: SocketAddr) -> Self {
-        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        Self { sender }
-    }
-
-    /// Asks until the answer is 200. A route that isn't there yet is a 404; anything else is a fault.
-    async fn until_200(&mut self, host: &str) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            self.sender.ready().await.unwrap();
-            let request = Request::get("/").header("host", host).body(Empty::<Bytes>::new()).unwrap();
-            let response = self.sender.send_request(request).await.unwrap();
-            let status = response.status();
-            response.into_body().collect().await.unwrap();
-            match status.as_u16() {
-                200 => return,
-                404 => {}
-                other => panic!("{host}: {other}"),
-            }
-            assert!(Instant::now() < deadline, "{host} never serves");
-            // Leaves the processor to what is measured.
-            tokio::time::sleep(Duration::from_micros(200)).await;
-        }
-    }
-}
-
-/// Processor time of all threads of a process.
-fn cpu(pid: u32) -> Duration {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-    let nanos = tasks.filter_map(|task| {
-        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanos.sum())
-}
-
-fn spread(times: &mut [Duration]) -> String {
-    times.sort();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
-    format!("{:.1} / {:.1} / {:.1}", at(0.5), at(0.99), at(1.0))
 }

@@ -1,0 +1,80 @@
+//! Foregate in front of a real Kubernetes cluster: `cargo xtask bench routes --kubernetes`, and with `--check` what
+//! must hold there on every run.
+//!
+//! It runs inside the test bed (`cargo xtask testbed`), with `KUBECONFIG` set, and starts what it measures itself: the
+//! gateway side (`foregate up`), and controllers that watch the cluster, each a process of its own. Backends are pods.
+//! Each scenario is a module, named on the command line.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a measurement stops at the first surprise")]
+
+#[path = "../../tests/harness/mod.rs"]
+mod harness;
+#[path = "../shared/measure.rs"]
+mod measure;
+
+mod bed;
+mod endpoints;
+mod flips;
+mod kills;
+mod propagation;
+mod rollout;
+mod scale;
+mod scene;
+
+use std::time::Duration;
+
+/// How much is done.
+pub struct Args {
+    scenarios: Vec<String>,
+    at: Vec<usize>,
+    changes: usize,
+    check: bool,
+}
+
+impl Args {
+    /// A time for a scenario that goes on until it has lasted long enough.
+    fn lasting(&self, whole: Duration) -> Duration {
+        if self.check { whole.min(Duration::from_secs(20)) } else { whole }
+    }
+
+    /// A number for a scenario that does something often enough.
+    fn times(&self, whole: usize) -> usize {
+        if self.check { whole.div_ceil(20) } else { whole }
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let args = parse();
+    for scenario in &args.scenarios {
+        println!("\n{scenario}");
+        let scene = scene::Scene::set(if scenario == "kills" { 2 } else { 1 }).await;
+        match scenario.as_str() {
+            "propagation" => propagation::run(&scene, &args).await,
+            "scale" => scale::run(&scene, &args).await,
+            "flips" => flips::run(&scene, &args).await,
+            "rollout" => rollout::run(&scene, &args).await,
+            "endpoints" => endpoints::run(&scene, &args).await,
+            "kills" => kills::run(scene, &args).await,
+            other => panic!("no scenario {other}: propagation, scale, flips, rollout, endpoints, kills"),
+        }
+    }
+}
+
+fn parse() -> Args {
+    let mut args = Args { scenarios: vec![], at: vec![10, 1000, 5000], changes: 300, check: false };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--at" => args.at = words.next().unwrap().split(',').map(|n| n.parse().unwrap()).collect(),
+            "--changes" => args.changes = words.next().unwrap().parse().unwrap(),
+            "--check" => args.check = true,
+            flag if flag.starts_with('-') => {}
+            scenario => args.scenarios.push(scenario.to_owned()),
+        }
+    }
+    if args.scenarios.is_empty() {
+        args.scenarios = ["propagation", "scale", "flips", "rollout", "endpoints", "kills"].map(str::to_owned).to_vec();
+    }
+    args
+}

@@ -1,0 +1,48 @@
+//! The bench `kubernetes` of crate `foregate`, inside the test bed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::process::{TaskError, cargo, output, run as run_command};
+use crate::testbed;
+
+/// How the bench and the `foregate` that it starts are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Build {
+    /// As for packages.
+    Dist,
+    /// As for tests.
+    Test,
+}
+
+/// Builds, brings the test bed up, and runs the bench there with these arguments.
+///
+/// # Errors
+/// When a part can't be had, or the bench fails.
+pub fn run(build: Build, args: &[OsString]) -> Result<(), TaskError> {
+    testbed::require_root()?;
+    let bench = built(build)?;
+    testbed::up()?;
+    testbed::stop_guests()?;
+    let mut command = testbed::inside(&bench.display().to_string());
+    run_command(command.args(args).env("KUBECONFIG", testbed::kubeconfig()))
+}
+
+/// The path of the bench's program.
+fn built(build: Build) -> Result<PathBuf, TaskError> {
+    let mut command = match build {
+        Build::Dist => cargo(&["bench", "--profile", "dist"]),
+        Build::Test => cargo(&["test"]),
+    };
+    let which = ["--package", "foregate", "--bench", "kubernetes", "--no-run", "--message-format", "json"];
+    let messages = output(command.args(which).stderr(Stdio::inherit()))?;
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "kubernetes")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .ok_or_else(|| TaskError::Other("cargo doesn't say where the bench is".to_owned()))
+}
