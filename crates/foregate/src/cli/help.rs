@@ -13,7 +13,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("See", &["status", "explain", "top", "get"]),
     ("Configuration over time", &["history", "diff", "rollback", "pin", "unpin"]),
     ("Without a server", &["translate", "validate"]),
-    ("Set up", &["engine", "config", "completions", "man"]),
+    ("Set up", &["cluster", "engine", "config", "completions", "man"]),
 ];
 
 /// How the top level's help is laid out: verbs stand in groups, so clap's own list is left out.
