@@ -154,7 +154,7 @@ mod tests {
         let winner = |who: &Seniority| contention.winner(who, &place(), &["*".into()]).cloned();
         assert_eq!(winner(&young), Some(old.id.clone()));
         assert_eq!(winner(&old), None);
-        assert_eq!(contention.younger(&old, &want(&["*"], true)), [young.id.clone()]);
+        assert_eq!(contention.younger(&old, &want(&["*"], true)), std::slice::from_ref(&young.id));
     }
 
     #[test]

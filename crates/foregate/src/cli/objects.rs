@@ -4,10 +4,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foregate_api::envoy_gateway::Backend;
-use foregate_api::gateway::{BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
+use foregate_api::gateway::experimental::{EXPERIMENTAL_GROUP, XBackend, XBackendTrafficPolicy};
+use foregate_api::gateway::{
+    BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
+    UDPRoute,
+};
 use foregate_api::{Change, GatewayTemplate};
 use foregate_attach::Input;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
@@ -54,7 +59,7 @@ pub struct Objects {
 }
 
 /// Cluster-scoped kinds among those that are read.
-const CLUSTER_SCOPED: [&str; 2] = ["GatewayClass", "Namespace"];
+const CLUSTER_SCOPED: [&str; 3] = ["GatewayClass", "Namespace", "ClusterTrustBundle"];
 
 impl Objects {
     /// Reads documents; what can't be read is a mistake, and the others are read all the same.
@@ -115,10 +120,22 @@ impl Objects {
             }
             (GATEWAY, "HTTPRoute") => object::<HTTPRoute>(document, &uid).map(Input::HttpRoute),
             (GATEWAY, "GRPCRoute") => object::<GRPCRoute>(document, &uid).map(Input::GrpcRoute),
+            (GATEWAY, "TLSRoute") => object::<TLSRoute>(document, &uid).map(Input::TlsRoute),
+            (GATEWAY, "TCPRoute") => object::<TCPRoute>(document, &uid).map(Input::TcpRoute),
+            (GATEWAY, "UDPRoute") => object::<UDPRoute>(document, &uid).map(Input::UdpRoute),
+            (GATEWAY, "ListenerSet") => object::<ListenerSet>(document, &uid).map(Input::ListenerSet),
             (GATEWAY, "ReferenceGrant") => object::<ReferenceGrant>(document, &uid).map(Input::ReferenceGrant),
             (GATEWAY, "BackendTLSPolicy") => object::<BackendTLSPolicy>(document, &uid).map(Input::BackendTlsPolicy),
+            (EXPERIMENTAL_GROUP, "XBackend") => object::<XBackend>(document, &uid).map(Input::XBackend),
+            (EXPERIMENTAL_GROUP, "XBackendTrafficPolicy") => {
+                object::<XBackendTrafficPolicy>(document, &uid).map(Input::XBackendTrafficPolicy)
+            }
             ("gateway.envoyproxy.io", "Backend") => object::<Backend>(document, &uid).map(Input::DirectBackend),
             ("", "Service") => object::<Service>(document, &uid).map(Input::Service),
+            ("", "Pod") => object::<Pod>(document, &uid).map(Input::Pod),
+            ("certificates.k8s.io", "ClusterTrustBundle") => {
+                object::<ClusterTrustBundle>(document, &uid).map(Input::ClusterTrustBundle)
+            }
             ("", "ConfigMap") => object::<ConfigMap>(document, &uid).map(Input::ConfigMap),
             ("discovery.k8s.io", "EndpointSlice") => object::<EndpointSlice>(document, &uid).map(Input::EndpointSlice),
             ("", "Secret") => secret(document, &uid).map(Input::Secret),
