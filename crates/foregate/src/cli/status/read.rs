@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use foregate_api::gateway::{GRPCRoute, Gateway, GatewayClass, HTTPRoute, ParentReference, RouteStatus};
+use foregate_api::gateway::{
+    GRPCRoute, Gateway, GatewayClass, HTTPRoute, ParentReference, RouteStatus, TCPRoute, TLSRoute, UDPRoute,
+};
 use foregate_api::{GatewayBackend, GatewayClaim, GatewayInstance, GatewayNode, GatewayProxy, GatewayRoute, condition};
 use kube::ResourceExt as _;
 
@@ -88,26 +90,24 @@ pub async fn world(api: &ApiServer) -> Result<World, CliError> {
         endpoints.insert(name.proxy_name(), clusters(&published));
     }
     let backends: Vec<GatewayBackend> = api.list().await?;
-    let http: Vec<HTTPRoute> = api.list().await?;
-    let grpc: Vec<GRPCRoute> = api.list().await?;
-    let http = http.into_iter().map(|it| UserRoute {
-        kind: "HTTPRoute",
-        namespace: it.namespace().unwrap_or_default(),
-        name: it.name_any(),
-        parents: it.spec.parent_refs,
-        status: it.status.unwrap_or_default(),
-    });
-    let grpc = grpc.into_iter().map(|it| UserRoute {
-        kind: "GRPCRoute",
-        namespace: it.namespace().unwrap_or_default(),
-        name: it.name_any(),
-        parents: it.spec.parent_refs,
-        status: it.status.unwrap_or_default(),
-    });
+    let mut user_routes = Vec::new();
+    macro_rules! read_routes {
+        ($($kind:ty),*) => {$(
+            let routes: Vec<$kind> = api.list().await?;
+            user_routes.extend(routes.into_iter().map(|it| UserRoute {
+                kind: stringify!($kind),
+                namespace: it.namespace().unwrap_or_default(),
+                name: it.name_any(),
+                parents: it.spec.parent_refs,
+                status: it.status.unwrap_or_default(),
+            }));
+        )*};
+    }
+    read_routes!(HTTPRoute, GRPCRoute, TLSRoute, TCPRoute, UDPRoute);
     Ok(World {
         classes: api.list().await?,
         gateways: api.list().await?,
-        user_routes: http.chain(grpc).collect(),
+        user_routes,
         claims,
         proxies,
         routes: api.list().await?,
