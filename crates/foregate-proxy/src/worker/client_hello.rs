@@ -266,12 +266,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_breaks_it(at in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>()) {
-            let mut bytes = hello("a.example.com");
+        fn nothing_breaks_it(
+            at in any::<prop::sample::Index>(),
+            byte: u8,
+            size in 1..300_usize,
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = in_records(&hello("a.example.com"), size.min(255));
             let place = at.index(bytes.len());
             bytes[place] = byte;
-            first(&bytes);
-            first(&bytes[..cut.index(bytes.len())]);
+            bytes.truncate(cut.index(bytes.len()).max(bytes.len() / 2));
+            super::super::fuzz::hello(&bytes);
         }
     }
 }

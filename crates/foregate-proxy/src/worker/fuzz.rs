@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 use foregate_envoy::normal_path::{EscapedSlashes, NormalPath, Rules, normalize};
 
+use super::client_hello::{self, First};
 use super::decode::{self, Decoded, Decoder, Head};
 use super::framing::Framing;
 use super::redirect::split_port;
@@ -55,6 +56,30 @@ fn read_response(bytes: &[u8], cuts: &[u8], bodiless: bool) -> Option<(u16, Vec<
         }
     }
     head.filter(|head| head.body == Decoder::Close).map(|head| (head.response.status().as_u16(), body))
+}
+
+/// What is said of the first bytes of a connection stays true whatever follows, and where rustls finds a name, it is
+/// the one that was seen.
+pub fn hello(bytes: &[u8]) {
+    let whole = client_hello::first(bytes);
+    for cut in 0..bytes.len() {
+        let part = client_hello::first(&bytes[..cut]);
+        assert!(part == First::Unclear || part == whole, "{part:?} of {cut} bytes, {whole:?} of {}", bytes.len());
+    }
+    let mut acceptor = rustls::server::Acceptor::default();
+    let mut rest = bytes;
+    while !rest.is_empty() && acceptor.read_tls(&mut rest).is_ok_and(|count| count > 0) {
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => {
+                let Some(name) = accepted.client_hello().server_name().map(str::to_owned) else { return };
+                let First::Hello(Some(seen)) = whole else { panic!("{whole:?}, but it is {name}") };
+                assert!(seen.eq_ignore_ascii_case(&name), "{seen}, but it is {name}");
+                return;
+            }
+            Err(_) => return,
+        }
+    }
 }
 
 /// A path's normal form has no dot segments, and is its own normal form.

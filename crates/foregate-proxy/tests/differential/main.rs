@@ -13,6 +13,7 @@ mod explained;
 mod frames;
 mod generated;
 mod http2;
+mod layer4;
 mod listed;
 mod objects;
 mod side;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use foregate_api::address::ProxyRef;
+use foregate_envoy::{Delta, Resource};
 use foregate_proxy::{Engine, EngineOptions, InstanceOptions};
 use foregate_translate::explain::Gateway;
 use foregate_translate::{Input, Options, Translator};
@@ -62,14 +63,7 @@ impl Side {
 
     /// The built-in engine.
     pub async fn engine(address: SocketAddr, objects: Vec<Value>) -> Self {
-        Self::start("engine", address, objects, async |directory| {
-            let engine = Engine::start(EngineOptions { workers: 1, ..EngineOptions::default() }).unwrap();
-            let xds_socket = directory.join("xds");
-            let options = InstanceOptions { name: "web".into(), xds_socket, node_id: "local".into() };
-            engine.add(options).await.unwrap();
-            Proxy::Engine(engine)
-        })
-        .await
+        Self::start("engine", address, objects, async |directory| Proxy::Engine(run(directory).await)).await
     }
 
     async fn start(
@@ -78,12 +72,24 @@ impl Side {
         objects: Vec<Value>,
         proxy: impl AsyncFnOnce(&Path) -> Proxy,
     ) -> Self {
-        let log = Log::default();
+        let mut side = Self::bare(name, address, proxy).await;
         let mut ports = Vec::new();
         for name in BACKENDS {
-            ports.push((name, backend::start(name, log.clone()).await));
+            ports.push((name, backend::start(name, side.log.clone()).await));
         }
-        let calls = http2::backend("g", log.clone()).await;
+        let calls = http2::backend("g", side.log.clone()).await;
+        let mut all = vec![objects::proxy(address)];
+        all.extend(ports.into_iter().flat_map(|(name, port)| objects::backend(name, Some(port))));
+        all.extend(objects::http2_backend("g", calls));
+        all.extend(objects::backend("empty", None));
+        all.extend(objects::backend("dead", Some(closed_port())));
+        all.extend(objects);
+        side.apply(all).await;
+        side
+    }
+
+    /// A proxy without any configuration.
+    async fn bare(name: &'static str, address: SocketAddr, proxy: impl AsyncFnOnce(&Path) -> Proxy) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket: PathBuf = directory.path().join("xds");
         let (cache, events) = Cache::new(foregate_xds::Options::default());
@@ -93,15 +99,24 @@ impl Side {
         tokio::spawn(serve(cache.clone(), socket, instance, stop.clone()));
         let proxy = proxy(directory.path()).await;
         let translator = Translator::new(Options::default());
-        let mut side = Self { name, address, log, translator, cache, events, proxy, directory, stop };
-        let mut all = vec![objects::proxy(address)];
-        all.extend(ports.into_iter().flat_map(|(name, port)| objects::backend(name, Some(port))));
-        all.extend(objects::http2_backend("g", calls));
-        all.extend(objects::backend("empty", None));
-        all.extend(objects::backend("dead", Some(closed_port())));
-        all.extend(objects);
-        side.apply(all).await;
-        side
+        Self { name, address, log: Log::default(), translator, cache, events, proxy, directory, stop }
+    }
+
+    /// Both kinds of proxies, without any configuration: a real Envoy and the engine.
+    pub async fn both(binary: &Path) -> [Self; 2] {
+        let [envoy, engine] = addresses();
+        let binary = binary.to_owned();
+        let (envoy, engine) = tokio::join!(
+            Self::bare("Envoy", envoy, async |directory| Proxy::Envoy(spawn(&binary, directory))),
+            Self::bare("engine", engine, async |directory| Proxy::Engine(run(directory).await))
+        );
+        [envoy, engine]
+    }
+
+    /// Applies resources as they are, and waits until the proxy has them.
+    pub async fn set(&mut self, set: Vec<Resource>) {
+        let sequence = self.cache.apply(GROUP, Delta { set, remove: Vec::new() });
+        self.applied(sequence).await;
     }
 
     /// Applies objects, and waits until the proxy has them.
@@ -137,8 +152,15 @@ impl Side {
     }
 }
 
+async fn run(directory: &Path) -> Engine {
+    let engine = Engine::start(EngineOptions { workers: 1, ..EngineOptions::default() }).unwrap();
+    let options = InstanceOptions { name: "web".into(), xds_socket: directory.join("xds"), node_id: "local".into() };
+    engine.add(options).await.unwrap();
+    engine
+}
+
 /// A port where nobody listens.
-fn closed_port() -> u16 {
+pub fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
