@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::engine::Listening;
+
 /// Why an address can't be listened on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BindError {
@@ -161,14 +163,16 @@ impl Addresses {
         }
     }
 
-    /// All addresses: instance, listener, address.
-    pub(crate) fn all(&self) -> Vec<(Arc<str>, Arc<str>, SocketAddr)> {
-        self.0
-            .lock()
-            .owners
-            .iter()
-            .map(|(place, (instance, name))| (instance.clone(), name.clone(), place.address))
-            .collect()
+    /// All addresses.
+    pub(crate) fn all(&self) -> Vec<Listening> {
+        let table = self.0.lock();
+        let all = table.owners.iter().map(|(place, (instance, listener))| Listening {
+            instance: Arc::clone(instance),
+            listener: Arc::clone(listener),
+            address: place.address,
+            datagrams: place.transport == Transport::Udp,
+        });
+        all.collect()
     }
 }
 

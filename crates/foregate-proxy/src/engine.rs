@@ -50,6 +50,19 @@ pub struct InstanceOptions {
     pub node_id: String,
 }
 
+/// An address that a listener is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// The gateway's instance.
+    pub instance: Arc<str>,
+    /// The listener.
+    pub listener: Arc<str>,
+    /// Address and port.
+    pub address: SocketAddr,
+    /// UDP; otherwise TCP. A port may have both.
+    pub datagrams: bool,
+}
+
 /// Why an engine can't do what it is asked.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -193,8 +206,8 @@ impl Engine {
         self.addresses.share(instance, shares);
     }
 
-    /// Where listeners are bound: instance, listener, address.
-    pub fn addresses(&self) -> Vec<(Arc<str>, Arc<str>, SocketAddr)> {
+    /// Where listeners are bound.
+    pub fn addresses(&self) -> Vec<Listening> {
         self.addresses.all()
     }
 

@@ -37,4 +37,4 @@ pub use worker::fuzz as fuzzing;
 mod tests;
 
 pub use access_log::{AccessLog, LogFormat};
-pub use engine::{Engine, EngineError, EngineOptions, InstanceOptions};
+pub use engine::{Engine, EngineError, EngineOptions, InstanceOptions, Listening};

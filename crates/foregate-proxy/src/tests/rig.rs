@@ -95,7 +95,7 @@ impl Rig {
 
     pub(super) fn address(&self, listener: &str) -> SocketAddr {
         let all = self.engine.addresses();
-        all.iter().find(|(_, name, _)| &**name == listener).expect("the listener is bound").2
+        all.iter().find(|it| &*it.listener == listener).expect("the listener is bound").address
     }
 
     pub(super) async fn client(&self) -> Client {

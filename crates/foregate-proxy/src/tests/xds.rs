@@ -96,7 +96,7 @@ async fn from_the_cache_to_traffic_and_back() {
     engine.add(options.clone()).await.unwrap();
     assert_eq!(engine.add(options).await.unwrap_err().to_string(), "gateway instance tenant/gw runs already");
     assert!(settled(&mut events, sequence).await.is_empty());
-    let address = engine.addresses()[0].2;
+    let address = engine.addresses()[0].address;
     let mut client = Client::to(address).await;
     assert_eq!(client.get("a.example.com", "/").await.body, "a");
 
@@ -122,7 +122,7 @@ async fn from_the_cache_to_traffic_and_back() {
     let begin = std::time::Instant::now();
     let sequence = cache.apply(GROUP, Delta { set, remove: Vec::new() });
     assert!(settled(&mut events, sequence).await.is_empty());
-    let bare = engine.addresses().into_iter().find(|(_, name, _)| &**name == "http-2").unwrap().2;
+    let bare = engine.addresses().into_iter().find(|it| &*it.listener == "http-2").unwrap().address;
     assert_eq!(Client::to(bare).await.get("a", "/").await.status, 404);
     assert!(begin.elapsed() < Duration::from_secs(3));
     cache.apply(GROUP, Delta { set: Vec::new(), remove: vec![ResourceId::new(ResourceKind::Listener, "http-2")] });
@@ -173,7 +173,7 @@ async fn a_gateway_without_routes_answers_at_once() {
     engine.add(options).await.unwrap();
     settled(&mut events, sequence).await;
     let begin = std::time::Instant::now();
-    assert_eq!(Client::to(engine.addresses()[0].2).await.get("a", "/").await.status, 404);
+    assert_eq!(Client::to(engine.addresses()[0].address).await.get("a", "/").await.status, 404);
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     engine.shutdown(Duration::from_secs(1)).await;
     stop.cancel();

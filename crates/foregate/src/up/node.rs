@@ -1,6 +1,5 @@
 //! The node of `foregate up`: foregate-node's agent, with the built-in engine of this process.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use foregate_node::agent::BoxError;
@@ -50,12 +49,8 @@ impl Builtin for BuiltinEngine {
 
     fn listening(&self, name: &str) -> Vec<Bound> {
         let all = self.look(Engine::addresses).unwrap_or_default().into_iter();
-        // What a listener takes is in its name.
-        let bound = |(_, listener, address): (Arc<str>, Arc<str>, _)| Bound {
-            address,
-            datagrams: listener.starts_with("udp-"),
-        };
-        all.filter(|(instance, _, _)| &**instance == name).map(bound).collect()
+        let own = all.filter(|it| &*it.instance == name);
+        own.map(|it| Bound { address: it.address, datagrams: it.datagrams }).collect()
     }
 
     fn alone(&self, name: &str) {
