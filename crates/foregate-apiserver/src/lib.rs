@@ -24,7 +24,7 @@ mod server;
 pub mod store;
 mod watch;
 
-pub use auth::Caller;
+pub use auth::{Caller, Decision};
 pub use extra::{Extra, Refusal};
 pub use serve::ServeError;
 pub use server::{OpenError, Server, ServerOptions};

@@ -18,7 +18,7 @@ use crate::admission;
 use crate::auth::ca::{Authority, CaError, Credential};
 use crate::auth::clusters::CLUSTERS;
 use crate::auth::token::Tokens;
-use crate::auth::{Auth, Caller, MASTERS};
+use crate::auth::{Auth, Caller, Decision, MASTERS};
 use crate::core::{Core, now};
 use crate::gc;
 use crate::registry::{DEFINITIONS, Registry};
@@ -202,6 +202,11 @@ impl Server {
     /// [`CaError`]
     pub fn credential(&self, user: &str, group: &str, life: Duration) -> Result<Credential, CaError> {
         self.authority.client(user, group, life)
+    }
+
+    /// Tells of each decision on a request for objects, from now on; whoever was told before isn't any more.
+    pub fn on_decision(&self, tell: impl Fn(Decision) + Send + Sync + 'static) {
+        self.core.auth.listener.store(Some(Arc::new(Box::new(tell))));
     }
 
     /// The authority that signs this server's certificates and its clients'.

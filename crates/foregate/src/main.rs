@@ -42,6 +42,10 @@ fn main() -> ExitCode {
             Ok(config) => done(node::run(args, config, started)),
             Err(error) => fail(&error, EXIT_USAGE),
         },
+        Command::Controller(controller::ControllerArgs {
+            verb: Some(controller::ControllerVerb::Install(args)),
+            ..
+        }) => ended(controller::install::run(&args)),
         Command::Controller(args) => match args.config() {
             Ok(config) => done(controller::run(&args, config, started)),
             Err(error) => fail(&error, EXIT_USAGE),

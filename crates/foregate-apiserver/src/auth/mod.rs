@@ -9,6 +9,7 @@ mod rbac;
 pub(crate) mod review;
 pub mod token;
 
+use arc_swap::ArcSwapOption;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -109,9 +110,33 @@ impl Attributes {
     }
 }
 
+/// What was decided on a request for objects.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Decision {
+    /// Who asked.
+    pub user: String,
+    /// E.g. `patch`.
+    pub verb: String,
+    /// API group, empty for the core.
+    pub group: String,
+    /// With its subresource: `things/status`.
+    pub resource: String,
+    /// Empty at the cluster scope.
+    pub namespace: String,
+    /// Empty for a collection.
+    pub name: String,
+    /// Whether the caller may.
+    pub allowed: bool,
+}
+
+/// Who wants to know of decisions.
+type Listener = Box<dyn Fn(Decision) + Send + Sync>;
+
 /// Decides who may do what.
 #[derive(Default)]
 pub(crate) struct Auth {
+    /// Who is told of each decision.
+    pub listener: ArcSwapOption<Listener>,
     pub policy: Policy,
     pub clusters: clusters::Clusters,
 }
@@ -134,7 +159,9 @@ impl Auth {
 
     /// 403 unless `caller` may.
     pub fn allow(&self, caller: &Caller, wish: &Attributes) -> Result<(), ApiError> {
-        if self.may(caller, wish) {
+        let allowed = self.may(caller, wish);
+        self.tell(caller, wish, allowed);
+        if allowed {
             return Ok(());
         }
         let place = if wish.namespace.is_empty() {
@@ -148,6 +175,12 @@ impl Auth {
         );
         let resource = wish.resource.split('/').next().unwrap_or_default();
         Err(ApiError::forbidden(&wish.group, resource, &wish.name, why))
+    }
+
+    fn tell(&self, caller: &Caller, wish: &Attributes, allowed: bool) {
+        let Some(listener) = &*self.listener.load() else { return };
+        let Attributes { verb, group, resource, namespace, name } = wish.clone();
+        listener(Decision { user: caller.user.clone(), verb, group, resource, namespace, name, allowed });
     }
 
     /// Whether `caller` may do something to a path that isn't an object's.

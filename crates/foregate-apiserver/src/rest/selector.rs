@@ -113,6 +113,11 @@ fn requirement(part: &str, whole: &str) -> Result<Requirement, ApiError> {
     Ok(Requirement::Exists(key(part)?))
 }
 
+/// The name that a field selector asks for: no object of another one is taken by it.
+pub fn named(text: Option<&str>) -> Option<String> {
+    Fields::parse(text, &[]).ok()?.name
+}
+
 /// A field selector: path, whether equal or different, value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
@@ -222,5 +227,9 @@ mod tests {
         assert!(fields("type=Opaque,metadata.namespace!=x,spec.n=3").unwrap().matches(&object));
         assert!(!fields("type!=Opaque").unwrap().matches(&object));
         assert!(fields("spec.other=1").is_err());
+        assert_eq!(named(Some("metadata.name=a")).as_deref(), Some("a"));
+        for none in [None, Some(""), Some("metadata.name!=a"), Some("type=a"), Some("metadata.namespace=a")] {
+            assert_eq!(named(none), None, "{none:?}");
+        }
     }
 }

@@ -3,13 +3,14 @@
 
 mod files;
 mod health;
+pub mod install;
 mod kubernetes;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::cli::{LogFormat, UpArgs};
@@ -20,10 +21,14 @@ pub use files::start_files;
 
 /// Flags of `foregate controller`.
 #[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct ControllerArgs {
+    /// What to do instead of running a controller.
+    #[command(subcommand)]
+    pub verb: Option<ControllerVerb>,
     /// Where what users write comes from.
-    #[arg(long, value_enum, value_name = "SOURCE")]
-    pub source: Source,
+    #[arg(long, value_enum, value_name = "SOURCE", required = true)]
+    pub source: Option<Source>,
     /// A directory of YAML files that is followed; may be given several times.
     #[arg(long = "watch", value_name = "DIR", required_if_eq("source", "files"))]
     pub watch: Vec<PathBuf>,
@@ -64,6 +69,13 @@ pub struct ControllerArgs {
     pub log_format: Option<LogFormat>,
 }
 
+/// Verbs of `foregate controller`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ControllerVerb {
+    /// Install the controller in a Kubernetes cluster, or print what that takes.
+    Install(install::InstallArgs),
+}
+
 /// Where what users write comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Source {
@@ -100,8 +112,8 @@ impl ControllerArgs {
     /// Name of this workload cluster.
     fn cluster(&self) -> String {
         let default = match self.source {
-            Source::Files => "files",
-            Source::Kubernetes => "kubernetes",
+            Some(Source::Files) | None => "files",
+            Some(Source::Kubernetes) => "kubernetes",
         };
         self.cluster.clone().unwrap_or_else(|| default.to_owned())
     }
@@ -114,8 +126,8 @@ impl ControllerArgs {
 pub fn run(args: &ControllerArgs, config: Config, started: Instant) -> Result<(), UpError> {
     let runtime = up::runtime(&config)?;
     match args.source {
-        Source::Files => runtime.block_on(files::run(args, &config, started)),
-        Source::Kubernetes => runtime.block_on(kubernetes::run(args, started)),
+        Some(Source::Files) | None => runtime.block_on(files::run(args, &config, started)),
+        Some(Source::Kubernetes) => runtime.block_on(kubernetes::run(args, started)),
     }
 }
 
