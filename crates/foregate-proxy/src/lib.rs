@@ -4,6 +4,7 @@
 //! xDS stream ── control (one thread) ── config: messages → shared parts ── snapshot, published atomically
 //!              names of endpoints, looked up again and again                  │
 //! client ── worker (a thread per core): accept → TLS → HTTP/1.1 or 2 → routing → pool → TLS → HTTP/1.1 or 2 ── endpoint
+//! client ── worker: accept → client hello → TCP, or what is in TLS → endpoint;  datagrams → session → endpoint
 //! ```
 //!
 //! [`Engine`] holds several gateways' instances, each configured by its own xDS socket. [`config`] compiles resources
