@@ -52,7 +52,7 @@ pub(crate) fn build(name: &str, spec: &GatewayBackendSpec, client: Option<&str>)
         load_assignment: are_names.then(here),
         dns_lookup_family: family,
         transport_socket: spec.tls.as_ref().map(|tls| upstream_tls::build(tls, spec.protocol, client)),
-        circuit_breakers: spec.policy.retry_budget.as_ref().map(retries::budget),
+        circuit_breakers: Some(retries::limits(spec.policy.retry_budget.as_ref())),
         typed_extension_protocol_options: options(spec).map(|any| (HTTP_OPTIONS.to_owned(), any)).into_iter().collect(),
         ..Default::default()
     }

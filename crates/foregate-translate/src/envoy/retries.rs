@@ -30,13 +30,23 @@ pub(super) fn build(retries: &Retries) -> RetryPolicy {
     }
 }
 
-/// At most this share of a cluster's active requests may be retries (GEP-3388).
-pub(super) fn budget(budget: &RetryBudget) -> CircuitBreakers {
-    let bounds = thresholds::RetryBudget {
+/// A cluster's limits: only those that somebody has asked for. Envoy's own are 1024 connections, and as many sessions of
+/// UDP and waiting requests, and three retries at once: a busy backend would be refused requests that it can answer.
+pub(super) fn limits(budget: Option<&RetryBudget>) -> CircuitBreakers {
+    let none = || Some(uint32(u32::MAX));
+    // At most this share of the active requests may be retries (GEP-3388).
+    let bounds = budget.map(|budget| thresholds::RetryBudget {
         budget_percent: Some(Percent { value: f64::from(budget.percent.min(100)) }),
         min_retry_concurrency: Some(uint32(budget.min_concurrent)),
         ..Default::default()
+    });
+    let thresholds = Thresholds {
+        max_connections: none(),
+        max_pending_requests: none(),
+        max_requests: none(),
+        max_retries: if bounds.is_none() { none() } else { None },
+        retry_budget: bounds,
+        ..Default::default()
     };
-    let thresholds = Thresholds { retry_budget: Some(bounds), ..Default::default() };
     CircuitBreakers { thresholds: vec![thresholds], ..Default::default() }
 }
