@@ -9,6 +9,7 @@ use foregate_api::gateway::{
 };
 
 use super::{ParentId, certificate};
+use crate::Key;
 use crate::backend::{CA_KEY, CaSource};
 use crate::problem::{Problem, join};
 use crate::world::World;
@@ -86,24 +87,31 @@ fn validation(world: &World, gateway: &ParentId, given: &FrontendTlsValidation, 
 fn ca(world: &World, gateway: &ParentId, reference: &ObjectReference) -> Result<String, Problem> {
     let Some(source) = source(reference, gateway) else {
         let message = format!(
-            "{} {:?} of group {:?} can't hold trusted certificates; use a ConfigMap with a {CA_KEY}, or a \
-             ClusterTrustBundle",
+            "{} {:?} of group {:?} can't hold trusted certificates; use a ConfigMap or Secret with a {CA_KEY}, or \
+             a ClusterTrustBundle",
             reference.kind, reference.name, reference.group
         );
         return Err(Problem::new(reason::INVALID_CA_CERTIFICATE_KIND, message));
     };
-    if let CaSource::ConfigMap(key) = &source {
-        certificate::permit(world, gateway, ("", "ConfigMap"), key)?;
+    if let Some(key) = named(&source) {
+        certificate::permit(world, gateway, ("", &reference.kind), key)?;
     }
     source.read(world).map_err(|why| Problem::new(reason::INVALID_CA_CERTIFICATE_REF, why))
 }
 
-/// What a reference leads to, if it is of a kind that the standard has for clients' certificates.
+/// The object of the core group that it is.
+pub(super) fn named(source: &CaSource) -> Option<&Key> {
+    match source {
+        CaSource::ConfigMap(key) | CaSource::Secret(key) => Some(key),
+        CaSource::TrustBundle(_) => None,
+    }
+}
+
+/// What a reference leads to, if it is of a kind that can hold certificates.
 fn source(reference: &ObjectReference, gateway: &ParentId) -> Option<CaSource> {
     let ObjectReference { group, kind, name, .. } = reference.clone();
     let namespace = reference.namespace.as_deref().unwrap_or(&gateway.key.namespace);
-    let source = CaSource::of(&LocalObjectReference { group, kind, name }, namespace)?;
-    matches!(source, CaSource::ConfigMap(_) | CaSource::TrustBundle(_)).then_some(source)
+    CaSource::of(&LocalObjectReference { group, kind, name }, namespace)
 }
 
 /// What a Gateway trusts.

@@ -249,11 +249,12 @@ impl Named {
         let mut secrets: Vec<Key> = spec.listeners.iter().flat_map(|l| certificate::secrets(l, own)).collect();
         secrets.extend(certificate::client_secret(spec, own));
         let cas = frontend::sources(id, spec);
-        let namespaces = cas.iter().filter_map(|source| match source {
-            CaSource::ConfigMap(key) => Some(&key.namespace),
+        secrets.extend(cas.iter().filter_map(|source| match source {
+            CaSource::Secret(key) => Some(key.clone()),
             _ => None,
-        });
-        let named = secrets.iter().map(|s| &s.namespace).chain(namespaces);
+        }));
+        let trusted = cas.iter().filter_map(frontend::named);
+        let named = secrets.iter().chain(trusted).map(|key| &key.namespace);
         let others: BTreeSet<Arc<str>> = named.filter(|n| *n != own).cloned().collect();
         let from = spec.allowed_listeners.as_ref().and_then(|a| a.namespaces.as_ref()).and_then(|n| n.from);
         Self {
