@@ -53,34 +53,47 @@ impl<K, J> From<Vec<Job<K, J>>> for Batch<K, J> {
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 
-/// Whether writes may start. Clones are the same.
+/// Whether writes may start: all that have a say must agree. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Gate(Option<watch::Receiver<bool>>);
+pub struct Gate(Vec<watch::Receiver<bool>>);
 
 impl Gate {
     /// One that is always open.
     pub const fn open() -> Self {
-        Self(None)
+        Self(Vec::new())
     }
 
     /// One that somebody else opens and closes.
-    pub const fn of(told: watch::Receiver<bool>) -> Self {
-        Self(Some(told))
+    pub fn of(told: watch::Receiver<bool>) -> Self {
+        Self(vec![told])
+    }
+
+    /// This one, where somebody else has a say, too.
+    pub fn and(&self, told: watch::Receiver<bool>) -> Self {
+        Self(self.0.iter().cloned().chain([told]).collect())
     }
 
     /// Whether it is.
     pub fn is_open(&self) -> bool {
-        self.0.as_ref().is_none_or(|told| *told.borrow())
+        self.0.iter().all(|told| *told.borrow())
     }
 
-    /// Waits until it opens or closes.
+    /// Waits until it may have opened or closed.
     pub async fn changed(&mut self) {
-        if let Some(told) = &mut self.0
-            && told.changed().await.is_ok()
-        {
-            return;
+        // Who is gone changes nothing any more.
+        let changes = self.0.iter_mut().map(|told| {
+            async move {
+                match told.changed().await {
+                    Ok(()) => {}
+                    Err(_) => std::future::pending().await,
+                }
+            }
+            .boxed()
+        });
+        let mut changes: FuturesUnordered<_> = changes.collect();
+        if changes.next().await.is_none() {
+            std::future::pending().await
         }
-        std::future::pending().await
     }
 }
 

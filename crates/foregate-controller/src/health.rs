@@ -116,8 +116,7 @@ fn unreachable(error: &(dyn Error + 'static)) -> Health {
 }
 
 /// Checks a platform again and again, and tells what changed.
-pub async fn keep(id: TargetId, probe: Probe, feed: mpsc::Sender<Fed>) {
-    let mut teller = Teller::new(id, feed);
+pub async fn keep(mut teller: Teller, probe: Probe) {
     loop {
         let health = probe.ask(false).await;
         let Some(pause) = teller.tell(health).await else { return };
@@ -127,13 +126,11 @@ pub async fn keep(id: TargetId, probe: Probe, feed: mpsc::Sender<Fed>) {
 
 /// Connects to a platform, with new credentials whenever they come, and checks it again and again.
 pub async fn keep_connected(
-    id: TargetId,
+    mut teller: Teller,
     exchangeable: Exchangeable,
     mut connections: watch::Receiver<Arc<Connection>>,
-    feed: mpsc::Sender<Fed>,
     mut gate: Gate,
 ) {
-    let mut teller = Teller::new(id, feed);
     let mut connected: Option<Arc<Connection>> = None;
     loop {
         let to = connections.borrow_and_update().clone();
@@ -173,17 +170,20 @@ async fn reconnect(
 }
 
 /// Tells what is new.
-struct Teller {
+pub struct Teller {
     id: TargetId,
     feed: mpsc::Sender<Fed>,
+    /// Whether writes make sense.
+    up: watch::Sender<bool>,
     told: Option<Health>,
     silent: u32,
     pauses: Backoff,
 }
 
 impl Teller {
-    fn new(id: TargetId, feed: mpsc::Sender<Fed>) -> Self {
-        Self { id, feed, told: None, silent: 0, pauses: Backoff::default() }
+    /// `up` is told whether writes make sense.
+    pub fn new(id: TargetId, feed: mpsc::Sender<Fed>, up: watch::Sender<bool>) -> Self {
+        Self { id, feed, up, told: None, silent: 0, pauses: Backoff::default() }
     }
 
     /// Returns the pause until the next check; none: nobody listens.
@@ -201,6 +201,7 @@ impl Teller {
                 Health::Refused(why) | Health::Away(why) => tracing::warn!(id = ?self.id, "{why}"),
             }
             self.told = Some(health.clone());
+            self.up.send_if_modified(|up| std::mem::replace(up, is_good) != is_good);
             let news = Input::Target(self.id, TargetEvent::Checked(health));
             self.feed.send(Fed::Input(news)).await.ok()?;
         }
@@ -247,7 +248,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_platform_that_was_there_is_away_after_several_silent_checks() {
         let (feed, mut told) = mpsc::channel(16);
-        let mut teller = Teller::new(TargetId::DEFAULT, feed);
+        let mut teller = Teller::new(TargetId::DEFAULT, feed, watch::Sender::new(true));
         let good = || Health::Good { missing_templates: BTreeSet::new() };
         let away = || Health::Away("silent".to_owned());
         for (health, news) in

@@ -53,7 +53,8 @@ pub async fn run(controller: Controller, shutdown: CancellationToken) -> Result<
     };
     let (told, served) = watch::channel(served);
     let (feed, inputs) = mpsc::channel(BACKLOG);
-    let mut watches = workload::follow(&workload, &served, &feed);
+    let wants_pods = Arc::new(SetOnce::new());
+    let mut watches = workload::follow(&workload, &served, &feed, wants_pods.clone());
     let mut unlisted = watches.len();
     watches.spawn(keep_served(workload.clone(), told, served));
 
@@ -67,7 +68,11 @@ pub async fn run(controller: Controller, shutdown: CancellationToken) -> Result<
     }
     let writers = Writers::start(workload, gate.clone(), &shutdown);
     let mut caught_up = Some(caught_up);
-    let decide = decide(settings, unlisted, inputs, gate, |output: Output| {
+    let decide = decide(Attach::standby(settings), unlisted, inputs, gate, |attach: &Attach, output: Output| {
+        if attach.wants_pods() {
+            // It may be set already.
+            let _ = wants_pods.set(());
+        }
         for change in output.targets {
             targets.change(change);
         }
@@ -105,13 +110,12 @@ async fn keep_served(
 /// The one task that owns the decision. Nothing is decided before every kind has been listed, so that nothing is
 /// taken for missing that just hasn't been read. The first decision is emitted even if nothing follows from it.
 async fn decide(
-    settings: Settings,
+    mut attach: Attach,
     mut unlisted: usize,
     mut inputs: mpsc::Receiver<Fed>,
     mut gate: Gate,
-    mut emit: impl FnMut(Output),
+    mut emit: impl FnMut(&Attach, Output),
 ) {
-    let mut attach = Attach::standby(settings);
     let (mut first, mut leads) = (true, false);
     let (mut waiting, mut batch) = (Vec::new(), Vec::with_capacity(BATCH));
     loop {
@@ -135,7 +139,7 @@ async fn decide(
         let output = attach.apply(waiting.drain(..), &Time(jiff::Timestamp::now()));
         if std::mem::take(&mut first) || !output.is_empty() {
             tracing::debug!(targets = output.derived.len(), statuses = output.statuses.len(), "decided");
-            emit(output);
+            emit(&attach, output);
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::Exchangeable;
 use crate::dispatch::{self, Batch, Gate};
-use crate::health;
+use crate::health::{self, Teller};
 use crate::source::{Fed, Followed, once};
 use crate::write::{self, DerivedKey};
 
@@ -66,7 +66,8 @@ impl Targets {
     pub fn give(&mut self, given: Given) -> usize {
         let stop = self.shutdown.child_token();
         let place = Place { id: TargetId::DEFAULT, namespace: given.namespace, cluster: given.cluster };
-        let jobs = self.write_to(&given.client, &place, stop.clone());
+        let (up, is_up) = watch::channel(true);
+        let jobs = self.write_to(&given.client, &place, self.gate.and(is_up), stop.clone());
         self.running.insert(place.id, Running { jobs, connection: None, stop: stop.clone() });
         if given.shares_api {
             self.follow(&given.client, &place, &stop, || once(Fed::Listed));
@@ -79,7 +80,7 @@ impl Targets {
             let probe = health::Probe { client, namespace: place.namespace, cluster: None, templates };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = health::keep(place.id, probe, feed) => {}
+                () = health::keep(Teller::new(place.id, feed, up), probe) => {}
             }
         });
         0
@@ -116,14 +117,15 @@ impl Targets {
         let place = Place { id, namespace: to.namespace.clone(), cluster: to.cluster.clone() };
         let exchangeable = Exchangeable::new();
         let client = exchangeable.client(&to.namespace);
-        let jobs = self.write_to(&client, &place, stop.clone());
+        let (up, is_up) = watch::channel(false);
+        let jobs = self.write_to(&client, &place, self.gate.and(is_up), stop.clone());
         self.follow_with_one_voice(&client, &place, &stop);
         let (connection, connections) = watch::channel(to);
         let (feed, gate, ending) = (self.feed.clone(), self.gate.clone(), stop.clone());
         self.tasks.spawn(async move {
             tokio::select! {
                 () = ending.cancelled() => {}
-                () = health::keep_connected(id, exchangeable, connections, feed, gate) => {}
+                () = health::keep_connected(Teller::new(id, feed, up), exchangeable, connections, gate) => {}
             }
         });
         self.running.insert(id, Running { jobs, connection: Some(connection), stop });
@@ -133,11 +135,11 @@ impl Targets {
         &mut self,
         client: &Client,
         place: &Place,
+        gate: Gate,
         stop: CancellationToken,
     ) -> mpsc::UnboundedSender<Batch<DerivedKey, DerivedChange>> {
         let (jobs, batches) = mpsc::unbounded_channel();
         let platform = write::Platform::new(client.clone(), &place.namespace);
-        let gate = self.gate.clone();
         self.tasks.spawn(dispatch::run(batches, WRITES, gate, stop, move |_, change| platform.write(change)));
         jobs
     }

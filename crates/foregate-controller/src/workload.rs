@@ -1,5 +1,7 @@
 //! The kinds that are read in the workload cluster.
 
+use std::sync::Arc;
+
 use foregate_api::GatewayClassParameters;
 use foregate_api::envoy_gateway::Backend;
 use foregate_api::gateway::experimental::{XBackend, XBackendTrafficPolicy};
@@ -13,18 +15,20 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{SetOnce, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::ControllerError;
 use crate::served::Served;
 use crate::source::{Fed, Followed, once};
 
-/// Follows them. Each says once that it was listed; one that the cluster doesn't serve was.
+/// Follows them. Each says once that it was listed; one that the cluster doesn't serve was. Pods are many: they are read
+/// only once something selects some (`wants_pods`), and nothing waits for them.
 pub fn follow(
     client: &Client,
     served: &watch::Receiver<Served>,
     feed: &mpsc::Sender<Fed>,
+    wants_pods: Arc<SetOnce<()>>,
 ) -> JoinSet<Result<(), ControllerError>> {
     let mut watches = JoinSet::new();
     macro_rules! followed {
@@ -66,8 +70,21 @@ pub fn follow(
     follow_if_served!(XBackend, Input::XBackend);
     follow_if_served!(XBackendTrafficPolicy, Input::XBackendTrafficPolicy);
     follow_if_served!(ReferenceGrant, Input::ReferenceGrant);
-    // Only XBackends select pods.
-    follow_if_served!(Pod, Input::Pod, |served| served.has::<Pod>() && served.has::<XBackend>());
+    let pods = Followed {
+        api: Api::<Pod>::all(client.clone()),
+        kind: "Pod",
+        config: watcher::Config::default(),
+        served: Served::has::<Pod>,
+        input: Input::Pod,
+        listed: || None,
+    };
+    let (seen, fed) = (served.clone(), feed.clone());
+    watches.spawn(async move {
+        if fed.send(Fed::Listed).await.is_ok() {
+            wants_pods.wait().await;
+        }
+        pods.run_while_served(seen, fed).await
+    });
     follow_if_served!(ClusterTrustBundle, Input::ClusterTrustBundle);
     follow!(Service, Input::Service);
     follow!(EndpointSlice, Input::EndpointSlice);
