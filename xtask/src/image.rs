@@ -46,8 +46,7 @@ pub fn run(args: &ImageArgs) -> Result<(), TaskError> {
 pub fn build(profile: &str, archive: &Path) -> Result<String, TaskError> {
     run_cargo(profile)?;
     let folder = if profile == "dev" { "debug" } else { profile };
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let binary = target.join(folder).join("foregate");
+    let binary = process::target_dir().join(folder).join("foregate");
     let version = env!("CARGO_PKG_VERSION");
     let name = format!("{NAME}:v{version}");
     let mut image = oci::Image::new(&[&name]).file(&binary, "foregate", 0o755);

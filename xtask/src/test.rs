@@ -2,8 +2,9 @@
 
 use clap::Args;
 
+use crate::conformance::{self, ConformanceArgs};
 use crate::process::{self, TaskError, cargo, step};
-use crate::{tidy, tools};
+use crate::{testbed, tidy, tools};
 
 /// Flags of `test`.
 #[derive(Args, Debug)]
@@ -11,6 +12,9 @@ pub struct TestArgs {
     /// Leave out what needs a build of its own: kubectl and cargo-deny.
     #[arg(long)]
     quick: bool,
+    /// Also run the Gateway API's conformance suite on both engines, as root.
+    #[arg(long, conflicts_with = "quick")]
+    conformance: bool,
 }
 
 /// Version of cargo-deny, compiled once into the cache.
@@ -40,7 +44,16 @@ pub fn run(args: &TestArgs) -> Result<(), TaskError> {
         println!("\nleft out by --quick: kubectl, dependencies");
         return Ok(());
     }
-    step("dependencies", deny)
+    step("dependencies", deny)?;
+    if args.conformance { step("conformance", conformance) } else { Ok(()) }
+}
+
+/// The whole suite on both engines, with the binary that the tests have just been run with.
+fn conformance() -> Result<(), TaskError> {
+    let tested = conformance::run_binary(&process::target_dir().join("debug/foregate"), &ConformanceArgs::default());
+    // The first error is the one that tells.
+    let removed = testbed::down();
+    tested.and(removed)
 }
 
 fn run_cargo(args: &[&str]) -> Result<(), TaskError> {

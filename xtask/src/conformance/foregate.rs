@@ -32,8 +32,7 @@ pub fn binary() -> Result<PathBuf, TaskError> {
         return Ok(binary.into());
     }
     run(&mut cargo(&["build", "--package", "foregate", "--bin", "foregate"]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("debug/foregate"))
+    Ok(crate::process::target_dir().join("debug/foregate"))
 }
 
 impl Running {
@@ -89,6 +88,13 @@ impl Running {
         controller.args(["controller", "--source", "kubernetes", "--kubeconfig"]).arg(testbed::kubeconfig());
         controller.env("RUST_BACKTRACE", "1");
         sides.push(testbed::start_guest("foregate-controller", &controller)?);
+        // The suite reads the class's features once, at its start.
+        let wanted = "jsonpath={.status.conditions[?(@.type=='Accepted')].status} {.status.supportedFeatures[0].name}";
+        let status = || testbed::kubectl_says(&["get", "gatewayclass", class, "-o", wanted]);
+        let accepted =
+            || status().is_some_and(|text| text.strip_prefix("True ").is_some_and(|first| !first.is_empty()));
+        let what = format!("GatewayClass {class} is accepted");
+        sides.last_mut().map_or(Ok(()), |controller| controller.wait(&what, accepted))?;
         Ok(class.to_owned())
     }
 

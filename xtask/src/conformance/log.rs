@@ -52,8 +52,8 @@ impl Log {
         if kind == 1 {
             self.failed.push(name.to_owned());
         }
-        // Only whole tests are told of, not their parts.
-        if name.contains('/') {
+        // Only whole tests are told of, not their parts; and nothing of those for meshes, which aren't asked for.
+        if name.contains('/') || (kind == 2 && name.starts_with("Mesh")) {
             return None;
         }
         let word = match kind {

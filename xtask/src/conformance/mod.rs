@@ -9,7 +9,7 @@ mod log;
 mod report;
 mod suite;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
@@ -105,15 +105,23 @@ impl ConformanceArgs {
 /// When a part can't be had or started, or a test fails.
 pub fn run(args: &ConformanceArgs) -> Result<(), TaskError> {
     testbed::require_root()?;
+    run_binary(&foregate::binary()?, args)
+}
+
+/// The same with a binary that is there.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_binary(binary: &Path, args: &ConformanceArgs) -> Result<(), TaskError> {
+    testbed::require_root()?;
     let engines = args.engine.map_or_else(|| Engine::value_variants().to_vec(), |engine| vec![engine]);
-    let binary = foregate::binary()?;
     // There is one test bed: who comes second waits.
     let _turn = testbed::state::turn()?;
     testbed::up()?;
     let mut failed = Vec::new();
     for engine in engines {
         crate::process::step(&format!("conformance, {}", engine.name()), || {
-            if !one(engine, &binary, args)? {
+            if !one(engine, binary, args)? {
                 failed.push(engine.name());
             }
             Ok(())
@@ -127,7 +135,7 @@ pub fn run(args: &ConformanceArgs) -> Result<(), TaskError> {
 }
 
 /// The suite on one engine; whether it passed.
-fn one(engine: Engine, binary: &std::path::Path, args: &ConformanceArgs) -> Result<bool, TaskError> {
+fn one(engine: Engine, binary: &Path, args: &ConformanceArgs) -> Result<bool, TaskError> {
     testbed::stop_guests()?;
     suite::remove_leftovers()?;
     let running = foregate::Running::start(engine, binary)?;

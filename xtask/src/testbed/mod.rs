@@ -28,6 +28,7 @@ use clap::{Args, Subcommand};
 use crate::process::TaskError;
 use crate::tools;
 
+pub use control_plane::kubectl_says;
 pub use guests::{adopt, log_of, start_guest, stop, stop_guests};
 pub use network::{GATEWAYS, NODE_ADDRESS, UNUSABLE_ADDRESS, USABLE_ADDRESS, inside};
 pub use start::{Daemon, died};
@@ -68,10 +69,7 @@ pub fn run(args: &TestbedArgs) -> Result<(), TaskError> {
             println!("try: cargo xtask testbed exec -- kubectl get pods -A");
             Ok(())
         }
-        What::Down => {
-            let _lock = state::lock()?;
-            teardown::down()
-        }
+        What::Down => down(),
         What::Status => status(),
         What::Exec { command } => exec(command),
     }
@@ -111,6 +109,15 @@ pub fn up() -> Result<(), TaskError> {
     bring_up(&parts)?;
     println!("test bed: up after {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Ends and removes everything but the logs.
+///
+/// # Errors
+/// When something stays.
+pub fn down() -> Result<(), TaskError> {
+    let _lock = state::lock()?;
+    teardown::down()
 }
 
 fn bring_up(parts: &Parts) -> Result<(), TaskError> {
