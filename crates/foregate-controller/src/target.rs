@@ -67,13 +67,13 @@ impl Targets {
         let stop = self.shutdown.child_token();
         let place = Place { id: TargetId::DEFAULT, namespace: given.namespace, cluster: given.cluster };
         let (up, is_up) = watch::channel(true);
-        let jobs = self.write_to(&given.client, &place, self.gate.and(is_up), stop.clone());
+        let jobs = self.write_to(&given.client, &place, self.gate.and(is_up.clone()), stop.clone());
         self.running.insert(place.id, Running { jobs, connection: None, stop: stop.clone() });
         if given.shares_api {
-            self.follow(&given.client, &place, &stop, || once(Fed::Listed));
+            self.follow(&given.client, &place, &stop, &is_up, || once(Fed::Listed));
             return KINDS;
         }
-        self.follow_with_one_voice(&given.client, &place, &stop);
+        self.follow_with_one_voice(&given.client, &place, &stop, &is_up);
         let templates = BTreeSet::from([given.template]);
         let (feed, client) = (self.feed.clone(), given.client);
         self.tasks.spawn(async move {
@@ -118,8 +118,8 @@ impl Targets {
         let exchangeable = Exchangeable::new();
         let client = exchangeable.client(&to.namespace);
         let (up, is_up) = watch::channel(false);
-        let jobs = self.write_to(&client, &place, self.gate.and(is_up), stop.clone());
-        self.follow_with_one_voice(&client, &place, &stop);
+        let jobs = self.write_to(&client, &place, self.gate.and(is_up.clone()), stop.clone());
+        self.follow_with_one_voice(&client, &place, &stop, &is_up);
         let (connection, connections) = watch::channel(to);
         let (feed, gate, ending) = (self.feed.clone(), self.gate.clone(), stop.clone());
         self.tasks.spawn(async move {
@@ -145,9 +145,15 @@ impl Targets {
     }
 
     /// Follows what is there, and says when all kinds have been listed.
-    fn follow_with_one_voice(&mut self, client: &Client, place: &Place, stop: &CancellationToken) {
+    fn follow_with_one_voice(
+        &mut self,
+        client: &Client,
+        place: &Place,
+        stop: &CancellationToken,
+        is_up: &watch::Receiver<bool>,
+    ) {
         let (unlisted, id) = (Arc::new(AtomicUsize::new(KINDS)), place.id);
-        self.follow(client, place, stop, || {
+        self.follow(client, place, stop, is_up, || {
             let unlisted = unlisted.clone();
             let mut listed = false;
             move || {
@@ -157,8 +163,14 @@ impl Targets {
         });
     }
 
-    fn follow<L>(&mut self, client: &Client, place: &Place, stop: &CancellationToken, listed: impl Fn() -> L)
-    where
+    fn follow<L>(
+        &mut self,
+        client: &Client,
+        place: &Place,
+        stop: &CancellationToken,
+        is_up: &watch::Receiver<bool>,
+        listed: impl Fn() -> L,
+    ) where
         L: FnMut() -> Option<Fed> + Send + 'static,
     {
         let config = watcher::Config::default().labels(&format!("{CLUSTER_LABEL}={}", place.cluster));
@@ -173,11 +185,18 @@ impl Targets {
                     input: move |change| $input(id, change),
                     listed: listed(),
                 };
-                let (feed, stop) = (self.feed.clone(), stop.clone());
+                let (feed, stop, mut is_up) = (self.feed.clone(), stop.clone(), is_up.clone());
+                let run = async move {
+                    // Who isn't there yet needn't be asked by each of them.
+                    if is_up.wait_for(|up| *up).await.is_err() {
+                        return Ok(());
+                    }
+                    followed.run(feed).await
+                };
                 self.tasks.spawn(async move {
                     tokio::select! {
                         () = stop.cancelled() => {}
-                        ended = followed.run(feed) => if let Err(error) = ended { tracing::error!(%error, "platform") },
+                        ended = run => if let Err(error) = ended { tracing::error!(%error, "platform") },
                     }
                 });
             };
