@@ -23,13 +23,13 @@ pub(crate) enum Setting<T> {
     On(T),
 }
 
-/// What one level says.
+/// What one level says; most say nothing.
 #[derive(Debug, Default)]
 pub(crate) struct PerFilter {
     /// Which pages may read responses.
-    pub(crate) cors: Option<Setting<CorsPolicy>>,
+    pub(crate) cors: Option<Box<Setting<CorsPolicy>>>,
     /// How clients are kept at their endpoints.
-    pub(crate) session: Option<Setting<KeptSession>>,
+    pub(crate) session: Option<Box<Setting<KeptSession>>>,
 }
 
 /// Compiles what one level says. To filters that don't exist here, only "disabled" can be said.
@@ -63,9 +63,12 @@ pub(crate) fn of_weighted(configs: HashMap<String, Any>) -> Result<PerFilter, Re
 }
 
 /// A filter's own message, or one around it that can also turn the filter off.
-fn setting<T>(any: Any, own: impl FnOnce(&Any) -> Result<Setting<T>, Refusal>) -> Result<Option<Setting<T>>, Refusal> {
+fn setting<T>(
+    any: Any,
+    own: impl FnOnce(&Any) -> Result<Setting<T>, Refusal>,
+) -> Result<Option<Box<Setting<T>>>, Refusal> {
     if any.type_url != route::FilterConfig::type_url() {
-        return own(&any).map(Some);
+        return own(&any).map(Box::new).map(Some);
     }
     let mut config: route::FilterConfig = unpack(&any)?;
     // Who knows the filter needn't care.
@@ -74,8 +77,8 @@ fn setting<T>(any: Any, own: impl FnOnce(&Any) -> Result<Setting<T>, Refusal>) -
     let inner = config.config.take();
     nothing_left(&config)?;
     match (disabled, inner) {
-        (true, _) => Ok(Some(Setting::Off)),
-        (false, Some(inner)) => own(&inner).at("config").map(Some),
+        (true, _) => Ok(Some(Box::new(Setting::Off))),
+        (false, Some(inner)) => own(&inner).at("config").map(Box::new).map(Some),
         (false, None) => Ok(None),
     }
 }

@@ -53,7 +53,7 @@ impl<'a> Policies<'a> {
     /// `None`: nothing is said, or the most specific level has turned it off.
     fn of(levels: [&'a PerFilter; 3]) -> Option<Self> {
         let mut policies = [None; 3];
-        let mut said = levels.into_iter().filter_map(|level| level.cors.as_ref());
+        let mut said = levels.into_iter().filter_map(|level| level.cors.as_deref());
         for place in &mut policies {
             match said.next() {
                 Some(Setting::On(policy)) => *place = Some(policy),

@@ -24,6 +24,16 @@ pub(super) struct Flow {
     unflushed: bool,
     /// Bytes that have been read.
     pub(super) bytes: u64,
+    /// Why the sink takes nothing more, if it doesn't. It may still have something to say.
+    pub(super) refused: Option<io::Error>,
+}
+
+/// Which side broke a flow.
+enum Broken {
+    /// The one that is read from.
+    Source(io::Error),
+    /// The one that is written to.
+    Sink(io::Error),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,33 +45,38 @@ enum Stage {
     Done,
 }
 
-/// Which side broke a flow.
-#[derive(Debug)]
-pub(super) enum Broken {
-    /// The one that is read from.
-    Source(io::Error),
-    /// The one that is written to.
-    Sink(io::Error),
-}
-
-impl Broken {
-    pub(super) fn error(&self) -> &io::Error {
-        match self {
-            Self::Source(error) | Self::Sink(error) => error,
-        }
-    }
-}
-
 impl Flow {
-    /// Passes on what there is; ready when the source has closed and the sink knows.
+    /// Passes on what there is; ready when the source has closed and the sink knows, or the sink takes nothing more.
+    ///
+    /// # Errors
+    /// The source is broken.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         (source, sink): (&mut (impl AsyncRead + Unpin), &mut (impl AsyncWrite + Unpin)),
         worker: &Worker,
+        moved: impl FnMut(usize),
+    ) -> Poll<io::Result<()>> {
+        match ready!(self.pass(cx, (Pin::new(source), Pin::new(sink)), worker, moved)) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(Broken::Source(error)) => Poll::Ready(Err(error)),
+            Err(Broken::Sink(error)) => {
+                self.stage = Stage::Done;
+                self.rest.clear();
+                self.at = 0;
+                self.refused = Some(error);
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    fn pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        (mut source, mut sink): (Pin<&mut (impl AsyncRead + Unpin)>, Pin<&mut (impl AsyncWrite + Unpin)>),
+        worker: &Worker,
         mut moved: impl FnMut(usize),
     ) -> Poll<Result<(), Broken>> {
-        let (mut source, mut sink) = (Pin::new(source), Pin::new(sink));
         for _ in 0..TURN {
             ready!(self.poll_rest(cx, sink.as_mut(), worker)).map_err(Broken::Sink)?;
             match self.stage {
@@ -90,9 +105,8 @@ impl Flow {
             moved(read.len());
             self.bytes += read.len() as u64;
             self.unflushed = true;
-            let taken = match sink.as_mut().poll_write(cx, read) {
-                Poll::Ready(Ok(taken)) => taken,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Sink(error))),
+            let taken = match sink.as_mut().poll_write(cx, read).map_err(Broken::Sink)? {
+                Poll::Ready(taken) => taken,
                 Poll::Pending => 0,
             };
             if taken < read.len() {
@@ -100,6 +114,7 @@ impl Flow {
                 self.rest.extend_from_slice(&read[taken..]);
             }
         }
+        // Others have their turn.
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -26,7 +26,7 @@ pub(super) fn of<'a>(
     headers: &HeaderMap,
     uri: &Uri,
 ) -> Option<Box<Kept<'a>>> {
-    let by = match levels.into_iter().flatten().find_map(|level| level.session.as_ref()) {
+    let by = match levels.into_iter().flatten().find_map(|level| level.session.as_deref()) {
         Some(Setting::On(session)) => session,
         Some(Setting::Off) => return None,
         None => listener?,

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::affinity;
 use super::connection::{ConnectionState, Limits, Order, Protocol};
 use super::dial::DialError;
-use super::flow::{Broken, Flow};
+use super::flow::Flow;
 use super::host::Host;
 use super::io::ClientStream;
 use super::link::Link;
@@ -44,10 +44,10 @@ pub(super) async fn serve(
     };
     relay.upstream = Some(Rc::clone(&lease.host));
     let broken = until_ordered(&state, relay.run(&mut client, &mut link, &lease)).await;
-    if let Some(Err(broken)) = broken {
-        tracing::debug!(client = %state.remote, error = %broken.error(), "a connection broke");
+    if let Some(Err(error)) = broken {
+        tracing::debug!(client = %state.remote, %error, "a connection broke");
         // Who was cut off is told so: it must not look as if all had been said.
-        if broken.error().kind() == io::ErrorKind::ConnectionReset {
+        if error.kind() == io::ErrorKind::ConnectionReset {
             client.reset_at_end();
             link.reset_at_end();
         }
@@ -133,7 +133,7 @@ impl<'a> Relay<'a> {
         Self { state, start: Instant::now(), flows: Default::default(), flags: "", upstream: None }
     }
 
-    async fn run(&mut self, client: &mut ClientStream, link: &mut Link, lease: &Lease) -> Result<(), Broken> {
+    async fn run(&mut self, client: &mut ClientStream, link: &mut Link, lease: &Lease) -> io::Result<()> {
         std::future::poll_fn(|cx| self.poll(cx, client, link, lease)).await
     }
 
@@ -143,7 +143,7 @@ impl<'a> Relay<'a> {
         client: &mut ClientStream,
         link: &mut Link,
         lease: &Lease,
-    ) -> Poll<Result<(), Broken>> {
+    ) -> Poll<io::Result<()>> {
         let state = self.state;
         let [up, down] = &mut self.flows;
         let listener = &state.listener.stats;
@@ -153,17 +153,16 @@ impl<'a> Relay<'a> {
             moved();
             listener.received.add(count as u64);
             cluster.sent.add(count as u64);
-        });
+        })?;
         let received = down.poll(cx, (link, client), &state.worker, |count| {
             moved();
             listener.sent.add(count as u64);
             cluster.received.add(count as u64);
-        });
-        match (sent, received) {
-            (Poll::Ready(Err(broken)), _) | (_, Poll::Ready(Err(broken))) => Poll::Ready(Err(broken)),
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
-            _ => Poll::Pending,
+        })?;
+        if sent.is_pending() || received.is_pending() {
+            return Poll::Pending;
         }
+        Poll::Ready(up.refused.take().or(down.refused.take()).map_or(Ok(()), Err))
     }
 }
 
