@@ -89,7 +89,7 @@ pub enum TextMatch {
 #[serde(rename_all = "camelCase")]
 pub enum Action {
     /// Sent to a backend.
-    Forward(Forward),
+    Forward(Box<Forward>),
     /// Answered with a redirect.
     Redirect(Redirect),
     /// Answered with this status.

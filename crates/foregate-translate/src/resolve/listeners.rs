@@ -339,4 +339,27 @@ mod tests {
         assert_eq!(chains[0].secrets.len(), 2);
         assert_eq!(plan.claims["c"], plan.claims["d"]);
     }
+
+    proptest::proptest! {
+        /// What is said for which hosts a connection is wrong is short, and says all the same.
+        #[test]
+        fn neighbours_say_for_every_host_whose_it_is(
+            names in proptest::collection::btree_set("\\*|(\\*\\.)?([ab]\\.){0,3}[ab]", 1..12),
+            host in "([ab]\\.){0,4}[ab]",
+        ) {
+            let listener = |name: &String| {
+                serde_json::json!({ "claim": "c", "name": name, "port": 443, "hostname": name, "protocol": "HTTPS",
+                                    "tls": { "mode": "Terminate", "certificates": ["one"] } })
+            };
+            let plan = plan(names.iter().map(listener).collect(), 0);
+            let owner = hostname::owner(names.iter().map(String::as_str), &host);
+            for own in &names {
+                let others = plan.neighbours.get(&*format!("https-443/{own}"));
+                let said = others.into_iter().flatten().map(|name| &**name).chain([own.as_str()]);
+                let said = hostname::owner(said, &host);
+                proptest::prop_assert_eq!(said.is_some(), owner.is_some());
+                proptest::prop_assert_eq!(said == Some(own), owner == Some(own));
+            }
+        }
+    }
 }

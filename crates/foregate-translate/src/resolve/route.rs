@@ -93,7 +93,7 @@ fn act(
         timeout_millis: timeout.unwrap_or(0),
         retries,
     };
-    Ok((headers.0, headers.1, Action::Forward(forward)))
+    Ok((headers.0, headers.1, Action::Forward(Box::new(forward))))
 }
 
 fn unresolved_status(rule: &RouteRule, field: &str) -> Result<u16, Problem> {

@@ -86,7 +86,7 @@ pub fn route(index: usize, variant: u8, backends: [usize; 2], generation: i64) -
     match index {
         0..=2 => http_route(index, variant, backends, generation),
         3 | 4 => forwarding(index, "TLS", "l3", variant, backends, generation),
-        _ if variant % 2 == 0 => forwarding(index, "TCP", "l4", variant, backends, generation),
+        _ if variant.is_multiple_of(2) => forwarding(index, "TCP", "l4", variant, backends, generation),
         _ => forwarding(index, "UDP", "l5", variant, backends, generation),
     }
 }
