@@ -198,7 +198,9 @@ impl Attach {
             self.attach_to_parents(&seniority, &state);
         let old = (state.outcome.seniority.as_ref(), state.outcome.wants.as_slice());
         self.contend(old, (Some(&seniority), &wants));
-        let places = self.places(id, &attachments);
+        let taken = attachments.iter().map(|(parent, a)| (parent.clone(), a.listener.as_str().into()));
+        let taken: Vec<Place> = taken.chain(beaten).collect();
+        let places = self.places(id, attachments);
         let form = |&(target, passes_through): &(TargetId, bool)| Form {
             target,
             is_second: passes_through && places.contains_key(&(target, false)),
@@ -209,22 +211,13 @@ impl Attach {
                 self.want_route(&state, id, gone, None);
             }
         }
-        let counted = self.counted(&state, &attachments, beaten);
+        let counted = self.counted(&state, taken);
         if state.outcome.counted != counted {
             self.count(&state.outcome.counted, &counted);
         }
-        let (mut used, mut problems) = (Vec::new(), Vec::new());
-        if places.is_empty() && !parents.is_empty() {
-            problems = self.resolve_rules(id, &state, TargetId::DEFAULT, Usage::of(id.kind, false)).problems;
-        }
-        for (((target, passes_through), attachments), form) in places.into_iter().zip(&forms) {
-            let mut resolved = self.resolve_rules(id, &state, target, Usage::of(id.kind, passes_through));
-            used.append(&mut resolved.used);
-            problems.extend(
-                resolved.problems.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>(),
-            );
-            self.want_route(&state, id, *form, Some(Wanted { attachments, rules: resolved.rules }));
-        }
+        // Of what is somebody else's nothing is looked up.
+        let resolved = (!parents.is_empty()).then(|| self.want_forms(id, &state, places, &forms));
+        let backend::Resolved { used, problems, .. } = resolved.unwrap_or_default();
         if state.outcome.backends != used {
             self.use_backends(id, &state.outcome.backends, &used);
         }
@@ -236,21 +229,39 @@ impl Attach {
         self.dirty.route_statuses.insert(id.clone());
     }
 
+    /// Wants a route in each of its forms. Says what they use, and what is wrong with any of them.
+    fn want_forms(&mut self, id: &RouteId, state: &RouteState, places: Places, forms: &[Form]) -> backend::Resolved {
+        if places.is_empty() {
+            let usage = Usage::of(id.kind, false);
+            return backend::Resolved { used: Vec::new(), ..self.resolve_rules(id, state, TargetId::DEFAULT, usage) };
+        }
+        let mut all = backend::Resolved::default();
+        for (((target, passes_through), attachments), form) in places.into_iter().zip(forms) {
+            let resolved = self.resolve_rules(id, state, target, Usage::of(id.kind, passes_through));
+            all.used.extend(resolved.used);
+            for problem in resolved.problems {
+                if !all.problems.contains(&problem) {
+                    all.problems.push(problem);
+                }
+            }
+            self.want_route(state, id, *form, Some(Wanted { attachments, rules: resolved.rules }));
+        }
+        all
+    }
+
     /// Attachments by target, and by whether their listeners pass TLS through.
-    fn places(&self, id: &RouteId, attachments: &[(ParentId, Attachment)]) -> Places {
+    fn places(&self, id: &RouteId, attachments: Vec<(ParentId, Attachment)>) -> Places {
         let mut places = Places::new();
         for (parent, attachment) in attachments {
-            let passes_through = id.kind == RouteKind::Tls && self.passes_through(parent, &attachment.listener);
-            places.entry((self.target_of(parent), passes_through)).or_default().push(attachment.clone());
+            let passes_through = id.kind == RouteKind::Tls && self.passes_through(&parent, &attachment.listener);
+            places.entry((self.target_of(&parent), passes_through)).or_default().push(attachment);
         }
         places
     }
 
     /// The listeners that count a route: those that take it, unless the platform refuses it.
-    fn counted(&self, state: &RouteState, attachments: &[(ParentId, Attachment)], beaten: Vec<Place>) -> Vec<Place> {
-        let taken = attachments.iter().map(|(parent, a)| (parent.clone(), a.listener.as_str().into()));
-        let all = taken.chain(beaten);
-        all.filter(|(parent, _)| self.refusal(state, self.target_of(parent)).is_none()).collect()
+    fn counted(&self, state: &RouteState, taken: Vec<Place>) -> Vec<Place> {
+        taken.into_iter().filter(|(parent, _)| self.refusal(state, self.target_of(parent)).is_none()).collect()
     }
 
     /// What a platform has against this generation of a route: its translation or an engine refused it.
