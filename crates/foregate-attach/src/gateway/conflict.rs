@@ -60,8 +60,9 @@ pub(super) struct Taken {
 
 impl Taken {
     /// Marks the conflicts of an object's listeners; the others are taken. Listeners of a protocol that isn't
-    /// supported take no part.
-    pub fn place(&mut self, listeners: &mut [ListenerVerdict]) {
+    /// supported take no part. Returns whether anything changed.
+    pub fn place(&mut self, listeners: &mut [ListenerVerdict]) -> bool {
+        let before: Vec<Option<Problem>> = listeners.iter_mut().map(|listener| listener.conflict.take()).collect();
         let mut ports: HashMap<Port, Vec<usize>> = HashMap::new();
         for (i, listener) in listeners.iter_mut().enumerate() {
             let Some(group) = Group::of(listener) else { continue };
@@ -78,6 +79,7 @@ impl Taken {
             let (_, hosts) = self.ports.entry(port(group, listener)).or_insert_with(|| (group, HashSet::new()));
             hosts.insert(hostname(listener).to_owned());
         }
+        listeners.iter().zip(before).any(|(listener, before)| listener.conflict != before)
     }
 
     /// Host names that TLS listeners of the same port have in common: a client that reuses a connection for both

@@ -189,7 +189,7 @@ impl Attach {
             created.map_or(i64::MAX, |time| time.0.as_second())
         };
         // The index has them by name.
-        sets.sort_by_key(age);
+        sets.sort_by_cached_key(age);
         sets.into_iter().cloned().collect()
     }
 
@@ -247,11 +247,9 @@ impl Attach {
                 (None, judged.collect())
             }
         };
-        let conflicts: Vec<Option<Problem>> = listeners.iter().map(|l| l.conflict.clone()).collect();
-        taken.place(&mut listeners);
+        let moved = taken.place(&mut listeners);
         let accepted = accepted(basis, &listeners);
-        let changed = before.as_ref() != Some(&accepted)
-            || listeners.iter().zip(conflicts).any(|(listener, before)| listener.conflict != before);
+        let changed = moved || before.as_ref() != Some(&accepted);
         state.verdict = Some(Verdict { accepted, listeners });
         changed
     }
