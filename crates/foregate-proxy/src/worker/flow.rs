@@ -139,3 +139,95 @@ impl Flow {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::access_log::Writer;
+    use crate::metrics::Registry;
+
+    /// Takes so many bytes at a time, and after so many in all nothing more.
+    struct Sink {
+        step: usize,
+        most: usize,
+        taken: Vec<u8>,
+        told: bool,
+        busy: bool,
+    }
+
+    impl AsyncWrite for Sink {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            if self.taken.len() >= self.most {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            self.busy = !self.busy;
+            if self.busy {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let count = bytes.len().min(self.step);
+            self.taken.extend_from_slice(&bytes[..count]);
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.told = true;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Gives what there is, and breaks.
+    struct Source(&'static [u8]);
+
+    impl AsyncRead for Source {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            if self.0.is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            buf.put_slice(std::mem::take(&mut self.0));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn flow(mut source: impl AsyncRead + Unpin, step: usize, most: usize) -> (io::Result<()>, Flow, Sink) {
+        let registry = Arc::new(Registry::default());
+        let worker = Worker::new(Arc::clone(&registry), Writer::none().sink(registry), None);
+        let mut sink = Sink { step, most, taken: Vec::new(), told: false, busy: false };
+        let mut flow = Flow::default();
+        let done = std::future::poll_fn(|cx| flow.poll(cx, (&mut source, &mut sink), &worker, |_| {})).await;
+        (done, flow, sink)
+    }
+
+    #[tokio::test]
+    async fn what_is_not_taken_at_once_is_kept() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+        for step in [1000, 65_535, 65_536, usize::MAX] {
+            let (done, flow, sink) = flow(&*bytes, step, usize::MAX).await;
+            assert!(done.is_ok() && flow.refused.is_none() && sink.told && flow.rest.is_empty());
+            assert!(sink.taken == bytes && flow.bytes == 300_000, "{step}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_takes_nothing_more_is_no_error_yet() {
+        let (done, flow, sink) = flow(&[1; 1000][..], 100, 500).await;
+        assert!(done.is_ok() && !sink.told);
+        assert_eq!((flow.refused.unwrap().kind(), sink.taken.len()), (io::ErrorKind::BrokenPipe, 500));
+        assert!(flow.rest.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_broken_source_has_said_arrives() {
+        let (done, _, sink) = flow(Source(b"last words"), 3, usize::MAX).await;
+        assert_eq!(done.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!((&*sink.taken, sink.told), (&b"last words"[..], false));
+    }
+}
