@@ -201,7 +201,7 @@ mod tests {
             attach_first(&first, 2).unwrap();
             let newcomer = receiver(address);
             let clients: Vec<_> = (0..60).map(|_| UdpSocket::bind(local).unwrap()).collect();
-            let send = || clients.iter().for_each(|client| drop(client.send_to(b"x", address).unwrap()));
+            let send = || clients.iter().for_each(|client| assert_eq!(client.send_to(b"x", address).unwrap(), 1));
             send();
             let before = [&first, &second, &newcomer].map(senders);
             assert!(!before[0].is_empty() && !before[1].is_empty() && before[2].is_empty(), "{before:?}");
@@ -226,7 +226,7 @@ mod tests {
         keep(&me, &BTreeSet::from([bound]));
         let newcomer = receiver(bound.address);
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-        (0..20).for_each(|_| drop(client.send_to(b"x", bound.address).unwrap()));
+        (0..20).for_each(|_| assert_eq!(client.send_to(b"x", bound.address).unwrap(), 1));
         assert_eq!([senders(&socket).len(), senders(&newcomer).len()], [20, 0]);
     }
 
