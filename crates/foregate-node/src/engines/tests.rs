@@ -199,7 +199,7 @@ async fn a_server_that_cant_show_who_it_is_isnt_believed() {
 async fn who_watches_is_told() {
     let rig = Rig::new();
     let mut watch = Watch::start(&rig.store).unwrap();
-    let patience = std::time::Duration::from_secs(10);
+    let patience = std::time::Duration::from_secs(90);
     let there = |path: &Path| path.exists();
     let engine = rig.add("1", rig.file("envoy", SCRIPT.as_bytes())).await.unwrap();
     let until = async |watch: &mut Watch, wanted: bool| {

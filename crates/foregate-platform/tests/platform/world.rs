@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 pub const TENANT: &str = "tenant-default";
 /// Nothing here takes longer, unless it never happens.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 pub struct World {
     pub client: Client,

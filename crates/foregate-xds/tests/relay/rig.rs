@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub const GROUP: &str = "tenant-default/gw";
 pub const ID: &str = "tenant-default.gw.n1";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Tests wait for conditions, never for time; this is the bound.
 pub async fn within<F: Future>(future: F) -> F::Output {
