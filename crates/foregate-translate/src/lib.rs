@@ -13,7 +13,8 @@
 //! 4. `translator`: which of this has to be done again, and what of it is new to whom.
 //!
 //! The unit is the virtual host (route configuration × domain): an ordered merge of routes that were compiled once per
-//! GatewayRoute and attachment. A listener never changes because a route or a backend changed.
+//! GatewayRoute and attachment. A listener never changes because a route of requests or a backend changed. Routes of
+//! connections and datagrams have no place but the listener: each changes its own filter chain there, and nothing else.
 //!
 //! Bad input stays local. An object that can't be translated gets a [`Report`]; what was made from its last good form
 //! serves on. The same holds for what an engine refused ([`Input::Quarantine`]).

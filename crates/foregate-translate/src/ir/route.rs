@@ -120,7 +120,8 @@ pub struct Forward {
     /// Who may read responses across origins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
-    /// Keeps a client with the endpoint that answered it first, whichever destination that is of.
+    /// Keeps a client with the endpoint that answered it first, of each destination: which of several gets a request is
+    /// decided before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionPersistence>,
 }

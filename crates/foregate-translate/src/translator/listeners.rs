@@ -12,10 +12,10 @@ use super::ingest::PROXY;
 use super::routes::chain_name;
 use super::work::Work;
 use crate::envoy;
-use crate::index::{Proxy, Rendered};
+use crate::index::{Forwarding, Proxy, Rendered};
 use crate::ir;
 use crate::resolve::hostname::ANY;
-use crate::resolve::listeners::{Class, PlannedListener};
+use crate::resolve::listeners::{Class, PlannedChain, PlannedListener};
 use crate::template::Templates;
 use crate::{Key, Problem};
 
@@ -56,43 +56,55 @@ impl Translator {
 
     /// A chain whose certificates aren't there yet is left out: the others of its port serve.
     fn chains(&self, proxy: &Proxy, listener: &Arc<str>, planned: &PlannedListener) -> Vec<ir::FilterChain> {
+        let mut routed: BTreeMap<&str, Vec<(&Arc<str>, &Forwarding)>> = BTreeMap::new();
+        for (name, forwarding) in proxy.forwardings.iter().filter(|(_, it)| it.listener == *listener) {
+            routed.entry(&forwarding.chain).or_default().push((name, forwarding));
+        }
         let mut chains = Vec::with_capacity(planned.chains.len());
         for chain in &planned.chains {
-            let secrets = chain.secrets.iter().filter(|secret| self.has_certificate(secret));
-            let secrets: Vec<String> = secrets.map(Key::to_string).collect();
-            let unusable = chain.ends_tls && secrets.is_empty();
-            if unusable && chain.route_configuration.is_some() {
-                continue;
-            }
-            let made = |name: &str, hostname: &str, route, carries| ir::FilterChain {
-                name: name.to_owned(),
-                server_names: (hostname != ANY).then(|| hostname.to_owned()).into_iter().collect(),
-                secrets: secrets.clone(),
-                client_validation: chain.client_validation.clone().filter(|_| chain.ends_tls && !unusable),
-                route,
-                carries,
-            };
-            match &chain.route_configuration {
-                Some(name) => {
-                    let carries = ir::Carries::Requests { route_configuration: name.to_string() };
-                    chains.push(made(name, &chain.hostname, None, carries));
-                }
-                None => {
-                    for (name, carried) in forwardings(proxy, listener, planned.class, &chain.hostname) {
-                        let Carried { hostname, route, shares } = carried;
-                        // Refused, rather than taken by a listener with a less specific name.
-                        let shares = if unusable { Vec::new() } else { shares };
-                        let carries = match planned.class {
-                            Class::Udp => ir::Carries::Datagrams(shares),
-                            _ => ir::Carries::Connections(shares),
-                        };
-                        chains.push(made(&name, &hostname, route, carries));
-                    }
-                }
-            }
+            let own = routed.remove(&*chain.hostname).unwrap_or_default();
+            self.add_chains(&mut chains, listener, planned.class, chain, &own);
         }
         chains.sort_by(|a, b| a.server_names.cmp(&b.server_names));
         chains
+    }
+
+    /// Adds the chains that a user's listener comes to.
+    fn add_chains(
+        &self,
+        chains: &mut Vec<ir::FilterChain>,
+        listener: &Arc<str>,
+        class: Class,
+        chain: &PlannedChain,
+        own: &[(&Arc<str>, &Forwarding)],
+    ) {
+        let secrets = chain.secrets.iter().filter(|secret| self.has_certificate(secret));
+        let secrets: Vec<String> = secrets.map(Key::to_string).collect();
+        let unusable = chain.ends_tls && secrets.is_empty();
+        let made = |name: &str, hostname: &str, route, carries| ir::FilterChain {
+            name: name.to_owned(),
+            server_names: (hostname != ANY).then(|| hostname.to_owned()).into_iter().collect(),
+            secrets: secrets.clone(),
+            client_validation: chain.client_validation.clone().filter(|_| chain.ends_tls && !unusable),
+            route,
+            carries,
+        };
+        if let Some(name) = &chain.route_configuration {
+            if !unusable {
+                let carries = ir::Carries::Requests { route_configuration: name.to_string() };
+                chains.push(made(name, &chain.hostname, None, carries));
+            }
+            return;
+        }
+        for (name, Carried { hostname, route, shares }) in forwardings(own, listener, class, &chain.hostname) {
+            // Refused, rather than taken by a listener with a less specific name.
+            let shares = if unusable { Vec::new() } else { shares };
+            let carries = match class {
+                Class::Udp => ir::Carries::Datagrams(shares),
+                _ => ir::Carries::Connections(shares),
+            };
+            chains.push(made(&name, &hostname, route, carries));
+        }
     }
 
     pub(super) fn has_certificate(&self, secret: &Key) -> bool {
@@ -224,14 +236,18 @@ struct Carried {
 
 /// What a listener of the user's carries elsewhere: by server name where there is TLS. Its own host name is always
 /// among them, so that what no route wants is refused, and not taken by a listener with a less specific one.
-fn forwardings(proxy: &Proxy, listener: &Arc<str>, class: Class, chain: &Arc<str>) -> BTreeMap<Arc<str>, Carried> {
+fn forwardings(
+    own: &[(&Arc<str>, &Forwarding)],
+    listener: &Arc<str>,
+    class: Class,
+    chain: &Arc<str>,
+) -> BTreeMap<Arc<str>, Carried> {
     let mut all = BTreeMap::new();
     all.insert(chain_name(listener, class, chain), Carried { hostname: chain.clone(), ..Carried::default() });
-    let own = proxy.forwardings.iter().filter(|(_, it)| it.listener == *listener && it.chain == *chain);
     for (name, forwarding) in own {
         let Some(winner) = forwarding.winner() else { continue };
         let (hostname, route) = (forwarding.hostname.clone(), Some(winner.entry.seniority.route()));
-        all.insert(name.clone(), Carried { hostname, route, shares: winner.entry.shares.to_vec() });
+        all.insert(Arc::clone(name), Carried { hostname, route, shares: winner.entry.shares.to_vec() });
     }
     all
 }
