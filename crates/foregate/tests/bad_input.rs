@@ -233,7 +233,7 @@ async fn a_class_that_is_deleted_stays_while_gateways_use_it() {
 /// Sends headers until the server has enough, and returns what it said; bounded at 64 MiB.
 fn headers_without_end(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: web\r\n").unwrap();
     let line = format!("x-more: {}\r\n", "y".repeat(1000));
     let sent = (0..65_536).take_while(|_| stream.write_all(line.as_bytes()).is_ok()).count();

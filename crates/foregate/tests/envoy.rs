@@ -48,7 +48,7 @@ async fn a_dead_or_wedged_envoy_is_replaced() {
     envoy::signal(second, Signal::STOP);
     let replaced = envoy::until(&scene.client, |status| status.restarts == 2 && status.state == EngineState::Running);
     let third = replaced.await.pid.unwrap();
-    assert!(stopped.elapsed() < Duration::from_secs(20), "{:?}", stopped.elapsed());
+    assert!(stopped.elapsed() < Duration::from_secs(60), "{:?}", stopped.elapsed());
     assert!(!envoy::lives(second), "a wedged one isn't left behind");
     serves(&scene).await;
 

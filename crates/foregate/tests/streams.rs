@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// How long a datagram may take before it counts as lost.
-const LOST: Duration = Duration::from_secs(5);
+const LOST: Duration = Duration::from_secs(20);
 /// A port for both transports.
 const PORT: u16 = 9000;
 /// A port of the ListenerSet.

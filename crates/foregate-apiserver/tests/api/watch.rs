@@ -41,7 +41,7 @@ impl Events {
     }
 
     async fn raw(&mut self) -> Option<Value> {
-        tokio::time::timeout(Duration::from_secs(10), self.body.next()).await.expect("in time")
+        tokio::time::timeout(Duration::from_secs(60), self.body.next()).await.expect("in time")
     }
 }
 
@@ -184,7 +184,7 @@ async fn a_watch_ends_when_it_was_asked_to() {
     let bench = bench();
     let maps: Api<ConfigMap> = Api::namespaced(bench.client.clone(), "default");
     let mut stream = maps.watch(&WatchParams::default().timeout(1), "0").await.unwrap().boxed();
-    assert!(tokio::time::timeout(Duration::from_secs(10), stream.try_next()).await.unwrap().unwrap().is_none());
+    assert!(tokio::time::timeout(Duration::from_secs(60), stream.try_next()).await.unwrap().unwrap().is_none());
 }
 
 #[tokio::test]
@@ -222,7 +222,7 @@ async fn a_watcher_of_the_client_library_follows() {
         let mut seen = Vec::new();
         while seen.len() < 4 {
             let event =
-                tokio::time::timeout(Duration::from_secs(10), stream.try_next()).await.unwrap().unwrap().unwrap();
+                tokio::time::timeout(Duration::from_secs(60), stream.try_next()).await.unwrap().unwrap().unwrap();
             use kube::runtime::watcher::Event;
             match event {
                 Event::Init => seen.push("init"),
