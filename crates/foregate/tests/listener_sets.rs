@@ -1,5 +1,5 @@
-//! A ListenerSet of another namespace, a Gateway that asks its clients for certificates, and what stands for it in the
-//! workload cluster: from the objects to the answers.
+//! Listeners from the objects to the answers: a ListenerSet of another namespace, a Gateway that asks its clients for
+//! certificates, one with all kinds of conflicts; and what stands for a Gateway in the workload cluster.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -214,5 +214,78 @@ spec:
         let is =
             || async { (ask(SocketAddr::new(ip, port), &tls).await.map(|s| s.as_u16()) == expected).then_some(()) };
         eventually(&what, is).await;
+    }
+}
+
+/// Listeners of one port, of 16, by the port's turn. Names of those that serve begin with `ok`.
+fn listeners_of(port: u16) -> [String; 4] {
+    let https = "protocol: HTTPS, tls: {certificateRefs: [{name: web}]}";
+    let pass = "protocol: TLS, tls: {mode: Passthrough}";
+    let entries: [(&str, String); 4] = match port % 4 {
+        0 => [
+            ("ok-a", "protocol: HTTP, hostname: a.test".into()),
+            ("ok-b", "protocol: HTTP, hostname: b.test".into()),
+            ("ok-any", "protocol: HTTP".into()),
+            ("ok-udp", "protocol: UDP".into()),
+        ],
+        1 => [
+            ("same-host", format!("{https}, hostname: a.test")),
+            ("same-host-passed-on", format!("{pass}, hostname: a.test")),
+            ("ok-tls", format!("{pass}, hostname: b.test")),
+            ("ok-any", https.into()),
+        ],
+        2 => [
+            ("http", "protocol: HTTP".into()),
+            ("https", https.into()),
+            ("tcp", "protocol: TCP".into()),
+            ("ok-udp", "protocol: UDP".into()),
+        ],
+        _ => [
+            ("no-certificate", "protocol: HTTPS, hostname: a.test, tls: {certificateRefs: [{name: missing}]}".into()),
+            ("ok-https", https.into()),
+            ("unheard-of", "protocol: example.com/odd".into()),
+            ("ok-udp", "protocol: UDP".into()),
+        ],
+    };
+    entries.map(|(name, rest)| format!("  - {{name: {name}-{port}, port: {port}, {rest}}}\n"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_64_listeners_those_in_conflict_are_named_and_the_others_serve() {
+    let dir = tempfile::tempdir().unwrap();
+    let foregate = Foregate::start(dir.path(), "127.123.2.0/24", &[]);
+    let client = foregate.client().await;
+    let (chain, key) = Ca::new().issue("web.test");
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "web" }, "type": "kubernetes.io/tls",
+        "stringData": { "tls.crt": chain, "tls.key": key },
+    });
+    let listeners: String = (9000..9016).flat_map(listeners_of).collect();
+    let gateway = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: web}}\n\
+         spec:\n  gatewayClassName: foregate\n  listeners:\n{listeners}"
+    );
+    let service = service("s", &[backend::start("s").await]);
+    for yaml in [secret.to_string(), service, gateway, harness::route("r", "web", "/", "s")] {
+        apply(&client, &yaml).await;
+    }
+    let ip = gateway_address(&client, "web").await;
+    for port in (9000..9016).filter(|port| port % 4 == 0) {
+        answers(SocketAddr::new(ip, port), "a.test", 200).await;
+        answers(SocketAddr::new(ip, port), "any.test", 200).await;
+    }
+    for port in (9000..9016).filter(|port| port % 4 == 2) {
+        assert!(TcpStream::connect((ip, port)).await.is_err(), "port {port} is nobody's");
+    }
+    let gateways: Api<foregate_api::gateway::Gateway> = Api::default_namespaced(client.clone());
+    let object = serde_json::to_value(gateways.get("web").await.unwrap()).unwrap();
+    let accepted = condition(&object, "/status/conditions", "Accepted").unwrap();
+    assert_eq!((accepted.0.as_str(), accepted.1.as_str()), ("True", "ListenersNotValid"));
+    let statuses = object["status"]["listeners"].as_array().unwrap();
+    assert_eq!(statuses.len(), 64);
+    for status in statuses {
+        let name = status["name"].as_str().unwrap();
+        let (programmed, _, _) = condition(status, "/conditions", "Programmed").unwrap();
+        assert_eq!(programmed == "True", name.starts_with("ok"), "{status:#}");
     }
 }
