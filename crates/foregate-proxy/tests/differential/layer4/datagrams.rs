@@ -78,7 +78,7 @@ async fn until_marked(socket: &UdpSocket, datagrams: &[Vec<u8>]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn datagrams() {
     let mut pair = Pair::start().await;
-    let (a, b) = (udp_echo("a").await, udp_echo("b").await);
+    let (a, b, c) = (udp_echo("a").await, udp_echo("b").await, udp_echo("c").await);
     let share = |threshold: u32| {
         format!(
             "{{ predicate: {{ single_predicate: {{ input: {{ name: port, typed_config: {{ \"@type\": \
@@ -86,7 +86,7 @@ async fn datagrams() {
              name: share, typed_config: {{ \"@type\": \
              type.googleapis.com/envoy.extensions.matching.input_matchers.consistent_hashing.v3.ConsistentHashing, \
              threshold: {threshold}, modulo: 100 }} }} }} }}, on_match: {} }}",
-            to(if threshold == 60 { "a" } else { "unknown" })
+            to(if threshold == 60 { "a" } else { "c" })
         )
     };
     let weighted =
@@ -94,6 +94,7 @@ async fn datagrams() {
     let resources = [
         cluster("a", &[a], ""),
         cluster("b", &[b], ""),
+        cluster("c", &[c], ""),
         cluster("dead", &[closed_port()], ""),
         cluster("empty", &[], ""),
         cluster("full", &[a], "circuit_breakers: { thresholds: [{ max_connections: 1 }] }"),
@@ -133,17 +134,8 @@ async fn datagrams() {
     for twins in twins(sides, 60).await {
         pair.compare("weighted", 4, None, async |to| {
             let socket = &twins[usize::from(to != sides[0])];
-            let marker = client(SocketAddr::new(to.ip(), to.port() - 4)).await;
             socket.send(b"x").await.unwrap();
-            // Three answers' time is enough for one.
-            for _ in 0..3 {
-                until_marked(&marker, &[]).await;
-            }
-            let mut buffer = [0; 16];
-            match socket.try_recv(&mut buffer) {
-                Ok(length) => String::from_utf8_lossy(&buffer[..length]).into_owned(),
-                Err(_) => "nothing".to_owned(),
-            }
+            answer(socket).await
         })
         .await;
     }
