@@ -42,7 +42,7 @@ enum Step {
     /// An engine refuses, or no longer refuses, the routes and backends.
     Refuse(bool),
     /// The platform wants these backends, by the bits, for gateways that are held at a revision.
-    Want(u8),
+    Want(u16),
     /// Somebody edits (or deletes) a derived object.
     Tamper(usize, bool),
 }
@@ -56,7 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (1..6usize).prop_map(Step::Write),
         2 => any::<bool>().prop_map(Step::Answer),
         1 => any::<bool>().prop_map(Step::Refuse),
-        2 => any::<u8>().prop_map(Step::Want),
+        2 => any::<u16>().prop_map(Step::Want),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, delete)| Step::Tamper(which, delete)),
     ]
 }
@@ -279,8 +279,23 @@ impl Sim {
         }
     }
 
-    fn want(&mut self, which: u8) {
-        let all = ["s1-80", "s1-81-grpc", "s1b-80", "s2-80", "s2-80-grpc", "d1", "d1b-grpc", "nobody-80"];
+    fn want(&mut self, which: u16) {
+        let all = [
+            "s1-80",
+            "s1-81-grpc",
+            "s1b-80",
+            "s2-80",
+            "s2-80-grpc",
+            "d1",
+            "d1b-grpc",
+            "nobody-80",
+            "s1-80-tcp",
+            "s1-80-tls",
+            "s3-53-udp",
+            "d1-tcp",
+            "x1",
+            "x1-grpc",
+        ];
         let wanted = all.iter().enumerate().filter(|(bit, _)| which & (1 << bit) != 0);
         let wanted: Vec<String> = wanted.map(|(_, name)| format!("local-{name}")).collect();
         for (turn, id) in self.derived_ids("GatewayClaim").into_iter().enumerate() {
