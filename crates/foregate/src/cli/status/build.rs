@@ -300,7 +300,12 @@ fn matches(rule: &RouteRule) -> String {
         let query = it.query_params.iter().map(|query| format!(" ?{}", query.name));
         method.chain([path]).chain(more).chain(query).collect::<String>()
     };
-    if rule.matches.is_empty() { "/".to_owned() } else { rule.matches.iter().map(one).collect::<Vec<_>>().join(" or ") }
+    // Connections and datagrams have none.
+    if rule.matches.is_empty() {
+        "all".to_owned()
+    } else {
+        rule.matches.iter().map(one).collect::<Vec<_>>().join(" or ")
+    }
 }
 
 fn of_backend(world: &World, proxy: &str, backend: &RouteBackend, share: u64) -> Node {
