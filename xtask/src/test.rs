@@ -1,20 +1,20 @@
 //! `cargo xtask test`: everything that must hold, in the order in which it fails fastest.
 
+use std::ffi::OsString;
+
 use clap::Args;
 
+use crate::bench::kubernetes::Build;
 use crate::conformance::{self, ConformanceArgs};
 use crate::process::{self, TaskError, cargo, step};
-use crate::{testbed, tidy, tools};
+use crate::{bench, testbed, tidy, tools};
 
 /// Flags of `test`.
 #[derive(Args, Debug)]
 pub struct TestArgs {
-    /// Leave out what needs a build of its own: kubectl and cargo-deny.
+    /// Leave out what needs builds of its own, or root: kubectl, cargo-deny and Kubernetes.
     #[arg(long)]
     quick: bool,
-    /// Also run the Gateway API's conformance suite on both engines, as root.
-    #[arg(long, conflicts_with = "quick")]
-    conformance: bool,
 }
 
 /// Version of cargo-deny, compiled once into the cache.
@@ -41,19 +41,24 @@ pub fn run(args: &TestArgs) -> Result<(), TaskError> {
         process::run(&mut tests)
     })?;
     if args.quick {
-        println!("\nleft out by --quick: kubectl, dependencies");
+        println!("\nleft out by --quick: kubectl, dependencies, conformance, Kubernetes");
         return Ok(());
     }
     step("dependencies", deny)?;
-    if args.conformance { step("conformance", conformance) } else { Ok(()) }
+    let tested = step("conformance", conformance).and_then(|()| step("Kubernetes", kubernetes));
+    // The first error is the one that tells.
+    tested.and(testbed::down())
 }
 
 /// The whole suite on both engines, with the binary that the tests have just been run with.
 fn conformance() -> Result<(), TaskError> {
-    let tested = conformance::run_binary(&process::target_dir().join("debug/foregate"), &ConformanceArgs::default());
-    // The first error is the one that tells.
-    let removed = testbed::down();
-    tested.and(removed)
+    conformance::run_binary(&process::target_dir().join("debug/foregate"), &ConformanceArgs::default())
+}
+
+/// What must hold in front of a real cluster: changes, rolling restarts and killed processes under load.
+fn kubernetes() -> Result<(), TaskError> {
+    let scenarios = ["--check", "propagation", "flips", "rollout", "endpoints", "kills"];
+    bench::kubernetes::run(Build::Test, &scenarios.map(OsString::from))
 }
 
 fn run_cargo(args: &[&str]) -> Result<(), TaskError> {

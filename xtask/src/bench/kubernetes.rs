@@ -26,6 +26,7 @@ pub fn run(build: Build, args: &[OsString]) -> Result<(), TaskError> {
     testbed::require_root()?;
     let bench = built(build)?;
     testbed::up()?;
+    let _turn = testbed::state::turn()?;
     testbed::stop_guests()?;
     let mut command = testbed::inside(&bench.display().to_string());
     run_command(command.args(args).env("KUBECONFIG", testbed::kubeconfig()))
@@ -34,10 +35,11 @@ pub fn run(build: Build, args: &[OsString]) -> Result<(), TaskError> {
 /// The path of the bench's program.
 fn built(build: Build) -> Result<PathBuf, TaskError> {
     let mut command = match build {
-        Build::Dist => cargo(&["bench", "--profile", "dist"]),
-        Build::Test => cargo(&["test"]),
+        Build::Dist => cargo(&["bench", "--profile", "dist", "--package", "foregate"]),
+        // With the features that all other tests are built with, so that nothing is built twice.
+        Build::Test => cargo(&["test", "--workspace"]),
     };
-    let which = ["--package", "foregate", "--bench", "kubernetes", "--no-run", "--message-format", "json"];
+    let which = ["--bench", "kubernetes", "--no-run", "--message-format", "json"];
     let messages = output(command.args(which).stderr(Stdio::inherit()))?;
     messages
         .lines()

@@ -46,18 +46,28 @@ impl Args {
 #[tokio::main]
 async fn main() {
     let args = parse();
-    for scenario in &args.scenarios {
-        println!("\n{scenario}");
-        let scene = scene::Scene::set(if scenario == "kills" { 2 } else { 1 }).await;
-        match scenario.as_str() {
-            "propagation" => propagation::run(&scene, &args).await,
-            "scale" => scale::run(&scene, &args).await,
-            "flips" => flips::run(&scene, &args).await,
-            "rollout" => rollout::run(&scene, &args).await,
-            "endpoints" => endpoints::run(&scene, &args).await,
-            "kills" => kills::run(scene, &args).await,
-            other => panic!("no scenario {other}: propagation, scale, flips, rollout, endpoints, kills"),
+    let (kills, others): (Vec<_>, Vec<_>) = args.scenarios.iter().partition(|name| *name == "kills");
+    if !others.is_empty() {
+        let scene = scene::Scene::set(1).await;
+        for scenario in others {
+            println!("\n{scenario}");
+            run(scenario, &scene, &args).await;
         }
+    }
+    if !kills.is_empty() {
+        println!("\nkills");
+        kills::run(scene::Scene::set(2).await, &args).await;
+    }
+}
+
+async fn run(scenario: &str, scene: &scene::Scene, args: &Args) {
+    match scenario {
+        "propagation" => propagation::run(scene, args).await,
+        "scale" => scale::run(scene, args).await,
+        "flips" => flips::run(scene, args).await,
+        "rollout" => rollout::run(scene, args).await,
+        "endpoints" => endpoints::run(scene, args).await,
+        other => panic!("no scenario {other}: propagation, scale, flips, rollout, endpoints, kills"),
     }
 }
 

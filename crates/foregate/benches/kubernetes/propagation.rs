@@ -34,7 +34,8 @@ pub async fn run(scene: &Scene, args: &Args) {
         there = serial + 1;
     }
     statuses_are_true(scene).await;
-    scene.routes().delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
+    let others = ListParams::default().fields("metadata.name!=first");
+    scene.routes().delete_collection(&DeleteParams::default(), &others).await.unwrap();
     until_quiet(&scene.bed.pids()).await;
     let pids = scene.bed.pids();
     println!("  after deleting all: {} MiB controller, {} MiB up", rss(pids[0]), rss(pids[1]));

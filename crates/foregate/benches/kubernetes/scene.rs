@@ -100,7 +100,7 @@ pub fn deployment(name: &str, replicas: u32) -> String {
     )
 }
 
-const ECHO: &str = "gcr.io/k8s-staging-gateway-api/echo-basic:v0.1.0";
+const ECHO: &str = "registry.k8s.io/gateway-api/conformance/echo-basic:v0.2.0";
 
 pub fn service(name: &str) -> String {
     format!(
