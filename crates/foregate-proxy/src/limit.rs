@@ -14,13 +14,15 @@ const OTHER_FILES: u64 = 256;
 pub(crate) struct ConnectionLimit {
     max: u64,
     open: AtomicU64,
+    /// Those of them that are sessions of datagrams.
+    sessions: AtomicU64,
     /// Connections that were closed at once.
     pub(crate) shed: Counter,
 }
 
 impl Default for ConnectionLimit {
     fn default() -> Self {
-        Self { max: u64::MAX, open: AtomicU64::new(0), shed: Counter::default() }
+        Self { max: u64::MAX, open: AtomicU64::new(0), sessions: AtomicU64::new(0), shed: Counter::default() }
     }
 }
 
@@ -62,6 +64,30 @@ impl Drop for Permit {
     }
 }
 
+/// The place of a session of datagrams. They get half of all places at most: whoever likes can begin some in anybody's
+/// name, and must not be able to lock connections out.
+pub(crate) struct SessionPermit(Permit);
+
+impl SessionPermit {
+    /// A place, if there is one.
+    pub(crate) fn take(registry: &Arc<Registry>) -> Option<Self> {
+        let place = Permit::take(registry)?;
+        let before = registry.limit.sessions.fetch_add(1, Ordering::Relaxed);
+        let permit = Self(place);
+        if before < registry.limit.max / 2 {
+            return Some(permit);
+        }
+        registry.limit.shed.add_shared(1);
+        None
+    }
+}
+
+impl Drop for SessionPermit {
+    fn drop(&mut self) {
+        self.0.0.limit.sessions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +102,14 @@ mod tests {
         drop(one);
         assert!(Permit::take(&registry).is_some());
         assert_eq!(registry.limit.shed.get(), 2);
+        let free = Arc::new(Registry::limited(ConnectionLimit::new(4)));
+        let sessions = [SessionPermit::take(&free), SessionPermit::take(&free)];
+        assert!(sessions.iter().all(Option::is_some));
+        assert!(SessionPermit::take(&free).is_none(), "half is left to connections");
+        let connections = [Permit::take(&free), Permit::take(&free)];
+        assert!(connections.iter().all(Option::is_some));
+        drop(sessions);
+        assert!(SessionPermit::take(&free).is_some());
         assert!(ConnectionLimit::new(0).max >= 64);
     }
 }

@@ -139,7 +139,7 @@ async fn who_has_an_endpoint_keeps_it_when_the_listener_changes() {
 #[tokio::test]
 async fn sessions_are_bounded() {
     let port = answering("a").await;
-    let mut rig = Rig::with(EngineOptions { workers: 1, max_connections: 2, ..EngineOptions::default() }).await;
+    let mut rig = Rig::with(EngineOptions { workers: 1, max_connections: 4, ..EngineOptions::default() }).await;
     rig.cluster("c", &[port]).await;
     rig.set(ResourceKind::Listener, vec![udp_listener("udp-1", 0, "c", "idle_timeout: 0.3s")]).await;
     let address = rig.address("udp-1");

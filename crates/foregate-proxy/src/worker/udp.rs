@@ -22,7 +22,7 @@ use super::pool::Open;
 use super::upstream::Upstream;
 use super::{Worker, affinity};
 use crate::config::udp_proxy::UdpOptions;
-use crate::limit::Permit;
+use crate::limit::SessionPermit;
 use crate::slots::Slot;
 use crate::snapshot::Address;
 
@@ -209,7 +209,7 @@ struct Session {
     received: Cell<u64>,
     sent: Cell<u64>,
     _open: Open,
-    _permit: Permit,
+    _permit: SessionPermit,
 }
 
 impl Session {
@@ -231,7 +231,7 @@ impl Session {
         if upstream.open.get() >= upstream.cluster().config.limits.connections {
             return None;
         }
-        let permit = Permit::take(&worker.registry)?;
+        let permit = SessionPermit::take(&worker.registry)?;
         let open = Open::new(&upstream, &host);
         let socket = match &host.address {
             Address::Socket(address) => connected(*address),
