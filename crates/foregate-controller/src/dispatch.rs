@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 pub enum Outcome {
     /// Done, or no longer needed.
     Done,
+    /// Done; what comes next for the object waits for so long, so that the newest of it is written once.
+    Rest(Duration),
     /// Try again later, unless something newer has come.
     Retry,
 }
@@ -145,7 +147,7 @@ struct Turn {
     rank: u8,
 }
 
-/// What waits, what runs, and what pauses after a failure.
+/// What waits, what runs, and what pauses: a job after a failure, or an object after a write.
 struct Queue<K, J> {
     waiting: HashMap<K, Waiting<J>>,
     order: VecDeque<K>,
@@ -154,7 +156,7 @@ struct Queue<K, J> {
     batches: u64,
     /// Who wants to know that everything up to a batch was tried, by batch.
     marks: VecDeque<(u64, Arc<SetOnce<()>>)>,
-    pauses: FuturesUnordered<BoxFuture<'static, (K, Waiting<J>)>>,
+    pauses: FuturesUnordered<BoxFuture<'static, (K, Option<Waiting<J>>)>>,
 }
 
 impl<K, J> Default for Queue<K, J> {
@@ -210,18 +212,23 @@ impl<K: Clone + Eq + Hash + Send + 'static, J: Send + 'static> Queue<K, J> {
 
     fn tried(&mut self, key: K, mut waiting: Waiting<J>, outcome: Outcome) {
         self.had_its_turn(waiting.turn.take());
-        if outcome == Outcome::Done {
-            self.free(key);
-            return;
-        }
-        let pause = waiting.backoff;
-        waiting.backoff = (pause * 2).min(LONGEST_BACKOFF);
-        self.pauses.push(tokio::time::sleep(pause).map(move |()| (key, waiting)).boxed());
+        let (pause, again) = match outcome {
+            Outcome::Done => return self.free(key),
+            Outcome::Rest(pause) => (pause, None),
+            Outcome::Retry => {
+                let pause = waiting.backoff;
+                waiting.backoff = (pause * 2).min(LONGEST_BACKOFF);
+                (pause, Some(waiting))
+            }
+        };
+        self.pauses.push(tokio::time::sleep(pause).map(move |()| (key, again)).boxed());
     }
 
     /// After the pause. What came meanwhile is newer.
-    fn again(&mut self, key: K, waiting: Waiting<J>) {
-        self.waiting.entry(key.clone()).or_insert(waiting);
+    fn again(&mut self, key: K, waiting: Option<Waiting<J>>) {
+        if let Some(waiting) = waiting {
+            self.waiting.entry(key.clone()).or_insert(waiting);
+        }
         self.free(key);
     }
 
@@ -335,6 +342,36 @@ mod tests {
         assert_eq!(said(&mut queue, Outcome::Done), [true, true, true]);
         queue.push(batch(vec![], &Arc::default()));
         assert!(queue.marks.is_empty(), "nothing is waited for");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_write_that_rests_only_the_newest_is_written() {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let shutdown = CancellationToken::new();
+        let (log, stop) = (Arc::new(Mutex::new(Vec::new())), shutdown.clone());
+        let (noted, start) = (log.clone(), tokio::time::Instant::now());
+        for value in [10, 11, 12] {
+            sender.send(vec![job(1, 0, value)].into()).unwrap();
+        }
+        sender.send(vec![job(2, 0, 20)].into()).unwrap();
+        let later = Mutex::new(Some(vec![job(1, 0, 13), job(1, 0, 14)]));
+        run(receiver, 4, Gate::open(), shutdown, move |_, job| {
+            let mut log = log.lock().unwrap();
+            log.push((job, start.elapsed()));
+            if job == 20 {
+                sender.send(later.lock().unwrap().take().unwrap().into()).unwrap();
+            }
+            if job == 14 {
+                stop.cancel();
+            }
+            async move { Outcome::Rest(Duration::from_secs(1)) }.boxed()
+        })
+        .await;
+        let noted = noted.lock().unwrap();
+        assert_eq!(noted.first().unwrap().1, Duration::ZERO, "the first is written at once");
+        assert!(noted.iter().any(|(job, at)| *job == 20 && at.is_zero()), "others don't wait: {noted:?}");
+        assert_eq!(noted.last().unwrap(), &(14, Duration::from_secs(1)), "{noted:?}");
+        assert_eq!(noted.len(), 3, "what is older is left out: {noted:?}");
     }
 
     #[tokio::test(start_paused = true)]

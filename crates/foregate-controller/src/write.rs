@@ -25,6 +25,9 @@ use serde_json::json;
 
 use crate::dispatch::{Job, Outcome};
 
+/// How long statuses that count routes rest after a write: who writes many routes needs no write for each.
+const REST: Duration = Duration::from_millis(50);
+
 /// Field manager of all that this crate writes.
 pub const MANAGER: &str = "foregate-controller";
 
@@ -175,7 +178,7 @@ impl Workload {
     /// One attempt. A conflict needs no other: the newer version leads to a new status once it arrives.
     pub fn write(&self, change: StatusChange) -> BoxFuture<'static, Outcome> {
         let client = self.client.clone();
-        let what = format!("status of {} {}", change.kind.as_str(), change.key);
+        let (kind, what) = (change.kind, format!("status of {} {}", change.kind.as_str(), change.key));
         let write = async move {
             let namespace = &*change.key.namespace;
             overtaken(match change.kind {
@@ -199,7 +202,10 @@ impl Workload {
                 StatusKind::Backend => write_status(Api::<Backend>::namespaced(client, namespace), &change).await,
             })
         };
-        attempt(write, what).boxed()
+        let rests = matches!(kind, StatusKind::Gateway | StatusKind::ListenerSet);
+        attempt(write, what)
+            .map(move |outcome| if rests && outcome == Outcome::Done { Outcome::Rest(REST) } else { outcome })
+            .boxed()
     }
 }
 
