@@ -414,3 +414,17 @@ fn connections_and_datagrams_are_carried() {
         }
     }
 }
+
+#[test]
+fn a_request_on_another_hosts_connection_is_misdirected() {
+    let gateway = mixed();
+    let at = |host: &str, sni: &str| Request { scheme: Scheme::Https, sni: Some(sni.into()), ..get(host, "/") };
+    let ask = |host: &str, sni: &str| gateway.explain(&Request { port: Some(8443), ..at(host, sni) });
+    for host in ["a.db.example.com", "ended.example.com"] {
+        let answer = ask(host, "web.example.com");
+        assert_eq!(answer.status(), Some(421), "{host}");
+        let Outcome::Respond { reason, .. } = &answer.outcome else { panic!("{:?}", answer.outcome) };
+        assert!(reason.contains("another listener of the port has the host"), "{reason}");
+    }
+    assert_eq!(ask("web.example.com", "other.example.com").status(), Some(404), "the same listener has both");
+}

@@ -15,7 +15,7 @@ use crate::resolve::precedence::MatchRank;
 /// Name of the message.
 pub(crate) const TYPE: &str = "envoy.config.route.v3.Route";
 /// Name of the route that answers misdirected requests.
-const MISDIRECTED: &str = "misdirected";
+pub(crate) const MISDIRECTED: &str = "misdirected";
 /// `VirtualHost.routes`: field 3, length-delimited.
 const ROUTES_TAG: u8 = 3 << 3 | 2;
 

@@ -9,6 +9,7 @@ use super::matching::Hit;
 use super::normal::Seen;
 use super::read::{Gateway, Table};
 use super::{Explanation, HeaderChange, Outcome, forward, redirect};
+use crate::envoy::route::MISDIRECTED;
 
 /// The outcome.
 pub(super) fn of(
@@ -52,6 +53,8 @@ fn respond(route: &route::Route, direct: &route::DirectResponseAction) -> Outcom
     let status = u16::try_from(direct.status).unwrap_or(500);
     let reason = if status == 500 && super::RouteOrigin::parse(&route.name).is_some() {
         "the rule has no backend that can be used: see the route's condition ResolvedRefs"
+    } else if status == 421 && route.name == MISDIRECTED {
+        "another listener of the port has the host: a client asks again on a connection of its own for it"
     } else {
         "the route answers by itself"
     };

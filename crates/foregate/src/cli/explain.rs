@@ -118,7 +118,7 @@ fn what(args: &ExplainArgs) -> Result<(&str, &[PathBuf]), CliError> {
 fn is_served(answer: &Explanation) -> bool {
     let somebody_is_there = match &answer.outcome {
         Outcome::Carry { backends, .. } => backends.iter().any(|share| !share.endpoints.is_empty()),
-        _ => answer.status().is_none_or(|status| status < 500),
+        _ => answer.status().is_none_or(|status| status < 500 && status != 421),
     };
     answer.route.is_some() && somebody_is_there
 }
