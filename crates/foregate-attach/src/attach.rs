@@ -9,6 +9,7 @@ use crate::backend::{DirectState, PolicyState, Source, TrafficState, Wanted, XBa
 use crate::class::ClassState;
 use crate::dirty::Dirty;
 use crate::gateway::{GatewayState, Infrastructure, ListenerSetState, ParentId};
+use crate::need::{Needs, take_free};
 use crate::refs::Index;
 use crate::route::{Contention, RouteId, RouteKind, RouteState};
 use crate::target::{TargetId, Targets};
@@ -41,6 +42,8 @@ pub struct Attach {
     /// Where claims are.
     pub(crate) claim_targets: HashMap<ParentId, TargetId>,
     pub(crate) dirty: Dirty,
+    /// None: all that there is is fed.
+    pub(crate) needs: Option<Needs>,
     leads: bool,
 }
 
@@ -68,6 +71,7 @@ impl Attach {
             targets,
             claim_targets: HashMap::new(),
             dirty: Dirty::default(),
+            needs: None,
             leads: true,
         }
     }
@@ -90,16 +94,19 @@ impl Attach {
         for input in inputs {
             self.take(input);
         }
+        self.settle_needs();
         self.work();
+        self.settle_needs();
+        let needs = self.take_need_changes();
         if !self.leads {
-            return Output { targets: self.targets.settle_connections(), ..Output::default() };
+            return Output { targets: self.targets.settle_connections(), needs, ..Output::default() };
         }
         let services = self.settle_infrastructure();
         let derived = self.targets.settle_books();
         // A target is dropped once its book is empty.
         let targets = self.targets.settle_connections();
         let finalizers = self.dirty.class_statuses.iter().filter_map(|class| self.class_finalizers(class)).collect();
-        Output { derived, services, statuses: self.statuses(now), finalizers, targets }
+        Output { derived, services, statuses: self.statuses(now), finalizers, targets, needs }
     }
 
     /// Whether a Gateway or ListenerSet names this Secret. Others needn't be fed.
@@ -107,8 +114,9 @@ impl Attach {
         self.index.secret_parents.has(key)
     }
 
-    fn take(&mut self, input: Input) {
+    pub(crate) fn take(&mut self, input: Input) {
         match input {
+            Input::Known(need, number) => self.take_known(&need, number),
             Input::GatewayClass(change) => self.take_class(change),
             Input::Parameters(change) => self.take_parameters(change),
             Input::Target(target, event) => self.take_target(target, event),
@@ -146,16 +154,17 @@ impl Attach {
         for class in std::mem::take(&mut self.dirty.classes) {
             self.evaluate_class(&class);
         }
-        for gateway in std::mem::take(&mut self.dirty.gateways) {
+        let held = self.held();
+        for gateway in take_free(&mut self.dirty.gateways, &held.gateways) {
             self.evaluate_gateway(&gateway);
         }
-        for backend in std::mem::take(&mut self.dirty.directs) {
+        for backend in take_free(&mut self.dirty.directs, &held.directs) {
             self.evaluate_direct(&backend);
         }
-        for policy in std::mem::take(&mut self.dirty.policies) {
+        for policy in take_free(&mut self.dirty.policies, &held.policies) {
             self.evaluate_policy(&policy);
         }
-        for backend in std::mem::take(&mut self.dirty.xbackends) {
+        for backend in take_free(&mut self.dirty.xbackends, &held.xbackends) {
             self.evaluate_xbackend(&backend);
         }
         while let Some(route) = self.dirty.routes.pop_first() {

@@ -95,12 +95,30 @@ impl Attach {
         self.classes.get(name)?.verdict.as_ref()
     }
 
-    pub(crate) fn evaluate_class(&mut self, name: &Arc<str>) {
+    fn is_ours(&self, class: &GatewayClass) -> bool {
+        self.settings.controller_names.contains(&class.spec.controller_name)
+    }
+
+    /// Keeps what a class's parameters are made of.
+    pub(crate) fn index_class(&mut self, name: &Arc<str>) {
         let Some(mut state) = self.classes.remove(name) else { return };
-        let is_ours = self.settings.controller_names.contains(&state.object.spec.controller_name);
+        let is_ours = self.is_ours(&state.object);
         let named = if is_ours { self.parameters_of(&state.object) } else { Named::default() };
         self.index_parameters(name, &state.named, &named);
         state.named = named;
+        self.classes.insert(name.clone(), state);
+    }
+
+    pub(crate) fn evaluate_class(&mut self, name: &Arc<str>) {
+        self.index_class(name);
+        self.settle_needs();
+        let Some(mut state) = self.classes.remove(name) else { return };
+        if state.named.secret.as_ref().is_some_and(|secret| self.waits_for(secret)) {
+            self.classes.insert(name.clone(), state);
+            self.dirty.classes.insert(name.clone());
+            return;
+        }
+        let is_ours = self.is_ours(&state.object);
         let (verdict, problem) = if is_ours {
             let (accepted, problem) = self.place(name, &state);
             let controller = state.object.spec.controller_name.as_str().into();

@@ -11,6 +11,7 @@ use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
+use crate::need::Need;
 use crate::target::{TargetEvent, TargetId};
 
 /// One change. The first call of [`crate::Attach::apply`] must be given all that exists, so that nothing is taken for
@@ -55,6 +56,8 @@ pub enum Input {
     Service(Change<Service>),
     /// An EndpointSlice.
     EndpointSlice(Change<EndpointSlice>),
+    /// All that there is of a needed object was said; with the number that [`crate::NeedChange::Follow`] has.
+    Known(Need, u64),
     /// A Secret; those of [`crate::Attach::wants_secret`] are enough. One of the tenant's namespace with an origin of
     /// this cluster is a copy that was made before.
     Secret(Change<Secret>),

@@ -18,6 +18,7 @@ mod gateway;
 mod grants;
 mod hostname;
 mod input;
+mod need;
 mod output;
 mod parameters;
 mod problem;
@@ -33,6 +34,7 @@ mod world;
 pub use attach::Attach;
 pub use foregate_api::{Change, Key};
 pub use input::Input;
+pub use need::{Need, NeedChange};
 pub use output::{
     Derived, DerivedChange, DerivedKind, FinalizerChange, Output, ServiceChange, StatusChange, StatusKind,
 };

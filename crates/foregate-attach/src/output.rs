@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Secret, Service};
 use serde_json::Value;
 
 use crate::Key;
+use crate::need::NeedChange;
 use crate::target::{TargetChange, TargetId};
 
 /// What changed, each object at most once, in an order that depends on nothing but the objects.
@@ -23,6 +24,8 @@ pub struct Output {
     pub finalizers: Vec<FinalizerChange>,
     /// What is to be done about targets themselves, before what is written to them.
     pub targets: Vec<TargetChange>,
+    /// What is to be followed, or isn't any more, where [`crate::Attach::ask_for_needs`] was called.
+    pub needs: Vec<NeedChange>,
 }
 
 /// The finalizers that a GatewayClass should have, whole: with the standard's one while Gateways use the class, so that
@@ -65,6 +68,7 @@ impl Output {
             && self.services.is_empty()
             && self.finalizers.is_empty()
             && self.targets.is_empty()
+            && self.needs.is_empty()
     }
 }
 

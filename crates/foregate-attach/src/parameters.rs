@@ -20,7 +20,7 @@ const KIND: &str = "GatewayClassParameters";
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Named {
     parameters: Option<Key>,
-    secret: Option<Key>,
+    pub secret: Option<Key>,
 }
 
 impl Attach {

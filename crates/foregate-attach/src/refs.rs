@@ -13,11 +13,13 @@ use crate::route::RouteId;
 #[derive(Debug)]
 pub(crate) struct Refs<K, V> {
     map: HashMap<K, BTreeSet<V>>,
+    /// What has come to be named, or isn't any more, where somebody wants to know.
+    recorded: Option<Vec<K>>,
 }
 
 impl<K, V> Default for Refs<K, V> {
     fn default() -> Self {
-        Self { map: HashMap::new() }
+        Self { map: HashMap::new(), recorded: None }
     }
 }
 
@@ -29,6 +31,7 @@ impl<K: Eq + Hash + Clone, V: Ord + Clone> Refs<K, V> {
             }
             None => {
                 self.map.insert(named.clone(), BTreeSet::from([by]));
+                self.recorded.iter_mut().for_each(|recorded| recorded.push(named.clone()));
             }
         }
     }
@@ -38,8 +41,19 @@ impl<K: Eq + Hash + Clone, V: Ord + Clone> Refs<K, V> {
             set.remove(by);
             if set.is_empty() {
                 self.map.remove(named);
+                self.recorded.iter_mut().for_each(|recorded| recorded.push(named.clone()));
             }
         }
+    }
+
+    /// From now on keeps what comes to be named, and what isn't named any more.
+    pub fn record(&mut self) {
+        self.recorded = Some(Vec::new());
+    }
+
+    /// What was kept.
+    pub fn recorded(&mut self) -> Vec<K> {
+        self.recorded.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Replaces what `by` names.

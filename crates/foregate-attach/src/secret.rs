@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 
 use crate::backend::{CaSource, Source};
 use crate::book::metadata;
+use crate::need::Need;
 use crate::output::{Derived, DerivedKind};
 use crate::target::TargetId;
 use crate::world::{SecretState, origin};
@@ -33,6 +34,9 @@ impl Attach {
             if is_copy {
                 return;
             }
+        }
+        if !self.needs(&Need::Secret(key.clone())) {
+            return;
         }
         let new = new.map(|secret| SecretState::new(&secret));
         let unchanged = match (self.world.secrets.get(&key), &new) {

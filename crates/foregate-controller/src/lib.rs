@@ -1,10 +1,13 @@
-//! The workload side: it watches what users write (GatewayClass, Gateway, HTTPRoute, GRPCRoute, Backend,
-//! BackendTLSPolicy, Service, EndpointSlice, Secret, ConfigMap, ReferenceGrant, Namespace), lets [`foregate_attach`]
-//! decide, and writes what follows: derived objects for the platform, and status back to the users' objects.
+//! The workload side: it watches what users write (the Gateway API's kinds, Services, EndpointSlices, and what these name),
+//! lets [`foregate_attach`] decide, and writes what follows: derived objects for platforms, and status back to the users'
+//! objects.
 //!
-//! This crate is the shell around a pure decision. [`source`] turns watches into inputs, [`run`] feeds them to the one
-//! task that owns the decision, [`dispatch`] executes the writes: one at a time per object, the newest wins, failures
-//! are tried again. Nothing here polls. [`files`] is another way for objects to come: what is in directories is in the API.
+//! This crate is the shell around a pure decision. `source` turns watches into inputs, as far as the API serves the kinds
+//! (`served`) and as far as something names the objects (`named`). [`run`] feeds them to the one task that owns the
+//! decision. [`dispatch`] executes the writes: one at a time per object, the newest wins, failures are tried again. Each
+//! platform has a connection, watches and a queue of its own (`target`), and is asked how it is (`health`). Of several
+//! replicas one writes ([`leader`]). Nothing here polls but that. [`files`] is another way for objects to come: what is in
+//! directories is in the API.
 
 mod backoff;
 mod client;
@@ -13,6 +16,7 @@ mod error;
 pub mod files;
 mod health;
 pub mod leader;
+mod named;
 mod pipeline;
 mod served;
 mod source;

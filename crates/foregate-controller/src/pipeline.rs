@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use foregate_attach::{Attach, Output, Settings, TargetId};
+use foregate_attach::{Attach, NeedChange, Output, Settings, TargetId};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Client;
 use tokio::sync::{SetOnce, mpsc, watch};
@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::{Batch, Gate};
+use crate::named::Named;
 use crate::served::{self, Served};
 use crate::source::Fed;
 use crate::target::{Given, Targets};
@@ -58,6 +59,7 @@ pub async fn run(controller: Controller, shutdown: CancellationToken) -> Result<
     let mut unlisted = watches.len();
     watches.spawn(keep_served(workload.clone(), told, served));
 
+    let mut named = Named::new(workload.clone(), feed.clone(), shutdown.clone());
     let mut targets = Targets::new(feed, gate.clone(), shutdown.clone());
     let default = settings.default_target.as_ref().zip(platform);
     let shares_api = default.as_ref().is_some_and(|(target, _)| target.shares_api);
@@ -68,7 +70,10 @@ pub async fn run(controller: Controller, shutdown: CancellationToken) -> Result<
     }
     let writers = Writers::start(workload, gate.clone(), &shutdown);
     let mut caught_up = Some(caught_up);
-    let decide = decide(Attach::standby(settings), unlisted, inputs, gate, |attach: &Attach, output: Output| {
+    let mut attach = Attach::standby(settings);
+    attach.ask_for_needs();
+    let follow = |needs| named.change(needs);
+    let decide = decide(attach, unlisted, inputs, gate, follow, |attach: &Attach, output: Output| {
         if attach.wants_pods() {
             // It may be set already.
             let _ = wants_pods.set(());
@@ -114,6 +119,7 @@ async fn decide(
     mut unlisted: usize,
     mut inputs: mpsc::Receiver<Fed>,
     mut gate: Gate,
+    mut follow: impl FnMut(Vec<NeedChange>),
     mut emit: impl FnMut(&Attach, Output),
 ) {
     let (mut first, mut leads) = (true, false);
@@ -132,11 +138,22 @@ async fn decide(
         if unlisted > 0 {
             continue;
         }
+        if first {
+            // What is named must be known before the first decision: nothing may be taken for missing.
+            let needs = attach.prepare(waiting.drain(..));
+            if !needs.is_empty() {
+                follow(needs);
+            }
+            if !attach.knows_its_needs() {
+                continue;
+            }
+        }
         if !leads && gate.is_open() {
             attach.lead();
             leads = true;
         }
-        let output = attach.apply(waiting.drain(..), &Time(jiff::Timestamp::now()));
+        let mut output = attach.apply(waiting.drain(..), &Time(jiff::Timestamp::now()));
+        follow(std::mem::take(&mut output.needs));
         if std::mem::take(&mut first) || !output.is_empty() {
             tracing::debug!(targets = output.derived.len(), statuses = output.statuses.len(), "decided");
             emit(&attach, output);

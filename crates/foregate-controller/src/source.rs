@@ -37,7 +37,9 @@ pub struct Followed<K, I, L> {
     pub served: fn(&Served) -> bool,
     /// What a change is to the decision.
     pub input: I,
-    /// What to say once all that were there at the start have been said.
+    /// Whether those that may not be read are taken for missing, instead of waited for.
+    pub is_missing_if_forbidden: bool,
+    /// What to say, one after the other, once all that were there at the start have been said.
     pub listed: L,
 }
 
@@ -80,9 +82,7 @@ where
                     }
                 }
             } else {
-                if let Some(listed) = (self.listed)()
-                    && feed.send(listed).await.is_err()
-                {
+                if !self.say_listed(&feed).await {
                     return Ok(());
                 }
                 if served.wait_for(|served| is_served(served)).await.is_err() {
@@ -91,6 +91,16 @@ where
                 tracing::info!("the cluster serves {} now", self.kind);
             }
         }
+    }
+
+    /// Returns whether anybody listens.
+    async fn say_listed(&mut self, feed: &mpsc::Sender<Fed>) -> bool {
+        while let Some(listed) = (self.listed)() {
+            if feed.send(listed).await.is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     async fn follow(&mut self, known: &mut HashSet<Key>, feed: &mpsc::Sender<Fed>) -> Result<(), ControllerError> {
@@ -103,6 +113,9 @@ where
                 Ok(None) => return Err(ControllerError::WatchEnded { kind }),
                 Err(error) => {
                     tracing::warn!(%kind, %error, "watch failed; trying again");
+                    if self.is_missing_if_forbidden && is_forbidden(&error) && !self.say_listed(feed).await {
+                        return Ok(());
+                    }
                     continue;
                 }
             };
@@ -136,13 +149,20 @@ where
                     return Ok(());
                 }
             }
-            if listed
-                && let Some(listed) = (self.listed)()
-                && feed.send(listed).await.is_err()
-            {
+            if listed && !self.say_listed(feed).await {
                 return Ok(());
             }
         }
+    }
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status)) => status.code == 403,
+        _ => false,
     }
 }
 

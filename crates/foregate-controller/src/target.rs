@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foregate_api::{CLUSTER_LABEL, GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRoute};
 use foregate_attach::{Connection, DerivedChange, Input, TargetChange, TargetEvent, TargetId};
+use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::sync::{SetOnce, mpsc, watch};
@@ -71,7 +72,8 @@ impl Targets {
         self.running.insert(place.id, Running { jobs, connection: None, stop: stop.clone() });
         if given.shares_api {
             self.follow(&given.client, &place, &stop, &is_up, || once(Fed::Listed));
-            return KINDS;
+            self.follow_copies(&given.client, &place, &stop);
+            return KINDS + 1;
         }
         self.follow_with_one_voice(&given.client, &place, &stop, &is_up);
         let templates = BTreeSet::from([given.template]);
@@ -144,6 +146,26 @@ impl Targets {
         jobs
     }
 
+    /// Follows the copies of Secrets that were made before: who shares the workload's API may read them.
+    fn follow_copies(&mut self, client: &Client, place: &Place, stop: &CancellationToken) {
+        let followed = Followed {
+            api: Api::<Secret>::namespaced(client.clone(), &place.namespace),
+            kind: "Secret",
+            config: watcher::Config::default().labels(&format!("{CLUSTER_LABEL}={}", place.cluster)),
+            served: |_| true,
+            input: Input::Secret,
+            is_missing_if_forbidden: false,
+            listed: once(Fed::Listed),
+        };
+        let (feed, stop) = (self.feed.clone(), stop.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                ended = followed.run(feed) => if let Err(error) = ended { tracing::error!(%error, "platform") },
+            }
+        });
+    }
+
     /// Follows what is there, and says when all kinds have been listed.
     fn follow_with_one_voice(
         &mut self,
@@ -183,6 +205,7 @@ impl Targets {
                     config: config.clone(),
                     served: |_| true,
                     input: move |change| $input(id, change),
+                    is_missing_if_forbidden: false,
                     listed: listed(),
                 };
                 let (feed, stop, mut is_up) = (self.feed.clone(), stop.clone(), is_up.clone());

@@ -11,7 +11,7 @@ use foregate_api::gateway::{
 };
 use foregate_attach::Input;
 use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::watcher;
 use kube::{Api, Client};
@@ -22,7 +22,7 @@ use crate::ControllerError;
 use crate::served::Served;
 use crate::source::{Fed, Followed, once};
 
-/// Follows them. Each says once that it was listed; one that the cluster doesn't serve was. Pods are many: they are read
+/// Follows them, but for Secrets and ConfigMaps, which are read as they are named ([`crate::named`]). Each says once that it was listed; one that the cluster doesn't serve was. Pods are many: they are read
 /// only once something selects some (`wants_pods`), and nothing waits for them.
 pub fn follow(
     client: &Client,
@@ -39,6 +39,7 @@ pub fn follow(
                 config: watcher::Config::default(),
                 served: $served,
                 input: $input,
+                is_missing_if_forbidden: false,
                 listed: once(Fed::Listed),
             }
         };
@@ -76,6 +77,7 @@ pub fn follow(
         config: watcher::Config::default(),
         served: Served::has::<Pod>,
         input: Input::Pod,
+        is_missing_if_forbidden: false,
         listed: || None,
     };
     let (seen, fed) = (served.clone(), feed.clone());
@@ -88,8 +90,6 @@ pub fn follow(
     follow_if_served!(ClusterTrustBundle, Input::ClusterTrustBundle);
     follow!(Service, Input::Service);
     follow!(EndpointSlice, Input::EndpointSlice);
-    follow!(Secret, Input::Secret);
-    follow!(ConfigMap, Input::ConfigMap);
     follow!(Namespace, Input::Namespace);
     watches
 }

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use foregate_api::gateway::LocalObjectReference;
 use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::ConfigMap;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
+use crate::certificate::check_roots;
+use crate::need::Need;
 use crate::world::World;
 use crate::{Attach, Change, Key};
 
@@ -58,7 +57,7 @@ impl CaSource {
             Self::TrustBundle(name) => Some(world.trust_bundles.get(name).ok_or_else(absent)?),
         };
         let text = text.ok_or_else(|| format!("{self} has no {CA_KEY}"))?;
-        match check(text) {
+        match check_roots(text) {
             Ok(()) => Ok(text.clone()),
             Err(why) => Err(match self {
                 Self::TrustBundle(_) => format!("{self} {why}"),
@@ -76,16 +75,6 @@ impl fmt::Display for CaSource {
             Self::TrustBundle(name) => write!(f, "ClusterTrustBundle {name}"),
         }
     }
-}
-
-/// Whether a text holds certificates, and nothing else that claims to be one.
-fn check(text: &str) -> Result<(), String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
-        let certificate = certificate.map_err(|_| "isn't PEM".to_owned())?;
-        roots.add(certificate).map_err(|_| "has a certificate that can't be read".to_owned())?;
-    }
-    if roots.is_empty() { Err("holds no PEM certificate".to_owned()) } else { Ok(()) }
 }
 
 impl Attach {
@@ -113,6 +102,9 @@ impl Attach {
             }
             Change::Gone(key) => (key, None),
         };
+        if !self.needs(&Need::ConfigMap(key.clone())) {
+            return;
+        }
         let old = match &new {
             Some(text) => self.world.config_maps.insert(key.clone(), text.clone()),
             None => self.world.config_maps.remove(&key),
