@@ -18,6 +18,8 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// How long a datagram may take before it counts as lost.
 const LOST: Duration = Duration::from_secs(20);
+/// After which time it is sent again, where some may be lost: a listener isn't there yet, or is replaced.
+const AGAIN: Duration = Duration::from_secs(1);
 /// A port for both transports.
 const PORT: u16 = 9000;
 /// A port of the ListenerSet.
@@ -106,12 +108,12 @@ async fn tcp(address: SocketAddr) -> Option<String> {
 }
 
 /// None: the datagram was lost, or refused.
-async fn udp(address: SocketAddr) -> Option<String> {
+async fn udp(address: SocketAddr, patience: Duration) -> Option<String> {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(address).await.ok()?;
     socket.send(b"?").await.ok()?;
     let mut buffer = [0; 64];
-    let count = tokio::time::timeout(LOST, socket.recv(&mut buffer)).await.ok()?.ok()?;
+    let count = tokio::time::timeout(patience, socket.recv(&mut buffer)).await.ok()?.ok()?;
     Some(String::from_utf8_lossy(&buffer[..count]).into_owned())
 }
 
@@ -120,8 +122,8 @@ async fn answers<F: Future<Output = Option<String>>>(what: &str, expected: &str,
 }
 
 struct Scene {
-    _foregate: Foregate,
-    _dir: envoy::DataDir,
+    foregate: Foregate,
+    dir: envoy::DataDir,
     client: Client,
     ip: std::net::IpAddr,
 }
@@ -141,9 +143,9 @@ impl Scene {
         apply(&client, &route("UDPRoute", "udp", UDP, "one")).await;
         apply(&client, &route("TCPRoute", "more", SET, "one")).await;
         let ip = gateway_address(&client, "web").await;
-        let scene = Self { _foregate: foregate, _dir: dir, client, ip };
+        let scene = Self { foregate, dir, client, ip };
         answers("TCP", "one", || tcp(scene.at(PORT))).await;
-        answers("UDP", "one", || udp(scene.at(PORT))).await;
+        answers("UDP", "one", || udp(scene.at(PORT), AGAIN)).await;
         answers("the ListenerSet", "one", || tcp(scene.at(EXTRA))).await;
         scene
     }
@@ -174,9 +176,10 @@ async fn everything_is_served_on(pool: &str, engine: &str) {
     apply(&scene.client, &route("TCPRoute", "tcp", TCP, "two")).await;
     apply(&scene.client, &route("UDPRoute", "udp", UDP, "two")).await;
     answers("TCP", "two", || tcp(scene.at(PORT))).await;
-    answers("UDP", "two", || udp(scene.at(PORT))).await;
-    assert_eq!(tcp(scene.at(EXTRA)).await.as_deref(), Some("one"));
+    // Envoy ends it after the drain time.
     assert_eq!(ask(&mut open).await.unwrap(), "one");
+    answers("UDP", "two", || udp(scene.at(PORT), AGAIN)).await;
+    assert_eq!(tcp(scene.at(EXTRA)).await.as_deref(), Some("one"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -189,35 +192,64 @@ async fn connections_and_datagrams_are_served_by_envoy() {
     everything_is_served_on("127.142.1.0/24", NEW).await;
 }
 
-/// A connection is made anew, and a datagram sent anew, by nobody: each has to be answered.
+/// Clients that make connections and send datagrams, each only once, and count those that aren't answered.
+struct Load {
+    stop: tokio::sync::watch::Sender<bool>,
+    clients: Vec<tokio::task::JoinHandle<(&'static str, usize, usize)>>,
+}
+
+impl Load {
+    fn start(address: SocketAddr) -> Self {
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let clients = ["UDP", "UDP", "TCP"].map(|transport| {
+            let stopped = stopped.clone();
+            tokio::spawn(async move {
+                let (mut sent, mut lost) = (0, 0);
+                while !*stopped.borrow() {
+                    let answer = if transport == "UDP" { udp(address, LOST).await } else { tcp(address).await };
+                    sent += 1;
+                    lost += usize::from(answer.is_none());
+                    // So that the sockets of connections that are over don't run out.
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                (transport, sent, lost)
+            })
+        });
+        Self { stop, clients: clients.into() }
+    }
+
+    async fn nothing_was_lost(self) {
+        self.stop.send(true).unwrap();
+        for client in self.clients {
+            let (transport, sent, lost) = client.await.unwrap();
+            println!("{transport}: {sent} sent, {lost} lost");
+            assert!(sent > 50, "{transport}: only {sent} were sent");
+            assert_eq!(lost, 0, "{transport}: of {sent}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_connection_and_no_datagram_is_lost_while_engines_are_exchanged() {
     let scene = Scene::set("127.142.2.0/24", "builtin").await;
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let address = scene.at(PORT);
-    let load = |transport: &'static str| {
-        let stopped = stopped.clone();
-        tokio::spawn(async move {
-            let (mut sent, mut lost) = (0, 0);
-            while !*stopped.borrow() {
-                let answer = if transport == "UDP" { udp(address).await } else { tcp(address).await };
-                sent += 1;
-                lost += usize::from(answer.is_none());
-                // So that the sockets of connections that are over don't run out.
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            (transport, sent, lost)
-        })
-    };
-    let loads = [load("UDP"), load("UDP"), load("TCP")];
+    let load = Load::start(scene.at(PORT));
     for engine in [NEW, "builtin", NEW] {
         envoy::switch(&scene.client, engine).await;
     }
-    stop.send(true).unwrap();
-    for load in loads {
-        let (transport, sent, lost) = load.await.unwrap();
-        println!("{transport}: {sent} sent, {lost} lost");
-        assert!(sent > 50, "{transport}: only {sent} were sent");
-        assert_eq!(lost, 0, "{transport}: of {sent}");
-    }
+    load.nothing_was_lost().await;
+}
+
+/// The next agent has a new Envoy listen beside the old one, which lets go once the new one serves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_connection_and_no_datagram_is_lost_when_foregate_is_killed_and_comes_back() {
+    const POOL: &str = "127.142.3.0/24";
+    let Scene { foregate, dir, client, ip } = Scene::set(POOL, NEW).await;
+    let before = envoy::until(&client, |status| status.pid.is_some()).await.pid.unwrap();
+    let load = Load::start(SocketAddr::new(ip, PORT));
+    foregate.stop(rustix::process::Signal::KILL);
+    let foregate = Foregate::start(dir.path(), POOL, &["--workers", "2"]);
+    let client = foregate.client().await;
+    envoy::until(&client, |status| status.pid.is_some_and(|pid| pid != before)).await;
+    eventually("the old one ends", || async { (!envoy::lives(before)).then_some(()) }).await;
+    load.nothing_was_lost().await;
 }

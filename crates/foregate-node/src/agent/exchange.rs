@@ -183,13 +183,15 @@ impl Actor {
     }
 
     /// The process whose sockets a new one can take over. Another version may refuse what this one has, and a hot restart
-    /// can't be taken back once that is known.
+    /// can't be taken back once that is known. Of a UDP socket that both have, the parent takes datagrams until its end,
+    /// and their answers end with it: such a process is exchanged like any other.
     fn hot_parent(&self, launch: &Launch) -> Option<crate::envoy::Record> {
         let Current::Envoy(old) = &self.current else { return None };
         let same = launch.hot_restart.is_some()
             && old.record.hot_restart == launch.hot_restart
             && old.record.engine == launch.engine;
-        (same && !old.spent && self.retiring.is_empty()).then(|| old.record.clone())
+        let can = same && !old.spent && self.retiring.is_empty();
+        (can && !listening_of(old).iter().any(|bound| bound.datagrams)).then(|| old.record.clone())
     }
 
     fn take_over(&mut self, new: Process, hot: bool) {
