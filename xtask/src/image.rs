@@ -31,8 +31,10 @@ pub struct ImageArgs {
 /// # Errors
 /// When the build fails or a file can't be read or written.
 pub fn run(args: &ImageArgs) -> Result<(), TaskError> {
+    run_cargo(&args.profile)?;
+    let folder = if args.profile == "dev" { "debug" } else { &args.profile };
     let archive = args.output.clone().unwrap_or_else(|| root().join("target/foregate-image.tar"));
-    let name = build(&args.profile, &archive)?;
+    let name = make(&process::target_dir().join(folder).join("foregate"), &archive)?;
     let size = std::fs::metadata(&archive).map_err(files::at(&archive))?.len();
     println!("{name}: {} ({} MiB)", archive.display(), size / (1024 * 1024));
     println!("ctr images import {0}\npodman load --input {0}", archive.display());
@@ -42,15 +44,12 @@ pub fn run(args: &ImageArgs) -> Result<(), TaskError> {
 /// Writes the archive; the image's name with its tag.
 ///
 /// # Errors
-/// As [`run`].
-pub fn build(profile: &str, archive: &Path) -> Result<String, TaskError> {
-    run_cargo(profile)?;
-    let folder = if profile == "dev" { "debug" } else { profile };
-    let binary = process::target_dir().join(folder).join("foregate");
+/// When a file can't be read or written.
+pub fn make(binary: &Path, archive: &Path) -> Result<String, TaskError> {
     let version = env!("CARGO_PKG_VERSION");
     let name = format!("{NAME}:v{version}");
-    let mut image = oci::Image::new(&[&name]).file(&binary, "foregate", 0o755);
-    for library in libraries(&binary)? {
+    let mut image = oci::Image::new(&[&name]).file(binary, "foregate", 0o755);
+    for library in libraries(binary)? {
         let place = library.display().to_string();
         image = image.file(&library, place.trim_start_matches('/'), 0o755);
     }

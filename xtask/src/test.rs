@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Args;
 
 use crate::bench::kubernetes::Build;
-use crate::conformance::{self, ConformanceArgs};
+use crate::conformance::{self, ConformanceArgs, Engine};
 use crate::process::{self, TaskError, cargo, step};
 use crate::{bench, testbed, tidy, tools};
 
@@ -50,9 +50,15 @@ pub fn run(args: &TestArgs) -> Result<(), TaskError> {
     tested.and(testbed::down())
 }
 
-/// The whole suite on both engines, with the binary that the tests have just been run with.
+/// The whole suite on both engines, with the binary that the tests have just been run with: once with the controller
+/// beside the cluster, once with it in the cluster.
 fn conformance() -> Result<(), TaskError> {
-    conformance::run_binary(&process::target_dir().join("debug/foregate"), &ConformanceArgs::default())
+    let binary = process::target_dir().join("debug/foregate");
+    let one = |engine, in_cluster| {
+        conformance::run_binary(&binary, &ConformanceArgs { engine: Some(engine), in_cluster, ..Default::default() })
+    };
+    one(Engine::Builtin, false)?;
+    one(Engine::Envoy, true)
 }
 
 /// What must hold in front of a real cluster: changes, rolling restarts and killed processes under load.

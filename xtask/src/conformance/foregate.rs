@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Engine;
-use crate::process::{TaskError, cargo, output, root, run};
+use super::workload::{self, Workload};
+use crate::process::{TaskError, cargo, output, run};
 use crate::testbed::{self, Daemon};
 use crate::{files, tools};
 
@@ -12,6 +13,8 @@ use crate::{files, tools};
 const CLUSTER: &str = "default/testbed";
 /// Where the tenant's objects are on the platform.
 const TENANT_NAMESPACE: &str = "tenant-default";
+/// What the platform writes its administrator's credentials to, in its data directory.
+const ADMIN: &str = "admin.kubeconfig";
 /// The platform's API, in the test bed's network.
 const API_PORT: u16 = 7443;
 
@@ -20,7 +23,10 @@ const API_PORT: u16 = 7443;
 pub struct Running {
     /// Name of the GatewayClass that they serve.
     pub class: String,
-    sides: Vec<Daemon>,
+    platform: Daemon,
+    workload: Workload,
+    /// The platform's administrator.
+    admin: PathBuf,
 }
 
 /// The binary to test: `FOREGATE_BINARY`, else the one that cargo builds.
@@ -40,7 +46,7 @@ impl Running {
     ///
     /// # Errors
     /// When a side can't be started, or dies.
-    pub fn start(engine: Engine, binary: &Path) -> Result<Self, TaskError> {
+    pub fn start(engine: Engine, binary: &Path, in_cluster: bool) -> Result<Self, TaskError> {
         let dir = testbed::state::dir().join("conformance");
         files::remove(&dir)?;
         files::make_dir(&dir)?;
@@ -52,50 +58,47 @@ impl Running {
         up.arg("up").arg("--data-dir").arg(&data).arg(format!("--address-pool={}", testbed::GATEWAYS));
         up.arg(format!("--api-listen={}:{API_PORT}", testbed::NODE_ADDRESS)).env("RUST_BACKTRACE", "1");
         println!("foregate up");
-        let mut sides = vec![testbed::start_guest("foregate-up", &up)?];
+        let mut platform = testbed::start_guest("foregate-up", &up)?;
         let ready = |text: &str| text.starts_with("ready") || text.contains("\nready");
-        sides[0].wait("it says that it is ready", || ready(&testbed::log_of("foregate-up")))?;
-        let started = Self::join(engine, &own, &data, &mut sides);
-        match started {
-            Ok(class) => Ok(Self { class, sides }),
+        platform.wait("it says that it is ready", || ready(&testbed::log_of("foregate-up")))?;
+        match Self::join(engine, &own, &data, in_cluster) {
+            Ok((class, workload)) => Ok(Self { class, platform, workload, admin: data.join(ADMIN) }),
             Err(error) => {
-                testbed::stop(sides);
+                testbed::stop(vec![platform]);
                 Err(error)
             }
         }
     }
 
-    /// What comes after the platform is there; the class's name.
-    fn join(engine: Engine, foregate: &Path, data: &Path, sides: &mut Vec<Daemon>) -> Result<String, TaskError> {
+    /// What comes after the platform is there: the class's name, and the workload side.
+    fn join(engine: Engine, foregate: &Path, data: &Path, in_cluster: bool) -> Result<(String, Workload), TaskError> {
         if engine == Engine::Envoy {
             use_envoy(foregate, data)?;
         }
-        // Its own kinds that the workload cluster has to know.
-        let crd = root().join("crates/foregate-api/crds/foregate/foregate.dev_gatewayclassparameters.yaml");
-        output(testbed::command("kubectl")?.args(["apply", "--server-side", "-f"]).arg(&crd))?;
-        output(testbed::command("kubectl")?.args(["wait", "--for=condition=Established", "-f"]).arg(&crd))?;
-        let admin = data.join("admin.kubeconfig");
+        let mut workload = Workload::install(foregate, in_cluster)?;
         let mut add = testbed::inside(&foregate.display().to_string());
-        let manifests = output(add.args(["cluster", "add", CLUSTER, "--kubeconfig"]).arg(&admin))?;
+        let manifests = output(add.args(["cluster", "add", CLUSTER, "--kubeconfig"]).arg(data.join(ADMIN)))?;
         let file = data.with_file_name("cluster.yaml");
         files::write(&file, manifests)?;
-        let applied =
-            output(testbed::command("kubectl")?.args(["apply", "--server-side", "-o", "name", "-f"]).arg(&file))?;
+        let applied = workload::apply(&file)?;
         let class = applied.lines().find_map(|name| name.strip_prefix("gatewayclass.gateway.networking.k8s.io/"));
         let class = class.ok_or_else(|| TaskError::Other(format!("no GatewayClass in {}", file.display())))?;
-        println!("foregate controller, GatewayClass {class}");
-        let mut controller = testbed::inside(&foregate.display().to_string());
-        controller.args(["controller", "--source", "kubernetes", "--kubeconfig"]).arg(testbed::kubeconfig());
-        controller.env("RUST_BACKTRACE", "1");
-        sides.push(testbed::start_guest("foregate-controller", &controller)?);
-        // The suite reads the class's features once, at its start.
-        let wanted = "jsonpath={.status.conditions[?(@.type=='Accepted')].status} {.status.supportedFeatures[0].name}";
-        let status = || testbed::kubectl_says(&["get", "gatewayclass", class, "-o", wanted]);
-        let accepted =
-            || status().is_some_and(|text| text.strip_prefix("True ").is_some_and(|first| !first.is_empty()));
-        let what = format!("GatewayClass {class} is accepted");
-        sides.last_mut().map_or(Ok(()), |controller| controller.wait(&what, accepted))?;
-        Ok(class.to_owned())
+        workload.start(foregate, class)?;
+        Ok((class.to_owned(), workload))
+    }
+
+    /// The engines that gateways' instances run on now, by name.
+    ///
+    /// # Errors
+    /// When the platform doesn't answer.
+    pub fn engines(&self) -> Result<Vec<String>, TaskError> {
+        let mut kubectl = testbed::command("kubectl")?;
+        kubectl.arg("--kubeconfig").arg(&self.admin).args(["get", "gatewayinstances", "-A", "-o"]);
+        let text = output(kubectl.arg("jsonpath={.items[*].status.engine.name}"))?;
+        let mut engines: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        engines.sort_unstable();
+        engines.dedup();
+        Ok(engines)
     }
 
     /// Ends both, unless they are to be kept.
@@ -103,15 +106,17 @@ impl Running {
     /// # Errors
     /// When one has died meanwhile.
     pub fn end(mut self, keep: bool) -> Result<(), TaskError> {
-        let dead: Vec<String> =
-            self.sides.iter_mut().filter_map(|side| (!side.is_alive()).then(|| side.process.name.clone())).collect();
+        let platform = if self.platform.is_alive() {
+            Ok(())
+        } else {
+            Err(testbed::died("foregate-up", "ended while the suite ran"))
+        };
+        let workload = self.workload.check();
         if !keep {
-            testbed::stop(self.sides);
+            self.workload.end();
+            testbed::stop(vec![self.platform]);
         }
-        match dead.first() {
-            Some(name) => Err(testbed::died(name, "ended while the suite ran")),
-            None => Ok(()),
-        }
+        platform.and(workload)
     }
 }
 
@@ -127,6 +132,6 @@ fn use_envoy(foregate: &Path, data: &Path) -> Result<(), TaskError> {
     output(Command::new(foregate).args(add).arg(data).arg("--from").arg(envoy))?;
     let patch = format!(r#"{{"spec":{{"engine":"{name}"}}}}"#);
     let mut kubectl = testbed::command("kubectl")?;
-    kubectl.arg("--kubeconfig").arg(data.join("admin.kubeconfig")).args(["-n", TENANT_NAMESPACE]);
+    kubectl.arg("--kubeconfig").arg(data.join(ADMIN)).args(["-n", TENANT_NAMESPACE]);
     output(kubectl.args(["patch", "gatewaytemplate", "default", "--type=merge", "-p", &patch])).map(drop)
 }

@@ -22,11 +22,18 @@ pub struct Log {
     errors: BTreeMap<String, Vec<String>>,
     failed: Vec<String>,
     counts: (usize, usize, usize),
+    /// The one test that isn't skipped.
+    only: Option<String>,
     /// Within what is said to fail a test.
     is_error: bool,
 }
 
 impl Log {
+    /// Of one test, or of all.
+    pub fn new(only: Option<&str>) -> Self {
+        Self { only: only.map(str::to_owned), ..Self::default() }
+    }
+
     /// Takes a line; says so when one of the suite's tests has ended.
     pub fn take(&mut self, line: &str) -> Option<String> {
         let text = line.trim_start_matches([' ', MARK]);
@@ -52,8 +59,9 @@ impl Log {
         if kind == 1 {
             self.failed.push(name.to_owned());
         }
-        // Only whole tests are told of, not their parts; and nothing of those for meshes, which aren't asked for.
-        if name.contains('/') || (kind == 2 && name.starts_with("Mesh")) {
+        // Only whole tests are told of, not their parts; and nothing of those that aren't asked for.
+        let is_asked_for = self.only.as_deref().map_or(!name.starts_with("Mesh"), |only| only == name);
+        if name.contains('/') || !is_asked_for {
             return None;
         }
         let word = match kind {

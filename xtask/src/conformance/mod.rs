@@ -8,6 +8,7 @@ mod foregate;
 mod log;
 mod report;
 mod suite;
+mod workload;
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,10 @@ pub struct ConformanceArgs {
     /// Seconds that a test waits for traffic to be as it should; the suite's own are 30.
     #[arg(long, value_name = "SECONDS")]
     pub patience: Option<u32>,
+    /// Run the controller in the cluster, from its image and with the rights that its manifests give it, instead of
+    /// beside the cluster as its administrator.
+    #[arg(long)]
+    pub in_cluster: bool,
     /// Leave everything running, with the suite's base objects.
     #[arg(long)]
     pub keep: bool,
@@ -138,12 +143,12 @@ pub fn run_binary(binary: &Path, args: &ConformanceArgs) -> Result<(), TaskError
 fn one(engine: Engine, binary: &Path, args: &ConformanceArgs) -> Result<bool, TaskError> {
     testbed::stop_guests()?;
     suite::remove_leftovers()?;
-    let running = foregate::Running::start(engine, binary)?;
-    let outcome = suite::run(engine, &running.class, args);
+    let running = foregate::Running::start(engine, binary, args.in_cluster)?;
+    let outcome = suite::run(engine, &running, args);
     let died = running.end(args.keep);
-    let outcome = outcome?;
+    let mut outcome = outcome?;
+    outcome.show(args.is_whole());
     died?;
-    outcome.show();
     if args.is_whole() && outcome.passed {
         let to = reports().join(format!("gateway-api-{}-{}.yaml", crate::tools::GATEWAY_API, engine.name()));
         files::write(&to, files::read(&outcome.report)?)?;

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
+use super::foregate::Running;
 use super::log::Log;
 use super::report::Report;
 use super::{ConformanceArgs, Engine};
@@ -13,6 +14,8 @@ use crate::{files, testbed, tools};
 
 /// Tests at a time; by default Go runs as many as there are processors, and tests wait more than they work.
 const PARALLEL: u32 = 8;
+/// Where `foregate cluster add` and `foregate controller install` put things.
+const FOREGATE: &str = "namespace/foregate-system";
 /// When all of them together are given up.
 const TIMEOUT: &str = "45m";
 
@@ -34,7 +37,7 @@ pub struct Outcome {
 pub fn remove_leftovers() -> Result<(), TaskError> {
     let kubectl = |arguments: &[&str]| output(testbed::command("kubectl")?.args(arguments));
     let names = kubectl(&["get", "namespaces", "-o", "name"])?;
-    let left: Vec<&str> = names.lines().filter(|name| name.contains("/gateway-")).collect();
+    let left: Vec<&str> = names.lines().filter(|name| name.contains("/gateway-") || *name == FOREGATE).collect();
     if !left.is_empty() {
         println!("removing what an earlier run has left");
         kubectl(&[["delete", "--timeout=120s"].as_slice(), &left].concat())?;
@@ -51,14 +54,14 @@ pub fn remove_leftovers() -> Result<(), TaskError> {
 ///
 /// # Errors
 /// When it can't be started; tests that fail are in the outcome.
-pub fn run(engine: Engine, class: &str, args: &ConformanceArgs) -> Result<Outcome, TaskError> {
+pub fn run(engine: Engine, running: &Running, args: &ConformanceArgs) -> Result<Outcome, TaskError> {
     let program = tools::gateway_api()?.suite;
     let report = testbed::state::dir().join("conformance").join(format!("report-{}.yaml", engine.name()));
     let mut suite = testbed::command(&program.display().to_string())?;
     let parallel = format!("-test.parallel={PARALLEL}");
     suite.args(["-test.v=test2json", &parallel, &format!("-test.timeout={TIMEOUT}"), "-test.run=^TestConformance$"]);
     for (flag, value) in [
-        ("gateway-class", class),
+        ("gateway-class", running.class.as_str()),
         ("conformance-profiles", &args.profiles().join(",")),
         ("usable-address", testbed::USABLE_ADDRESS),
         ("unusable-address", testbed::UNUSABLE_ADDRESS),
@@ -82,7 +85,8 @@ pub fn run(engine: Engine, class: &str, args: &ConformanceArgs) -> Result<Outcom
     suite.arg(format!("--cleanup-base-resources={}", !args.keep));
     let log_path = testbed::state::log(&format!("conformance-{}", engine.name()));
     println!("suite: {} (log: {})", args.profiles().join(", "), log_path.display());
-    let (passed, log) = follow(suite, &log_path)?;
+    let log = Log::new(args.run.as_deref());
+    let (passed, log) = follow(suite, &log_path, log, || check_engine(engine, running))?;
     let summary = testbed::state::log(&format!("conformance-{}-failures", engine.name()));
     files::write(&summary, log.failures())?;
     Ok(Outcome { passed, report, log, summary })
@@ -113,8 +117,26 @@ fn timeouts(seconds: u32) -> String {
     all.join(";")
 }
 
-/// Runs it with its output in a file; whether it passed, and what it said.
-fn follow(mut suite: std::process::Command, path: &std::path::Path) -> Result<(bool, Log), TaskError> {
+/// Fails when gateways run on anything else: a pass would say nothing.
+fn check_engine(engine: Engine, running: &Running) -> Result<(), TaskError> {
+    let wanted = match engine {
+        Engine::Builtin => Some(engine.name().to_owned()),
+        Engine::Envoy => tools::envoy_names().pop(),
+    };
+    let there = running.engines()?;
+    if there.len() == 1 && there.first() == wanted.as_ref() {
+        return Ok(());
+    }
+    Err(TaskError::Other(format!("gateways run on `{}`, not on {}", there.join(", "), engine.name())))
+}
+
+/// Runs it with its output in a file; whether it passed, and what it said. `check` is asked when the first test has ended.
+fn follow(
+    mut suite: Command,
+    path: &Path,
+    mut log: Log,
+    check: impl FnOnce() -> Result<(), TaskError>,
+) -> Result<(bool, Log), TaskError> {
     let mut file = File::create(path).map_err(files::at(path))?;
     let shown = suite.get_args().next().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
     let failed = |source| TaskError::Start { command: shown.clone(), source };
@@ -124,30 +146,39 @@ fn follow(mut suite: std::process::Command, path: &std::path::Path) -> Result<(b
     testbed::adopt("conformance-suite", &child)?;
     // Its ends of the pipe must not outlive the suite's.
     drop(suite);
-    let mut log = Log::default();
+    let (mut check, mut checked) = (Some(check), Ok(()));
     for line in BufReader::new(reader).split(b'\n') {
         let line = line.map_err(files::at(path))?;
         let line = String::from_utf8_lossy(&line);
         writeln!(file, "{line}").map_err(files::at(path))?;
         if let Some(ended) = log.take(&line) {
             println!("{ended}");
+            if let Some(check) = check.take() {
+                checked = check();
+            }
         }
     }
     let status = child.wait().map_err(failed)?;
+    checked?;
     Ok((status.success(), log))
 }
 
 impl Outcome {
-    /// Prints the table, and what failed.
-    pub fn show(&self) {
-        match Report::read(&self.report) {
-            Ok(report) => print!("{}", report.table()),
-            Err(error) => println!("no report: {error}"),
-        }
-        if self.passed {
+    /// Prints the table, and what failed; of a whole run, what wasn't run, too, which is as bad.
+    pub fn show(&mut self, is_whole: bool) {
+        let shortfalls = match Report::read(&self.report) {
+            Ok(report) => {
+                print!("{}", report.table(is_whole));
+                if is_whole { report.shortfalls() } else { Vec::new() }
+            }
+            Err(error) => vec![format!("no report: {error}")],
+        };
+        if self.passed && shortfalls.is_empty() {
             println!("passed");
         } else {
-            println!("FAILED:\n{}(also in {})", self.log.failures(), self.summary.display());
+            self.passed = false;
+            let shortfalls: String = shortfalls.iter().map(|text| format!("{text}\n")).collect();
+            println!("FAILED:\n{shortfalls}{}(also in {})", self.log.failures(), self.summary.display());
         }
     }
 }
