@@ -11,6 +11,7 @@ use prost::Message;
 
 use super::read::{Chain, Gateway, Listener};
 use super::{Explanation, Outcome, RouteChoice, RouteOrigin, Share};
+use crate::UNRESOLVED_CLUSTER;
 
 /// A cluster, and its weight.
 pub(super) type Weight = (String, u32);
@@ -27,11 +28,13 @@ pub(super) fn to(
         [] => format!("everything at listener {}", listener.name),
         names => format!("connections to {}", names.join(", ")),
     };
-    answer.route =
-        chain.route.clone().map(|name| RouteChoice { origin: RouteOrigin::parse(&name), name, matches: what.clone() });
-    if answer.route.is_none() {
+    // A template of an operator's may not say whose it is.
+    let goes_somewhere = shares.iter().any(|(cluster, _)| cluster != UNRESOLVED_CLUSTER);
+    let name = chain.route.clone().or_else(|| goes_somewhere.then(|| listener.name.clone()));
+    let Some(name) = name else {
         return Outcome::NoFilterChain { reason: format!("no route takes {what}") };
-    }
+    };
+    answer.route = Some(RouteChoice { origin: RouteOrigin::parse(&name), name, matches: what });
     let total: f64 = shares.iter().map(|(_, weight)| f64::from(*weight)).sum();
     let share = |(cluster, weight): &Weight| Share {
         endpoints: gateway.endpoints.get(cluster).cloned().unwrap_or_default(),
