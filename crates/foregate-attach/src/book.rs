@@ -49,6 +49,19 @@ impl Book {
         self.entries.is_empty()
     }
 
+    /// Takes copies of Secrets that can't be seen for gone: who was away may have lost them.
+    pub fn doubt(&mut self) {
+        if self.shows_secrets {
+            return;
+        }
+        let secrets = self.entries.iter_mut().filter(|((kind, _), _)| *kind == DerivedKind::Secret);
+        for (key, entry) in secrets {
+            entry.seen = None;
+            entry.on_the_way.clear();
+            self.touched.insert(key.clone());
+        }
+    }
+
     /// Says what is wanted.
     pub fn want(&mut self, key: DerivedKey, wanted: Option<Derived>) {
         if wanted.is_none() && !self.entries.contains_key(&key) {

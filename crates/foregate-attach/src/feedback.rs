@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use crate::backend::Upstream;
 use crate::output::{Derived, DerivedKind};
 use crate::refs::Dependent;
-use crate::target::{BackendFeedback, ClaimFeedback, TargetEvent, TargetId};
+use crate::target::{BackendFeedback, ClaimFeedback, Health, TargetEvent, TargetId};
 use crate::world::slim;
 use crate::{Attach, Change, Key};
 
@@ -20,7 +20,12 @@ impl Attach {
         match event {
             TargetEvent::Listed => self.targets.open(id),
             TargetEvent::Checked(health) => {
-                self.targets.get_mut(id).health = Some(health);
+                let target = self.targets.get_mut(id);
+                let is_back = matches!(target.health, Some(Health::Away(_) | Health::Refused(_)));
+                if is_back && matches!(health, Health::Good { .. }) {
+                    target.book.doubt();
+                }
+                target.health = Some(health);
                 let concerned = self.classes.iter().filter(|(_, class)| class.target() == Some(id));
                 self.dirty.class_statuses.extend(concerned.map(|(name, _)| name.clone()));
             }

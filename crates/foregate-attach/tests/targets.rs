@@ -323,3 +323,27 @@ fn a_standby_says_all_that_differs_once_it_leads() {
     assert_eq!(written(&output, TargetId::DEFAULT), set(&["+edge-e", "+edge-s-80", "+edge-g", "+edge-r"]));
     assert_eq!(output.statuses.len(), 3);
 }
+
+#[test]
+fn copies_of_secrets_are_written_again_to_who_was_away() {
+    let mut attach = attach();
+    let certificate = input(json!({
+        "kind": "Secret", "metadata": { "name": "tls", "namespace": "default", "uid": "tls" },
+        "data": { "tls.crt": "@a.crt", "tls.key": "@a.key" },
+    }));
+    let gateway = input(json!({
+        "kind": "Gateway", "metadata": { "name": "g", "namespace": "default", "uid": "g", "generation": 1 },
+        "spec": { "gatewayClassName": "c", "listeners": [{
+            "name": "tls", "port": 443, "protocol": "HTTPS", "tls": { "certificateRefs": [{ "name": "tls" }] },
+        }] },
+    }));
+    let inputs =
+        [class("c", Some("p")), input(parameters("p", A, pem("a.crt"))), credential("a"), certificate, gateway];
+    let id = connected(&attach.apply(inputs, &at(0)))[A].0;
+    let secrets = |output: &Output| written(output, id).into_iter().filter(|it| it == "+edge-tls").count();
+    assert_eq!(secrets(&attach.apply(opened(id), &at(1))), 1);
+    assert_eq!(secrets(&attach.apply(opened(id), &at(2))), 0, "it is taken for there");
+    let away = Input::Target(id, TargetEvent::Checked(Health::Away("gone".to_owned())));
+    assert_eq!(secrets(&attach.apply([away], &at(3))), 0);
+    assert_eq!(secrets(&attach.apply(opened(id), &at(4))), 1);
+}

@@ -85,7 +85,7 @@ where
                 if !self.say_listed(&feed).await {
                     return Ok(());
                 }
-                if served.wait_for(|served| is_served(served)).await.is_err() {
+                if served.wait_for(is_served).await.is_err() {
                     return Ok(());
                 }
                 tracing::info!("the cluster serves {} now", self.kind);

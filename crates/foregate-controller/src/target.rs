@@ -180,7 +180,7 @@ impl Targets {
             let mut listed = false;
             move || {
                 let last = !std::mem::replace(&mut listed, true) && unlisted.fetch_sub(1, Ordering::AcqRel) == 1;
-                last.then(|| Fed::Input(Input::Target(id, TargetEvent::Listed)))
+                last.then_some(Fed::Input(Input::Target(id, TargetEvent::Listed)))
             }
         });
     }
