@@ -41,6 +41,9 @@ pub struct WorkloadClusterStatus {
     /// When its controller last said that it is there. It does so every [`RENEW_SECONDS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Time>,
+    /// When the newest credential that was made for it expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_expires: Option<Time>,
     /// The version of its controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controller_version: Option<String>,
@@ -88,6 +91,19 @@ pub fn of_credential_uid(text: &str) -> Option<(&str, i64)> {
     let (uid, generation) = text.split_once('/')?;
     Some((uid, generation.parse().ok()?))
 }
+
+/// What the API asks of a cluster's name, as CEL rules on the object and messages: the same as [`check_name`].
+pub const NAME_RULES: [(&str, &str); 3] = [
+    (
+        "size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+        "a workload cluster's name has 1 to 63 lower-case letters, digits and `-`, not at the ends",
+    ),
+    ("self.metadata.name != 'local'", "`local` is the platform itself"),
+    (
+        "!self.metadata.name.matches('.[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')",
+        "a workload cluster's name may not end like a UID",
+    ),
+];
 
 /// Checks a cluster's name: it begins the names of all that is derived from the cluster's objects, and nothing else may
 /// begin them so.

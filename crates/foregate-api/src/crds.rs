@@ -3,11 +3,12 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::cluster::NAME_RULES;
 use crate::{
-    Address, AddressPool, ConfigRevision, GatewayBackend, GatewayClaim, GatewayClassParameters, GatewayEndpointSlice,
-    GatewayInstance, GatewayNode, GatewayProxy, GatewayRoute, GatewayTemplate, WorkloadCluster,
+    Address, AddressPool, ConfigRevision, GROUP, GatewayBackend, GatewayClaim, GatewayClassParameters,
+    GatewayEndpointSlice, GatewayInstance, GatewayNode, GatewayProxy, GatewayRoute, GatewayTemplate, WorkloadCluster,
 };
 
 /// A CRD manifest that can't be read: only possible when the crate was built from a damaged file.
@@ -119,6 +120,10 @@ fn tidy(crd: CustomResourceDefinition) -> Result<CustomResourceDefinition, CrdEr
         for version in versions {
             if let Some(schema) = version.pointer_mut("/schema/openAPIV3Schema") {
                 bound_integers(schema);
+                if name == format!("workloadclusters.{GROUP}") {
+                    schema["x-kubernetes-validations"] =
+                        NAME_RULES.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect();
+                }
             }
         }
     }

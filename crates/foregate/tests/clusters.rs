@@ -79,7 +79,10 @@ async fn a_cluster_comes_is_renewed_and_goes() {
     let again = cluster(dir.path(), &["add", "default/edge"]);
     assert!(text(&again.stderr).contains("there already") && again.stdout.is_empty(), "{again:?}");
     let list = text(&cluster(dir.path(), &["list"]).stdout);
-    assert!(list.lines().nth(1).is_some_and(|row| row.starts_with("default  edge  Unknown")), "{list}");
+    assert!(
+        list.lines().nth(1).is_some_and(|row| row.starts_with("default  edge  Unknown") && row.contains("364d left")),
+        "{list}"
+    );
 
     let renewed = documents(&cluster(dir.path(), &["renew", "default/edge", "--class", "fast", "--namespace", "gw"]));
     let second = client(&renewed[0], parameters).await;

@@ -1,5 +1,7 @@
 //! `foregate cluster add` and `renew`: the WorkloadCluster, its credential, and the manifests with it.
 
+use std::time::Duration;
+
 use clap::Args;
 use foregate_api::{CONTROLLER_NAME, DEFAULT_GATEWAY_CLASS, DEFAULT_NAME, GatewayTemplate, WorkloadCluster};
 use foregate_apiserver::auth::ca;
@@ -7,17 +9,21 @@ use http::Request;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 
 use super::ClusterName;
 use super::manifests::{Connection, documents};
 use super::sign::{Signed, Wish, path};
-use crate::cli::api::{ApiArgs, ApiServer, block_on};
+use crate::cli::api::{ApiArgs, ApiServer, block_on, chain};
 use crate::cli::error::{CliError, Ended};
 use crate::platform::{ADDRESSES, ADDRESSES_NAMESPACE};
 
 /// Field manager of WorkloadClusters.
 const MANAGER: &str = "foregate-cluster-add";
+/// How long the platform's address may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Flags of `foregate cluster add`.
 #[derive(Args, Clone, Debug)]
@@ -106,6 +112,11 @@ pub fn add(args: &AddArgs) -> Ended {
             format!("Workload cluster {} of the platform {url}. Apply this there: kubectl apply -f FILE", args.cluster);
         let comment = [title.as_str(), "The Secret is the cluster's only credential and is printed once."];
         anstream::print!("{}", documents(&comment, &[connection.namespace(), secret, parameters, class])?);
+        if let Some(why) = distrusted(&url, &credential.signed.certificate_authority).await {
+            anstream::eprintln!(
+                "warning: a controller won't trust {url}: {why}; the platform's --name puts a name into its certificate"
+            );
+        }
         if is_loopback(&url) {
             anstream::eprintln!(
                 "note: {url} is reached from this machine only; --platform-url URL names another address, and the \
@@ -181,6 +192,21 @@ async fn platform_url(api: &ApiServer, args: &AddArgs) -> Result<String, CliErro
         ));
     }
     Ok(url.to_owned())
+}
+
+/// Why a controller wouldn't take what answers at an address for the platform. That nothing answers says nothing: it may
+/// be reached from elsewhere.
+pub(super) async fn distrusted(url: &str, certificate_authority: &str) -> Option<String> {
+    let mut config = kube::Config::new(url.parse().ok()?);
+    let certificates = CertificateDer::pem_slice_iter(certificate_authority.as_bytes());
+    config.root_cert = Some(certificates.filter_map(Result::ok).map(|it| it.to_vec()).collect());
+    config.connect_timeout = Some(PATIENCE);
+    config.default_retry = false;
+    let client = kube::Client::try_from(config).ok()?;
+    let request = Request::get("/readyz").body(Vec::new()).ok()?;
+    let asked = tokio::time::timeout(PATIENCE, client.request_text(request)).await.ok()?;
+    let why = chain(&asked.err()?);
+    why.split("invalid peer certificate: ").nth(1).map(str::to_owned)
 }
 
 fn is_loopback(url: &str) -> bool {

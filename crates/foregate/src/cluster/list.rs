@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::api::{ApiArgs, block_on};
 use crate::cli::error::Ended;
 use crate::cli::output::{OutputArgs, age};
-use crate::cli::table::{BAD, Cell, DIM, GOOD, Table, width};
+use crate::cli::table::{BAD, Cell, DIM, GOOD, Table, WARN, width};
 
 /// Flags of `foregate cluster list`.
 #[derive(Args, Clone, Debug)]
@@ -40,6 +40,8 @@ struct Row {
     last_seen: Option<jiff::Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     controller_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential_expires: Option<jiff::Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<jiff::Timestamp>,
 }
@@ -72,7 +74,19 @@ fn row(object: WorkloadCluster) -> Row {
         message: removed.or(why),
         last_seen: status.last_seen.map(|time| time.0),
         controller_version: status.controller_version,
+        credential_expires: status.credential_expires.map(|time| time.0),
         created: object.metadata.creation_timestamp.map(|time| time.0),
+    }
+}
+
+/// Days until the credential expires; few are pointed out.
+fn credential(expires: Option<jiff::Timestamp>) -> Cell {
+    let Some(expires) = expires else { return "-".into() };
+    let days = (expires.as_second() - jiff::Timestamp::now().as_second()) / 86_400;
+    match days {
+        ..0 => Cell::new("expired", BAD),
+        0..30 => Cell::new(format!("{days}d left"), WARN),
+        _ => format!("{days}d left").into(),
     }
 }
 
@@ -80,7 +94,7 @@ fn table(rows: &[Row]) -> String {
     if rows.is_empty() {
         return "no workload clusters; `foregate cluster add TENANT/NAME` adds one\n".to_owned();
     }
-    let mut table = Table::new(["tenant", "name", "connected", "last seen", "controller", "age", ""]);
+    let mut table = Table::new(["tenant", "name", "connected", "last seen", "controller", "credential", "age", ""]);
     for row in rows {
         let style = match row.connected.as_str() {
             "True" => GOOD,
@@ -94,6 +108,7 @@ fn table(rows: &[Row]) -> String {
             Cell::new(&row.connected, style),
             ago(row.last_seen),
             row.controller_version.as_deref().unwrap_or("-").into(),
+            credential(row.credential_expires),
             ago(row.created),
             row.message.as_deref().unwrap_or_default().into(),
         ]);

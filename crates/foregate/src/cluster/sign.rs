@@ -10,8 +10,10 @@ use foregate_api::WorkloadCluster;
 use foregate_api::cluster::{CLUSTERS_GROUP, credential_uid, user};
 use foregate_apiserver::auth::ca::CaError;
 use foregate_apiserver::{Extra, Refusal, Server};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::ClusterName;
 
@@ -68,11 +70,17 @@ async fn sign(
     let object = object.filter(|object| object.metadata.deletion_timestamp.is_none()).ok_or_else(gone)?;
     let uid = credential_uid(&object.uid().unwrap_or_default(), object.spec.credential_generation);
     let name = user(&cluster.tenant, &cluster.name);
+    let expires = jiff::Timestamp::now() + LIFE;
     let certificate = authority.certify(&wish.public_key, (&name, CLUSTERS_GROUP, &uid), LIFE);
     let certificate = certificate.map_err(|error| match error {
         CaError::PublicKey => refuse(400, error.to_string()),
         error => refuse(500, error.to_string()),
     })?;
+    // Only told: a certificate that is made is given out.
+    let patch = Patch::Merge(json!({ "status": { "credentialExpires": expires } }));
+    if let Err(error) = api.patch_status(&cluster.name, &PatchParams::default(), &patch).await {
+        tracing::warn!(%cluster, %error, "when its credential expires can't be noted");
+    }
     let signed = Signed { certificate, certificate_authority: authority.certificate.clone() };
     let body = serde_json::to_vec(&signed).map_err(|error| refuse(500, error.to_string()))?;
     Ok(Extra { content_type: "application/json", body: body.into() })

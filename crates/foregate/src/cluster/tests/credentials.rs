@@ -6,6 +6,7 @@ use foregate_apiserver::auth::ca;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::*;
+use crate::cluster::add;
 use crate::cluster::sign::{Signed, Wish};
 
 /// Serves a platform's API on a free port of the loopback address.
@@ -113,6 +114,19 @@ async fn another_platform_is_neither_trusted_nor_trusting() {
     }
     let good = client(address, &own.0.certificate_authority, &own).await;
     assert_eq!(good.send(request()).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn an_address_that_no_controller_would_trust_is_pointed_out() {
+    let (platform, other) = (platform().await, self::platform().await);
+    let url = format!("https://{}", serve(&platform));
+    let distrusted = async |url: &str, of: &Platform| add::distrusted(url, of.server.ca_certificate()).await;
+    assert_eq!(distrusted(&url, &platform).await, None);
+    assert!(distrusted(&url, &other).await.is_some(), "another authority's");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("https://{}", silent.local_addr().unwrap());
+    drop(silent);
+    assert_eq!(distrusted(&nobody, &platform).await, None, "it may be reached from elsewhere");
 }
 
 #[tokio::test]

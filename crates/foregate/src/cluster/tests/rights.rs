@@ -56,6 +56,18 @@ async fn keys_go_one_way() {
     assert_eq!(send(&edge, Method::DELETE, &one, JSON, &Value::Null).await.0, 200);
 }
 
+#[tokio::test]
+async fn names_that_could_be_taken_for_others_are_refused() {
+    let platform = platform().await;
+    let like_another = format!("a-{UID}");
+    for name in ["local", "a.b", like_another.as_str()] {
+        let object = WorkloadCluster::new(name, Default::default());
+        let made = platform.clusters().create(&PostParams::default(), &object).await;
+        assert!(matches!(made, Err(kube::Error::Api(status)) if status.code == 422), "{name}");
+        assert!(foregate_api::cluster::check_name(name).is_err(), "{name}");
+    }
+}
+
 /// Changes an object that would be fine.
 type Edit = fn(&mut Value);
 
