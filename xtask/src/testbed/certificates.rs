@@ -50,7 +50,7 @@ pub fn make() -> Result<(), TaskError> {
         ("kubelet", &format!("/O=system:nodes/CN=system:node:{NODE}")),
     ] {
         issue(name, subject, "DNS:client")?;
-        files::write(&kubeconfig(name), user_config(name))?;
+        files::write(&kubeconfig(name), user_config(name)?)?;
     }
     Ok(())
 }
@@ -72,16 +72,13 @@ fn openssl(arguments: &[&str]) -> Result<(), TaskError> {
     output(command("openssl", &common).args(arguments)).map(drop)
 }
 
-/// A kubeconfig that leaves its certificates where they are, but for the administrator's, which others may copy.
-fn user_config(user: &str) -> String {
-    let inline = |name: String| match output(&mut command("base64", &["-w0", &file(&name)])) {
-        Ok(text) => text,
-        Err(_) => String::new(),
-    };
+/// A kubeconfig that holds its certificates, so that it can be copied.
+fn user_config(user: &str) -> Result<String, TaskError> {
+    let inline = |name: String| output(&mut command("base64", &["-w0", &file(&name)]));
     let server = format!("https://{}:{}", network::NODE_ADDRESS, network::API_PORT);
-    let (ca, certificate, key) =
-        (inline("ca.crt".to_owned()), inline(format!("{user}.crt")), inline(format!("{user}.key")));
-    format!(
+    let (ca, certificate) = (inline("ca.crt".to_owned())?, inline(format!("{user}.crt"))?);
+    let key = inline(format!("{user}.key"))?;
+    Ok(format!(
         "apiVersion: v1\n\
          kind: Config\n\
          clusters:\n\
@@ -91,5 +88,5 @@ fn user_config(user: &str) -> String {
          contexts:\n\
          - name: testbed\n  context: {{cluster: testbed, user: {user}}}\n\
          current-context: testbed\n"
-    )
+    ))
 }
