@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::dns::{self, Dns};
 use super::endpoints::{self, DEFAULT_PANIC_PERCENT, LoadAssignment, Names};
+use super::outlier::{self, Outlier};
 use super::parts::{ads, number, timeout};
 use super::protocol::{self, HttpOptions, Protocol};
 use super::refusal::{At, Refusal, nothing_left};
@@ -100,6 +101,8 @@ pub(crate) struct ClusterConfig {
     pub(crate) transport: u128,
     /// Bounds.
     pub(crate) limits: Limits,
+    /// When endpoints are left out.
+    pub(crate) outlier: Option<Outlier>,
 }
 
 /// A compiled cluster, and what else it needs.
@@ -136,6 +139,7 @@ pub(crate) fn compile(mut message: cluster::Cluster, context: &mut TlsContext<'_
         balance: balance(&mut message, by_name)?,
         panic_percent,
         limits: limits(message.circuit_breakers.take()).at("circuit_breakers")?,
+        outlier: message.outlier_detection.take().map(outlier::compile).transpose().at("outlier_detection")?,
         http: protocol::take(&mut message)?,
         name,
         service_name,

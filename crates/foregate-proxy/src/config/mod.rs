@@ -12,6 +12,7 @@ pub(crate) mod headers;
 pub(crate) mod http2;
 pub(crate) mod listener;
 pub(crate) mod matching;
+pub(crate) mod outlier;
 pub(crate) mod parts;
 pub(crate) mod per_filter;
 pub(crate) mod protocol;

@@ -317,7 +317,17 @@ fn clusters_and_endpoints() {
             ),
             (&format!("{EDS}\nlb_subset_config: {{ fallback_policy: ANY_ENDPOINT }}"), Some("lb_subset_config")),
             (&format!("{EDS}\nload_balancing_policy: {{}}"), Some("load_balancing_policy")),
-            (&format!("{EDS}\noutlier_detection: {{}}"), Some("outlier_detection")),
+            (&format!("{EDS}\noutlier_detection: {{ enforcing_success_rate: 0, consecutive_5xx: 3 }}"), None),
+            (
+                &format!("{EDS}\noutlier_detection: {{ enforcing_success_rate: 0, enforcing_failure_percentage: 5 }}"),
+                Some("outlier_detection.enforcing_failure_percentage"),
+            ),
+            (
+                &format!(
+                    "{EDS}\noutlier_detection: {{ enforcing_success_rate: 0, split_external_local_origin_errors: true }}"
+                ),
+                Some("outlier_detection.split_external_local_origin_errors"),
+            ),
             (
                 &format!(
                     "{EDS}\nhealth_checks: [{{ timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, tcp_health_check: {{}} }}]"

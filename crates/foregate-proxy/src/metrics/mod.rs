@@ -65,6 +65,8 @@ pub(crate) struct ClusterStats {
     pub(crate) no_endpoint: Counter,
     /// Copies of requests.
     pub(crate) mirrored: Counter,
+    /// How often endpoints were left out, as they only failed.
+    pub(crate) ejections: Counter,
     /// Bytes to endpoints that are passed on as they are.
     pub(crate) sent: Counter,
     /// Bytes of endpoints that are passed on as they are.

@@ -136,6 +136,7 @@ fn clusters(out: &mut String, entries: &[Entry<ClusterStats>]) {
             ("upstream_timeouts_total", "counter", "Requests that took too long.", |s| &s.timeouts),
             ("upstream_retries_total", "counter", "Requests that were sent again.", |s| &s.retries),
             ("upstream_no_endpoint_total", "counter", "Requests that found no endpoint.", |s| &s.no_endpoint),
+            ("upstream_ejections_total", "counter", "Endpoints left out, as they only failed.", |s| &s.ejections),
             ("upstream_mirrored_total", "counter", "Copies of requests.", |s| &s.mirrored),
             ("upstream_sent_bytes_total", "counter", "Bytes to endpoints over TCP and UDP.", |s| &s.sent),
             ("upstream_received_bytes_total", "counter", "Bytes of endpoints over TCP and UDP.", |s| &s.received),

@@ -322,3 +322,28 @@ async fn websockets_pass_where_they_may() {
     let echo = client.take(10).await;
     assert_eq!(String::from_utf8(echo).unwrap(), "earlyhello");
 }
+
+#[tokio::test]
+async fn endpoints_that_only_fail_are_left_out_for_a_while() {
+    let bad = Backend::with(|_| answer(500, &[], "bad")).await;
+    let (good, other) = (Backend::named("good").await, Backend::named("other").await);
+    let mut rig = Rig::with(crate::EngineOptions { workers: 1, ..crate::EngineOptions::default() }).await;
+    let outlier = "outlier_detection: { consecutive_5xx: 3, enforcing_success_rate: 0, base_ejection_time: 0.5s, \
+                   max_ejection_percent: 50 }";
+    rig.set(ResourceKind::Cluster, vec![eds_cluster("c", outlier)]).await;
+    let ports = [bad.port(), good.port(), other.port()];
+    rig.set(ResourceKind::ClusterLoadAssignment, vec![endpoints("c", &ports)]).await;
+    rig.serve("[{ match: { prefix: / }, route: { cluster: c } }]").await;
+    let mut client = rig.client().await;
+    for _ in 0..9 {
+        client.get("a", "/").await;
+    }
+    assert_eq!(bad.got().len(), 3, "every third is for each, until it is left out");
+    assert_eq!(rig.metric("foregate_proxy_upstream_ejections_total"), 1.0);
+    // Later it gets another chance.
+    let until = Instant::now() + Duration::from_secs(20);
+    while bad.got().len() == 3 {
+        assert!(Instant::now() < until, "it is left out for ever");
+        client.get("a", "/").await;
+    }
+}

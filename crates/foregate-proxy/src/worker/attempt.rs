@@ -139,6 +139,11 @@ pub(super) async fn attempt(
     let class = result.as_ref().map_or(0, |(response, _)| usize::from(response.status().as_u16() / 100).min(5));
     upstream.stats.requests[class].inc();
     match &result {
+        Ok((response, _)) => upstream.judge(&host, Some(response.status().as_u16())),
+        Err(Failure::NoEndpoint | Failure::Overflow | Failure::RequestBody) => {}
+        Err(_) => upstream.judge(&host, None),
+    }
+    match &result {
         Err(Failure::TryTimeout) => upstream.stats.timeouts.inc(),
         Err(failure) if failure.is_reset() => upstream.stats.resets.inc(),
         _ => {}

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use super::dial::{DialError, Speak};
 use super::multiplexed::Multiplexed;
+use super::outlier::Record;
 use super::plain::PlainConnection;
 use super::pool::{Carrier, Made};
 use super::single::Connection;
@@ -44,6 +45,8 @@ pub(super) struct Host {
     pub(super) open: Rc<Cell<u32>>,
     /// Told when a connection may have become free.
     pub(super) freed: Rc<Notify>,
+    /// What has been seen of it.
+    pub(super) record: Record,
     gone: Cell<bool>,
     /// The tick of the last line in the log about it.
     complained: Cell<Option<u32>>,
@@ -64,6 +67,7 @@ impl Host {
             active: Cell::new(0),
             open: Rc::new(Cell::new(0)),
             freed: Rc::new(Notify::new()),
+            record: Record::default(),
             gone: Cell::new(false),
             complained: Cell::new(None),
         })

@@ -36,6 +36,7 @@ mod logging;
 mod meter;
 mod mirror;
 mod multiplexed;
+mod outlier;
 mod payload;
 mod plain;
 mod pool;

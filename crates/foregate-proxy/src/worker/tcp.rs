@@ -111,8 +111,14 @@ async fn connect(state: &ConnectionState, options: &TcpOptions) -> Result<(Link,
             return Err("UO");
         }
         match pool::connect(&upstream, &host).await {
-            Ok((link, open)) => return Ok((link, Lease::new(host, Rc::clone(&upstream), open))),
-            Err(DialError::Timeout | DialError::Io(_) | DialError::Tls(_)) => avoid = Some(host),
+            Ok((link, open)) => {
+                upstream.judge(&host, Some(200));
+                return Ok((link, Lease::new(host, Rc::clone(&upstream), open)));
+            }
+            Err(DialError::Timeout | DialError::Io(_) | DialError::Tls(_)) => {
+                upstream.judge(&host, None);
+                avoid = Some(host);
+            }
         }
     }
     Err("UF,URX")

@@ -12,6 +12,7 @@ use super::balance::Turns;
 use super::dial::Speak;
 use super::host::Host;
 use super::instance::Local;
+use super::outlier::may_leave_out;
 use super::sweep::ticks;
 use crate::config::cluster::Balance;
 use crate::config::protocol::Protocol;
@@ -39,6 +40,8 @@ pub(super) struct Upstream {
     pub(super) open: Rc<Cell<u32>>,
     /// The worker's ticks.
     tick: Rc<Cell<u32>>,
+    /// Hosts that are left out, or were until a moment ago.
+    out: Cell<u32>,
     /// Told when there is a newer version of the cluster.
     changed: Notify,
 }
@@ -61,6 +64,7 @@ impl Upstream {
             retrying: Cell::new(0),
             pending: Cell::new(0),
             tick: Rc::clone(tick),
+            out: Cell::new(0),
             changed: Notify::new(),
             open: Rc::new(Cell::new(0)),
         });
@@ -171,6 +175,53 @@ impl Upstream {
     pub(super) fn choose(&self, hash: Option<u64>, avoid: Option<&Rc<Host>>) -> Option<Rc<Host>> {
         let hosts = self.hosts.borrow();
         let cluster = self.current.borrow();
+        let choice = self.choose_any(&hosts, &cluster, hash, avoid)?;
+        if self.out.get() == 0 || !choice.record.is_out(self.tick.get()) {
+            return Some(choice);
+        }
+        Some(self.in_place_of(choice, &hosts, &cluster))
+    }
+
+    /// Another one for a host that is left out: the next that isn't, unless too few are left.
+    fn in_place_of(&self, choice: Rc<Host>, hosts: &[Rc<Host>], cluster: &Cluster) -> Rc<Host> {
+        let now = self.tick.get();
+        let out = hosts.iter().filter(|host| host.record.is_out(now)).count();
+        self.out.set(u32::try_from(out).unwrap_or(u32::MAX));
+        let left = (hosts.len() - out) as f64 * 100.0 / hosts.len() as f64;
+        if left < cluster.config.panic_percent {
+            return choice;
+        }
+        let start = rand::random_range(0..hosts.len());
+        let (before, after) = hosts.split_at(start);
+        let other = after.iter().chain(before).find(|host| !host.record.is_out(now));
+        other.map_or(choice, Rc::clone)
+    }
+
+    /// Notes what came of an endpoint: the status of an answer, or nothing.
+    pub(super) fn judge(&self, host: &Host, status: Option<u16>) {
+        let cluster = self.current.borrow();
+        let Some(outlier) = &cluster.config.outlier else { return };
+        let now = self.tick.get();
+        if !host.record.note(outlier, status) || host.record.is_out(now) {
+            return;
+        }
+        let hosts = self.hosts.borrow();
+        let out = hosts.iter().filter(|host| host.record.is_out(now)).count();
+        if may_leave_out(outlier, out, hosts.len()) {
+            host.record.leave_out(outlier, now);
+            self.out.set(self.out.get() + 1);
+            self.stats.ejections.inc();
+            tracing::info!(cluster = %self.name, endpoint = %host.address, "an endpoint that only fails is left out");
+        }
+    }
+
+    fn choose_any(
+        &self,
+        hosts: &[Rc<Host>],
+        cluster: &Cluster,
+        hash: Option<u64>,
+        avoid: Option<&Rc<Host>>,
+    ) -> Option<Rc<Host>> {
         if let Some(table) = &cluster.table {
             let avoid = avoid.and_then(|avoid| hosts.iter().position(|host| Rc::ptr_eq(avoid, host)));
             return hosts.get(table.choose(hash.unwrap_or_else(rand::random), avoid)).cloned();
@@ -182,7 +233,7 @@ impl Upstream {
             let index = match cluster.config.balance {
                 Balance::RoundRobin => turns.next()?,
                 Balance::Random | Balance::Hash { .. } => turns.random()?,
-                Balance::LeastRequest { of } => least_busy(&hosts, &turns, of)?,
+                Balance::LeastRequest { of } => least_busy(hosts, &turns, of)?,
             };
             choice = Some(&hosts[index]);
             if hosts.len() == 1 || avoid.is_none_or(|avoid| !Rc::ptr_eq(avoid, &hosts[index])) {
