@@ -118,6 +118,7 @@ impl Attach {
         match input {
             Input::Known(need, number) => self.take_known(&need, number),
             Input::GatewayClass(change) => self.take_class(change),
+            Input::Release(release) => self.take_release(release),
             Input::Parameters(change) => self.take_parameters(change),
             Input::Target(target, event) => self.take_target(target, event),
             Input::Gateway(change) => self.take_gateway(change),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use foregate_api::condition::{condition, merge};
-use foregate_api::gateway::conditions::{ACCEPTED, reason};
+use foregate_api::gateway::conditions::{ACCEPTED, SUPPORTED_VERSION, reason};
 use foregate_api::gateway::{GatewayClass, GatewayClassStatus, ParametersReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -12,10 +12,12 @@ use crate::parameters::Named;
 use crate::problem::Problem;
 use crate::status::Pending;
 use crate::target::{Health, TargetId};
-use crate::{Attach, Change, Key, features};
+use crate::{Attach, Change, Key, Release, features};
 
 /// The standard's finalizer of a class that Gateways use.
 const GATEWAY_EXISTS: &str = "gateway-exists-finalizer.gateway.networking.k8s.io";
+/// The release of the Gateway API that is served.
+const RELEASE: &str = "v1.7.0";
 /// Reason of a class whose platform doesn't answer.
 const PLATFORM_AWAY: &str = "PlatformUnreachable";
 
@@ -193,6 +195,7 @@ impl Attach {
         let state = self.classes.get(name)?;
         let generation = state.object.metadata.generation.unwrap_or_default();
         let accepted = self.class_accepted(state, generation, now)?;
+        let ours = [accepted].into_iter().chain(self.class_supported(generation, now)).collect();
         let state = self.classes.get_mut(name)?;
         let key = Key::new("", name.clone());
         state.pending.update(
@@ -201,10 +204,33 @@ impl Attach {
             &state.object.metadata,
             state.object.status.as_ref(),
             |base| GatewayClassStatus {
-                conditions: merge(&base.conditions, vec![accepted], &[ACCEPTED]),
+                conditions: merge(&base.conditions, ours, &[ACCEPTED, SUPPORTED_VERSION]),
                 supported_features: features::supported(),
             },
         )
+    }
+
+    pub(crate) fn take_release(&mut self, release: Release) {
+        self.world.release = Some(release);
+        self.dirty.class_statuses.extend(self.classes.keys().cloned());
+    }
+
+    /// Whether the cluster has all of the Gateway API that is served; none: nobody has asked.
+    fn class_supported(&self, generation: i64, now: &Time) -> Option<Condition> {
+        let Release { version, missing } = self.world.release.as_ref()?;
+        let version = version.as_deref().unwrap_or("an unknown version");
+        let is = |status, reason: &str, message: &str| {
+            Some(condition(SUPPORTED_VERSION, status, reason, message, generation, now))
+        };
+        if missing.is_empty() {
+            return is(true, SUPPORTED_VERSION, &format!("the cluster has the Gateway API of {version}"));
+        }
+        let message = format!(
+            "the cluster has the Gateway API of {version} and doesn't serve {}: none of these is read. Version {RELEASE} \
+             has them all",
+            missing.join(", ")
+        );
+        is(false, reason::UNSUPPORTED_VERSION, &message)
     }
 
     /// Whether the parameters are right and the platform takes what is written.

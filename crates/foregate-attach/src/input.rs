@@ -14,12 +14,23 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use crate::need::Need;
 use crate::target::{TargetEvent, TargetId};
 
+/// What a cluster has of the Gateway API.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Release {
+    /// As the CRDs say, e.g. `v1.7.0`; none: they don't.
+    pub version: Option<String>,
+    /// Plurals of kinds of the standard channel that it doesn't serve.
+    pub missing: Vec<String>,
+}
+
 /// One change. The first call of [`crate::Attach::apply`] must be given all that exists, so that nothing is taken for
 /// missing that hasn't been read yet.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A GatewayClass, of any controller.
     GatewayClass(Change<GatewayClass>),
+    /// The Gateway API's release that the cluster has, and the kinds of it that it lacks.
+    Release(Release),
     /// A GatewayClassParameters.
     Parameters(Change<GatewayClassParameters>),
     /// News of a target.

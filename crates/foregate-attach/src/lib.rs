@@ -33,7 +33,7 @@ mod world;
 
 pub use attach::Attach;
 pub use foregate_api::{Change, Key};
-pub use input::Input;
+pub use input::{Input, Release};
 pub use need::{Need, NeedChange};
 pub use output::{
     Derived, DerivedChange, DerivedKind, FinalizerChange, Output, ServiceChange, StatusChange, StatusKind,

@@ -12,7 +12,7 @@ use kube::Resource;
 
 use crate::backend::{CA_KEY, PodState};
 use crate::grants::Grants;
-use crate::{Key, certificate};
+use crate::{Key, Release, certificate};
 
 /// What others refer to.
 #[derive(Debug, Default)]
@@ -26,6 +26,8 @@ pub(crate) struct World {
     pub config_maps: HashMap<Key, Option<String>>,
     /// Certificates of ClusterTrustBundles.
     pub trust_bundles: HashMap<Arc<str>, String>,
+    /// None: nobody has asked.
+    pub release: Option<Release>,
     pub grants: Grants,
     pub parameters: HashMap<Key, Arc<GatewayClassParameters>>,
     /// Labels of namespaces.

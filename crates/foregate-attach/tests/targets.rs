@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use common::{at, gone, input, pem};
 use foregate_attach::{
-    Attach, Change, Connection, DefaultTarget, Derived, DerivedChange, Health, Input, Key, Output, Settings,
+    Attach, Change, Connection, DefaultTarget, Derived, DerivedChange, Health, Input, Key, Output, Release, Settings,
     StatusKind, TargetChange, TargetEvent, TargetId,
 };
 use serde_json::{Value, json};
@@ -346,4 +346,22 @@ fn copies_of_secrets_are_written_again_to_who_was_away() {
     let away = Input::Target(id, TargetEvent::Checked(Health::Away("gone".to_owned())));
     assert_eq!(secrets(&attach.apply([away], &at(3))), 0);
     assert_eq!(secrets(&attach.apply(opened(id), &at(4))), 1);
+}
+
+#[test]
+fn a_class_says_what_an_old_release_of_the_gateway_api_lacks() {
+    let mut attach = Attach::new(Settings::local());
+    let mut supported = |version: &str, missing: &[&str]| {
+        let missing = missing.iter().map(|&plural| plural.to_owned()).collect();
+        let release = Release { version: Some(version.to_owned()), missing };
+        let output = attach.apply([class("c", None), Input::Release(release)], &at(0));
+        let status = output.statuses.iter().find(|s| s.kind == StatusKind::GatewayClass).unwrap();
+        let conditions = status.status["conditions"].as_array().unwrap().clone();
+        let found = conditions.into_iter().find(|c| c["type"] == "SupportedVersion").unwrap();
+        (found["status"].as_str().unwrap().to_owned(), found["message"].as_str().unwrap().to_owned())
+    };
+    let (status, message) = supported("v1.4.0", &["listenersets", "tcproutes"]);
+    assert_eq!(status, "False");
+    assert!(message.contains("v1.4.0") && message.contains("listenersets, tcproutes"), "{message}");
+    assert_eq!(supported("v1.7.0", &[]).0, "True");
 }

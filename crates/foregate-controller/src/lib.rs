@@ -16,6 +16,7 @@ mod error;
 pub mod files;
 mod health;
 pub mod leader;
+mod lean;
 mod named;
 mod pipeline;
 mod served;

@@ -57,7 +57,7 @@ pub async fn run(controller: Controller, shutdown: CancellationToken) -> Result<
     let wants_pods = Arc::new(SetOnce::new());
     let mut watches = workload::follow(&workload, &served, &feed, wants_pods.clone());
     let mut unlisted = watches.len();
-    watches.spawn(keep_served(workload.clone(), told, served));
+    watches.spawn(keep_served(workload.clone(), told, served, feed.clone()));
 
     let mut named = Named::new(workload.clone(), feed.clone(), shutdown.clone());
     let mut targets = Targets::new(feed, gate.clone(), shutdown.clone());
@@ -107,8 +107,9 @@ async fn keep_served(
     client: Client,
     told: watch::Sender<Served>,
     _listener: watch::Receiver<Served>,
+    feed: mpsc::Sender<Fed>,
 ) -> Result<(), ControllerError> {
-    served::keep(client, told).await;
+    served::keep(client, told, feed).await;
     Err(ControllerError::WatchEnded { kind: "CustomResourceDefinition" })
 }
 

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use foregate_attach::{Input, Release};
 use futures::TryStreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Backoff;
+use crate::source::Fed;
 
 /// API versions whose kinds may be missing.
 const VERSIONS: [&str; 6] = [
@@ -111,7 +113,7 @@ impl Served {
 }
 
 /// Tells whenever it changes what an API serves.
-pub async fn keep(client: Client, told: watch::Sender<Served>) {
+pub async fn keep(client: Client, told: watch::Sender<Served>, feed: mpsc::Sender<Fed>) {
     let mut bundles: BTreeMap<String, String> = BTreeMap::new();
     let api = Api::<PartialObjectMeta<CustomResourceDefinition>>::all(client.clone());
     let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).backoff(Backoff::default()));
@@ -137,7 +139,12 @@ pub async fn keep(client: Client, told: watch::Sender<Served>) {
         }
         let served = Served::ask(&client).await;
         if reported.as_ref() != Some(&served) {
-            served.report(bundles.get("gateways.gateway.networking.k8s.io").map(String::as_str));
+            let version = bundles.get("gateways.gateway.networking.k8s.io").cloned();
+            served.report(version.as_deref());
+            let missing = served.lacks(&STANDARD).into_iter().map(str::to_owned).collect();
+            if feed.send(Fed::Input(Input::Release(Release { version, missing }))).await.is_err() {
+                return;
+            }
             reported = Some(served.clone());
         }
         told.send_if_modified(|old| std::mem::replace(old, served.clone()) != served);

@@ -19,6 +19,7 @@ use tokio::sync::{SetOnce, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::ControllerError;
+use crate::lean;
 use crate::served::Served;
 use crate::source::{Fed, Followed, once};
 
@@ -88,8 +89,8 @@ pub fn follow(
         pods.run_while_served(seen, fed).await
     });
     follow_if_served!(ClusterTrustBundle, Input::ClusterTrustBundle);
-    follow!(Service, Input::Service);
-    follow!(EndpointSlice, Input::EndpointSlice);
+    follow!(Service, |change| Input::Service(lean::lean(change, lean::service)));
+    follow!(EndpointSlice, |change| Input::EndpointSlice(lean::lean(change, lean::slice)));
     follow!(Namespace, Input::Namespace);
     watches
 }

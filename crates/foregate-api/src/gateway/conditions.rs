@@ -92,6 +92,8 @@ pub mod reason {
     pub const UNSUPPORTED_ADDRESS: &str = "UnsupportedAddress";
     /// A protocol that isn't supported.
     pub const UNSUPPORTED_PROTOCOL: &str = "UnsupportedProtocol";
+    /// The CRDs are of a version that isn't supported.
+    pub const UNSUPPORTED_VERSION: &str = "UnsupportedVersion";
     /// A value that isn't supported.
     pub const UNSUPPORTED_VALUE: &str = "UnsupportedValue";
 }
