@@ -143,6 +143,25 @@ fn references(must: &mut impl FnMut(String, &str)) {
         mirrors("it.filters"),
     );
     of("gatewayroutes", backends, "backends of spec.rules must be the cluster's own");
+    hosts(&mut of);
     let slices = format!("!has(object.spec.endpointSlices) || object.spec.endpointSlices.all(it, {})", own("it"));
     of("gatewaybackends", slices, "spec.endpointSlices must be the cluster's own");
+}
+
+/// What is reached from the gateways' hosts only is the platform's own: Unix sockets, and addresses that each host has
+/// for itself (loopback, link-local, unspecified, in both families' forms).
+fn hosts(of: &mut impl FnMut(&str, String, &str)) {
+    let own_host = "^(0|127)[.]|^169[.]254[.]|^0{0,4}:|^[fF][eE][89abAB][0-9a-fA-F]:";
+    let elsewhere = |address: &str| format!("!{address}.matches('{own_host}')");
+    let backends = format!(
+        "!has(object.spec.endpoints) || object.spec.endpoints.all(it, !has(it.address.unix) && (!has(it.address.ip) || {}) \
+         && (!has(it.address.fqdn) || !it.address.fqdn.hostname.lowerAscii().matches('^(.*[.])?localhost[.]?$')))",
+        elsewhere("it.address.ip.address")
+    );
+    of("gatewaybackends", backends, "spec.endpoints must not be what the gateways' hosts have for themselves");
+    let slices = format!(
+        "!has(object.spec.endpoints) || object.spec.endpoints.all(it, it.addresses.all(address, {}))",
+        elsewhere("address")
+    );
+    of("gatewayendpointslices", slices, "spec.endpoints must not be what the gateways' hosts have for themselves");
 }

@@ -59,6 +59,9 @@ impl Platform {
         let bindings: Api<RoleBinding> = Api::namespaced(self.admin.clone(), TENANT);
         let role = format!("foregate:cluster:{name}");
         until(async || bindings.get_opt(&role).await.unwrap().is_some_and(|it| owned_by(&it, &made))).await;
+        // It is stored a moment before it counts.
+        let (client, own) = (self.as_cluster(&made), format!("{}/{name}", path("workloadclusters", TENANT)));
+        until(async || get(&client, &own).await == 200).await;
         made
     }
 

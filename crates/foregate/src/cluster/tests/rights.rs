@@ -142,6 +142,48 @@ async fn nothing_is_made_in_anothers_name_or_names_what_is_anothers() {
 }
 
 #[tokio::test]
+async fn what_gateways_hosts_have_for_themselves_is_not_reached() {
+    let platform = platform().await;
+    let edge = platform.as_cluster(&platform.add("edge").await);
+    let ip = |address: &str| json!({ "ip": { "address": address, "port": 80 } });
+    let name = |hostname: &str| json!({ "fqdn": { "hostname": hostname, "port": 80 } });
+    let mut endpoints = vec![
+        (json!({ "unix": { "path": "/run/a.sock" } }), false),
+        (name("localhost"), false),
+        (name("a.LocalHost."), false),
+        (name("notlocalhost.example.com"), true),
+    ];
+    for (address, fine) in [
+        ("127.0.0.1", false),
+        ("0.0.0.0", false),
+        ("169.254.169.254", false),
+        ("::1", false),
+        ("0:0:0:0:0:0:0:1", false),
+        ("0000::1", false),
+        ("::ffff:127.0.0.1", false),
+        ("fe80::1", false),
+        ("10.127.0.1", true),
+        ("192.168.0.1", true),
+        ("2001:db8::1", true),
+        ("fd00::1", true),
+    ] {
+        endpoints.push((ip(address), fine));
+        let mut slice = derived("gatewayendpointslices", "edge", UID);
+        slice["spec"]["endpoints"] = json!([{ "addresses": ["10.0.0.1", address] }]);
+        let path = format!("{}?dryRun=All", path("gatewayendpointslices", TENANT));
+        let (code, answer) = send(&edge, Method::POST, &path, JSON, &slice).await;
+        assert_eq!(code, if fine { 201 } else { 403 }, "{address}: {answer}");
+    }
+    for (address, fine) in endpoints {
+        let mut backend = derived("gatewaybackends", "edge", UID);
+        backend["spec"]["endpoints"] = json!([{ "address": ip("10.0.0.1") }, { "address": address }]);
+        let path = format!("{}?dryRun=All", path("gatewaybackends", TENANT));
+        let (code, answer) = send(&edge, Method::POST, &path, JSON, &backend).await;
+        assert_eq!(code, if fine { 201 } else { 403 }, "{address}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_anothers_stays_as_it_is() {
     let platform = platform().await;
     let edge = platform.as_cluster(&platform.add("edge").await);
