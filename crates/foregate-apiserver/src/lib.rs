@@ -13,6 +13,7 @@ mod core;
 mod discovery;
 mod error;
 mod extra;
+mod follow;
 mod gc;
 mod metrics;
 pub mod patch;

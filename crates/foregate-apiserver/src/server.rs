@@ -20,6 +20,7 @@ use crate::auth::clusters::CLUSTERS;
 use crate::auth::token::Tokens;
 use crate::auth::{Auth, Caller, Decision, MASTERS};
 use crate::core::{Core, now};
+use crate::follow::Follow;
 use crate::gc;
 use crate::registry::{DEFINITIONS, Registry};
 use crate::rest;
@@ -292,11 +293,11 @@ fn load(store: Store) -> Result<(Arc<Core>, Vec<gc::Note>), OpenError> {
             if resource == DEFINITIONS {
                 definitions.push(serde_json::from_slice(&object.bytes)?);
             } else if resource.starts_with("rbac.authorization.k8s.io/") {
-                auth.policy.load(&object.key, &serde_json::from_slice(&object.bytes)?);
+                auth.policy.set(&object.key, Some(&serde_json::from_slice(&object.bytes)?));
             } else if resource.starts_with(admission::GROUP) {
-                policies.load(&object.key, &serde_json::from_slice(&object.bytes)?);
+                policies.set(&object.key, Some(&serde_json::from_slice(&object.bytes)?));
             } else if resource == CLUSTERS {
-                auth.clusters.load(&object.key, &serde_json::from_slice(&object.bytes)?);
+                auth.clusters.set(&object.key, Some(&serde_json::from_slice(&object.bytes)?));
             }
             Ok::<_, serde_json::Error>(())
         };

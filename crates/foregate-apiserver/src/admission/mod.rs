@@ -16,9 +16,10 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
+use crate::follow::Follow;
 use crate::rest::op::Op;
 use crate::schema::cel::Budget;
-use crate::store::{Event, EventKind, Key};
+use crate::store::Key;
 use matching::{Matching, Place};
 pub(crate) use policy::problems;
 use policy::{Denied, Policy, Scene};
@@ -87,21 +88,7 @@ pub(crate) struct Admission {
     tables: Mutex<Tables>,
 }
 
-impl Admission {
-    /// Takes a stored policy or binding in.
-    pub fn load(&self, key: &Key, object: &Value) {
-        self.set(key, Some(object));
-    }
-
-    /// Takes a change of a policy or binding in.
-    pub fn apply(&self, event: &Event) {
-        let value: Option<Value> = match event.kind {
-            EventKind::Deleted => None,
-            _ => serde_json::from_slice(&event.object.bytes).ok(),
-        };
-        self.set(&event.object.key, value.as_ref());
-    }
-
+impl Follow for Admission {
     fn set(&self, key: &Key, object: Option<&Value>) {
         let mut tables = self.tables.lock();
         let name = key.name.clone();
@@ -127,7 +114,9 @@ impl Admission {
         });
         self.active.store(Arc::new(active.collect()));
     }
+}
 
+impl Admission {
     /// Asks every policy that a write concerns. Returns warnings for the client.
     ///
     /// # Errors

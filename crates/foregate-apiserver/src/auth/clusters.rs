@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Caller;
 use crate::error::ApiError;
-use crate::store::{Event, EventKind, Key};
+use crate::follow::Follow;
+use crate::store::Key;
 
 /// The resource that WorkloadClusters are stored under.
 pub(crate) const CLUSTERS: &str = "foregate.dev/workloadclusters";
@@ -32,21 +33,7 @@ struct Cluster {
     revoked: CancellationToken,
 }
 
-impl Clusters {
-    /// Takes a stored WorkloadCluster in.
-    pub fn load(&self, key: &Key, object: &Value) {
-        self.set(key, Some(object));
-    }
-
-    /// Takes a change of a WorkloadCluster in.
-    pub fn apply(&self, event: &Event) {
-        let value: Option<Value> = match event.kind {
-            EventKind::Deleted => None,
-            _ => serde_json::from_slice(&event.object.bytes).ok(),
-        };
-        self.set(&event.object.key, value.as_ref());
-    }
-
+impl Follow for Clusters {
     fn set(&self, key: &Key, object: Option<&Value>) {
         let id = (key.namespace.to_string(), key.name.to_string());
         // One that is being deleted writes nothing any more: what it wrote is being removed.
@@ -67,7 +54,9 @@ impl Clusters {
             all.insert(id, Cluster { uid, generation, revoked: CancellationToken::new() });
         }
     }
+}
 
+impl Clusters {
     /// Whether `caller` is still who it says it is. For a cluster: what is cancelled when it isn't any more.
     ///
     /// # Errors

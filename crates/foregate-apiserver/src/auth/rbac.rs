@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::{Attributes, Caller};
-use crate::store::{Event, EventKind, Key};
+use crate::follow::Follow;
+use crate::store::Key;
 
 #[derive(Clone, Debug, Default)]
 struct Rule {
@@ -49,21 +50,7 @@ pub(crate) struct Policy {
     change: Mutex<()>,
 }
 
-impl Policy {
-    /// Takes a stored object of the RBAC group in.
-    pub fn load(&self, key: &Key, object: &Value) {
-        self.set(key, Some(object));
-    }
-
-    /// Takes a change of an object of the RBAC group in.
-    pub fn apply(&self, event: &Event) {
-        let value: Option<Value> = match event.kind {
-            EventKind::Deleted => None,
-            _ => serde_json::from_slice(&event.object.bytes).ok(),
-        };
-        self.set(&event.object.key, value.as_ref());
-    }
-
+impl Follow for Policy {
     fn set(&self, key: &Key, object: Option<&Value>) {
         let _guard = self.change.lock();
         let mut tables = Tables::clone(&self.tables.load());
@@ -82,7 +69,9 @@ impl Policy {
         }
         self.tables.store(Arc::new(tables));
     }
+}
 
+impl Policy {
     /// Whether a role of `caller` grants `wish`.
     pub fn allows(&self, caller: &Caller, wish: &Attributes) -> bool {
         let tables = self.tables.load();
@@ -198,7 +187,7 @@ mod tests {
         let policy = Policy::default();
         for (resource, namespace, name, object) in objects {
             let resource: Arc<str> = format!("{GROUP}/{resource}").into();
-            policy.load(&Key::new(&resource, namespace, name), object);
+            policy.set(&Key::new(&resource, namespace, name), Some(object));
         }
         policy
     }
