@@ -86,7 +86,7 @@ async fn heads_have_an_end() {
 #[tokio::test]
 async fn slow_heads_and_bodies_are_given_up() {
     let (rig, backend) = rig(
-        "request_headers_timeout: 0.3s\n      request_timeout: 0.3s\n      common_http_protocol_options: { idle_timeout: 0.3s }",
+        "request_headers_timeout: 1.5s\n      request_timeout: 1.5s\n      common_http_protocol_options: { idle_timeout: 1.5s }",
     )
     .await;
     let mut silent = rig.client().await;

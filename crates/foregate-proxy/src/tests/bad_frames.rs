@@ -185,15 +185,18 @@ async fn who_resets_requests_under_way_is_turned_away() {
     let mut turned_away = false;
     for stream in (1..2_000).step_by(2) {
         raw.frame(HEADERS, END_STREAM | END_HEADERS, stream, GET_A).await;
-        // It has reached an endpoint when it is reset.
-        let Ok(Ok(_upstream)) = tokio::time::timeout(std::time::Duration::from_secs(1), gate.accept()).await else {
-            turned_away = true;
-            break;
+        // It has reached an endpoint when it is reset; or the connection is over.
+        let minded = until("it is turned away", || rig.metric("foregate_proxy_bad_requests_total") >= 1.0);
+        let _upstream = tokio::select! {
+            accepted = gate.accept() => accepted.unwrap(),
+            () = minded => {
+                turned_away = true;
+                break;
+            }
         };
         raw.frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()).await;
     }
     assert!(turned_away, "1000 requests were reset, and nobody minded");
-    assert!(rig.metric("foregate_proxy_bad_requests_total") >= 1.0);
 }
 
 #[tokio::test]
@@ -216,11 +219,11 @@ async fn pings_and_settings_without_end_cost_nothing() {
 
 #[tokio::test]
 async fn who_says_nothing_is_closed() {
-    let (rig, _backend) = rig("request_headers_timeout: 0.3s").await;
+    let (rig, _backend) = rig("request_headers_timeout: 1.5s").await;
     let address = rig.address("http-1");
     let mut silent = tokio::net::TcpStream::connect(address).await.unwrap();
     let mut half = tokio::net::TcpStream::connect(address).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut half, b"PRI * HTTP/2.0\r\n").await.unwrap();
+    let _ = tokio::io::AsyncWriteExt::write_all(&mut half, b"PRI * HTTP/2.0\r\n").await;
     let mut rest = Vec::new();
     for stream in [&mut silent, &mut half] {
         let read = tokio::io::AsyncReadExt::read_to_end(stream, &mut rest);

@@ -101,7 +101,7 @@ async fn bodies_pass_in_both_directions() {
 async fn what_cannot_be_reached_is_said_so() {
     let mut rig = Rig::new().await;
     rig.cluster("empty", &[]).await;
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (_kept, closed) = super::tcp::closed_port();
     rig.cluster("closed", &[closed]).await;
     rig.serve(
         "- { match: { path: /empty }, route: { cluster: empty } }\n\

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::backend::Backend;
-use super::client::Client;
+use super::client::{Client, LONG};
 use super::resources::{endpoints, host, listener, rds, response, shell};
 use super::rig::{Rig, until};
 
@@ -107,7 +107,7 @@ async fn a_new_version_counts_for_requests_on_old_connections() {
 #[tokio::test]
 async fn a_listener_that_goes_away_finishes_what_it_began() {
     let gate = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::with(crate::EngineOptions { workers: 2, drain: LONG, ..Default::default() }).await;
     rig.cluster("a", &[gate.local_addr().unwrap().port()]).await;
     let address = rig.serve(TO_A).await;
     let mut busy = Client::to(address).await;
@@ -142,7 +142,7 @@ async fn an_address_goes_from_one_listener_to_another_in_one_step() {
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_does_not_hold_up_a_drain() {
-    let options = crate::EngineOptions { workers: 1, drain: Duration::from_secs(60), ..Default::default() };
+    let options = crate::EngineOptions { workers: 1, drain: LONG, ..Default::default() };
     let mut rig = Rig::with(options).await;
     let address = rig.serve("- { match: { prefix: / }, direct_response: { status: 200 } }").await;
     let mut silent = Client::to(address).await;
@@ -250,7 +250,8 @@ async fn a_listener_waits_for_its_routes() {
     rig.set(ResourceKind::Listener, vec![listener("http-1", 0, &rds("rc"), "")]).await;
     let mut client = rig.client().await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    rig.set(ResourceKind::RouteConfiguration, vec![shell("rc")]).await;
+    // One right behind the other: virtual hosts are waited for only so long.
+    rig.responses.send(response(ResourceKind::RouteConfiguration, vec![shell("rc")], &[])).unwrap();
     rig.set(
         ResourceKind::VirtualHost,
         vec![host("rc", "*", "- { match: { prefix: / }, direct_response: { status: 200 } }")],

@@ -8,7 +8,7 @@ use foregate_xds::client::ClientResource;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::client::{Client, LIMIT};
+use super::client::{Client, LIMIT, LONG};
 use super::resources::{eds_cluster, endpoints, resource, shell};
 use super::rig::{Rig, until};
 use super::tls::{certificate, chain, connect, routes, secret};
@@ -78,6 +78,14 @@ async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Result<String, std::io::
     let mut all = Vec::new();
     let read = tokio::time::timeout(LIMIT, stream.read_to_end(&mut all)).await.expect("an end in time");
     read.map(|_| String::from_utf8(all).unwrap()).map_err(|error| error.kind())
+}
+
+/// A port where nobody listens, as long as the socket is kept.
+pub(super) fn closed_port() -> (socket2::Socket, u16) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    (socket, port)
 }
 
 async fn exactly(stream: &mut (impl AsyncRead + Unpin), text: &str) {
@@ -155,7 +163,7 @@ async fn resets_are_told_on() {
 
 #[tokio::test]
 async fn connections_without_an_endpoint_are_closed() {
-    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let (_kept, dead) = closed_port();
     for (options, ports) in [("cluster: c", &[dead][..]), ("cluster: c", &[]), ("cluster: nobody", &[])] {
         let (rig, address) = rig(options, ports).await;
         assert_eq!(rest(&mut TcpStream::connect(address).await.unwrap()).await.unwrap(), "");
@@ -165,7 +173,7 @@ async fn connections_without_an_endpoint_are_closed() {
 
 #[tokio::test]
 async fn other_endpoints_are_tried() {
-    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let (_kept, dead) = closed_port();
     let (_rig, address) = rig("cluster: c\n      max_connect_attempts: 2", &[dead, echo("b").await]).await;
     for _ in 0..4 {
         exactly(&mut TcpStream::connect(address).await.unwrap(), "b").await;
@@ -174,7 +182,7 @@ async fn other_endpoints_are_tried() {
 
 #[tokio::test]
 async fn idle_and_old_connections_are_closed() {
-    for option in ["idle_timeout: 0.3s", "max_downstream_connection_duration: 0.3s"] {
+    for option in ["idle_timeout: 1.5s", "max_downstream_connection_duration: 1.5s"] {
         let (_rig, address) = rig(&format!("cluster: c\n      {option}"), &[echo("a").await]).await;
         assert_eq!(rest(&mut TcpStream::connect(address).await.unwrap()).await.unwrap(), "a", "{option}");
     }
@@ -334,7 +342,8 @@ async fn a_slow_client_hello_has_its_time() {
     let listener = format!("{}\nlistener_filters_timeout: 0.2s", passed("a", "[a]", "cluster: c"));
     rig.set(ResourceKind::Listener, vec![tcp_listener("tls-1", &listener)]).await;
     let mut stream = TcpStream::connect(rig.address("tls-1")).await.unwrap();
-    stream.write_all(&[22, 3, 1]).await.unwrap();
+    // On a busy machine it may be over already.
+    let _ = stream.write_all(&[22, 3, 1]).await;
     assert!(matches!(rest(&mut stream).await.as_deref(), Ok("") | Err(std::io::ErrorKind::ConnectionReset)));
 }
 
@@ -373,7 +382,7 @@ async fn a_drain_waits_for_connections() {
     let (rig, address) = rig("cluster: c", &[echo("a").await]).await;
     let mut client = TcpStream::connect(address).await.unwrap();
     exactly(&mut client, "a").await;
-    let shutdown = tokio::spawn(rig.engine.shutdown(LIMIT));
+    let shutdown = tokio::spawn(rig.engine.shutdown(LONG));
     // New ones are turned away, which shows that it has begun.
     let closed = async { while TcpStream::connect(address).await.is_ok() {} };
     tokio::time::timeout(LIMIT, closed).await.unwrap();

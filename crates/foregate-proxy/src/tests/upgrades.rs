@@ -180,7 +180,7 @@ async fn connect_is_for_what_is_configured() {
 
 #[tokio::test]
 async fn silent_websockets_are_given_up() {
-    let http = "stream_idle_timeout: 0.4s\n      http2_protocol_options: { allow_connect: true }\n      \
+    let http = "stream_idle_timeout: 2s\n      http2_protocol_options: { allow_connect: true }\n      \
                 upgrade_configs: [{ upgrade_type: websocket }]";
     let (rig, endpoint) = rig(http, TO_A).await;
     let mut one = rig.client().await;

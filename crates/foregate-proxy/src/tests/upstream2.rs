@@ -288,9 +288,9 @@ async fn an_endpoint_that_answers_no_ping_is_gone() {
     })
     .await;
     let keepalive = "connection_keepalive: { interval: 0.05s, timeout: 0.05s }";
-    let rig = rig(backend.port(), &http2(keepalive), TO_A).await;
-    let reply = tokio::time::timeout(Duration::from_secs(10), async { rig.client().await.get("a", "/").await }).await;
-    assert_eq!(reply.expect("it doesn't wait for the route's timeout").status, 503);
+    let patient = "- { match: { prefix: / }, route: { cluster: a, timeout: 600s } }";
+    let rig = rig(backend.port(), &http2(keepalive), patient).await;
+    assert_eq!(rig.client().await.get("a", "/").await.status, 503, "it doesn't wait for the route's timeout");
 }
 
 #[tokio::test]
@@ -329,7 +329,8 @@ async fn connections_that_nobody_uses_close() {
         let rigs = all.iter().map(|(port, cluster)| async move {
             let rig = rig(*port, cluster, TO_A).await;
             assert_eq!(rig.client().await.get("a", "/").await.status, 200);
-            assert_eq!(rig.metric("foregate_proxy_upstream_connections_active"), 1.0);
+            // On a busy machine it may be closed already.
+            assert!(rig.metric("foregate_proxy_upstream_connections_total") >= 1.0);
             until("it is closed", || rig.metric("foregate_proxy_upstream_connections_active") == 0.0).await;
             assert_eq!(rig.client().await.get("a", "/").await.status, 200);
         });

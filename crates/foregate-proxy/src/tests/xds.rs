@@ -64,6 +64,27 @@ async fn settled(events: &mut UnboundedReceiver<Event>, sequence: u64) -> Vec<St
     nacks
 }
 
+/// A listener, and a route configuration that stays empty.
+fn without_routes(name: &str, config: &str) -> Vec<Resource> {
+    let shell = resource(ResourceKind::RouteConfiguration, config, &format!("name: {config}"));
+    let needs = [(ResourceKind::RouteConfiguration, config)];
+    let bare = published(ResourceKind::Listener, &listener(name, 0, &rds(config), ""), &needs);
+    vec![published(ResourceKind::RouteConfiguration, &shell, &[]), bare]
+}
+
+/// Does something until it is done before a listener would have waited for its routes (5 s). On a busy machine not
+/// every turn is, but one of them.
+async fn at_once(mut turn: impl AsyncFnMut() -> Duration) {
+    let mut took = Vec::new();
+    while took.len() < 10 {
+        took.push(turn().await);
+        if took.last().is_some_and(|took| *took < Duration::from_secs(4)) {
+            return;
+        }
+    }
+    panic!("never at once: {took:?}");
+}
+
 #[tokio::test]
 async fn from_the_cache_to_traffic_and_back() {
     let directory = tempfile::tempdir().unwrap();
@@ -115,18 +136,21 @@ async fn from_the_cache_to_traffic_and_back() {
     assert_eq!(client.get("c.example.com", "/").await.body, "a");
 
     // A gateway without any route is there at once: it answers 404, it doesn't wait for routes.
-    let shell = resource(ResourceKind::RouteConfiguration, "rc2", "name: rc2");
-    let needs = [(ResourceKind::RouteConfiguration, "rc2")];
-    let bare = published(ResourceKind::Listener, &listener("http-2", 0, &rds("rc2"), ""), &needs);
-    let set = vec![published(ResourceKind::RouteConfiguration, &shell, &[]), bare];
-    let begin = std::time::Instant::now();
-    let sequence = cache.apply(GROUP, Delta { set, remove: Vec::new() });
-    assert!(settled(&mut events, sequence).await.is_empty());
-    let bare = engine.addresses().into_iter().find(|it| &*it.listener == "http-2").unwrap().address;
-    assert_eq!(Client::to(bare).await.get("a", "/").await.status, 404);
-    assert!(begin.elapsed() < Duration::from_secs(3));
-    cache.apply(GROUP, Delta { set: Vec::new(), remove: vec![ResourceId::new(ResourceKind::Listener, "http-2")] });
-    until("it is gone", || engine.addresses().len() == 1).await;
+    let bare = async || {
+        let begin = std::time::Instant::now();
+        let sequence = cache.apply(GROUP, Delta { set: without_routes("http-2", "rc2"), remove: Vec::new() });
+        assert!(settled(&mut events, sequence).await.is_empty());
+        let bare = engine.addresses().into_iter().find(|it| &*it.listener == "http-2").unwrap().address;
+        assert_eq!(Client::to(bare).await.get("a", "/").await.status, 404);
+        let took = begin.elapsed();
+        let gone = [(ResourceKind::Listener, "http-2"), (ResourceKind::RouteConfiguration, "rc2")];
+        let remove = gone.map(|(kind, name)| ResourceId::new(kind, name)).into();
+        let sequence = cache.apply(GROUP, Delta { set: Vec::new(), remove });
+        settled(&mut events, sequence).await;
+        until("it is gone", || engine.addresses().len() == 1).await;
+        took
+    };
+    at_once(bare).await;
 
     stop.cancel();
     server.await.unwrap().unwrap();
@@ -154,6 +178,11 @@ async fn from_the_cache_to_traffic_and_back() {
 
 #[tokio::test]
 async fn a_gateway_without_routes_answers_at_once() {
+    at_once(gateway_without_routes).await;
+}
+
+/// How long a request to one takes that is just there.
+async fn gateway_without_routes() -> Duration {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("xds.sock");
     let (cache, mut events) = Cache::new(Options::default());
@@ -163,19 +192,16 @@ async fn a_gateway_without_routes_answers_at_once() {
         let (cache, socket, stop) = (cache.clone(), socket.clone(), stop.clone());
         async move { serve_unix(cache, &socket, identity, stop).await }
     });
-    let shell = resource(ResourceKind::RouteConfiguration, "rc", "name: rc");
-    let needs = [(ResourceKind::RouteConfiguration, "rc")];
-    let bare = published(ResourceKind::Listener, &listener("http-1", 0, &rds("rc"), ""), &needs);
-    let set = vec![published(ResourceKind::RouteConfiguration, &shell, &[]), bare];
-    let sequence = cache.apply(GROUP, Delta { set, remove: Vec::new() });
+    let sequence = cache.apply(GROUP, Delta { set: without_routes("http-1", "rc"), remove: Vec::new() });
     let engine = Engine::start(EngineOptions { workers: 1, ..EngineOptions::default() }).unwrap();
     let options = InstanceOptions { name: GROUP.into(), xds_socket: socket, node_id: "local".into() };
     engine.add(options).await.unwrap();
     settled(&mut events, sequence).await;
     let begin = std::time::Instant::now();
     assert_eq!(Client::to(engine.addresses()[0].address).await.get("a", "/").await.status, 404);
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    let took = begin.elapsed();
     engine.shutdown(Duration::from_secs(1)).await;
     stop.cancel();
     server.await.unwrap().unwrap();
+    took
 }
