@@ -10,8 +10,10 @@ use tokio::net::TcpStream;
 use super::case::{Case, raw};
 use super::wire::{LIMIT, Reply, connect};
 
-/// Who has read everything and hasn't answered for so long won't: that is as good as refused.
-const PATIENCE: Duration = Duration::from_millis(700);
+/// Who has read everything and hasn't answered for so long won't, most likely: that is as good as refused.
+pub const PATIENCE: Duration = Duration::from_millis(700);
+/// The same for sure, on however busy a machine.
+pub const LONG_PATIENCE: Duration = Duration::from_secs(30);
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -275,7 +277,7 @@ fn of_frames() -> Vec<Case> {
 }
 
 /// Sends the preface, settings, a case's frames, and a PING that says when they have been read.
-pub async fn exchange(to: SocketAddr, case: &Case) -> Reply {
+pub async fn exchange(to: SocketAddr, case: &Case, patience: Duration) -> Reply {
     let mut stream = connect(to).await;
     let bytes = [
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
@@ -287,7 +289,7 @@ pub async fn exchange(to: SocketAddr, case: &Case) -> Reply {
     let _ = stream.write_all(&bytes).await;
     let mut read_all = false;
     let status = loop {
-        let patience = if read_all { PATIENCE } else { LIMIT };
+        let patience = if read_all { patience } else { LIMIT };
         let Ok(Some((kind, flags, payload))) = tokio::time::timeout(patience, next(&mut stream)).await else {
             break None;
         };

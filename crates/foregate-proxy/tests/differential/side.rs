@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::backend::{self, Log};
 use super::{http2, objects, support};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Backends of HTTP/1.1 by name; `g` speaks HTTP/2, `dead` refuses connections, `empty` has no endpoints.
 pub const BACKENDS: [&str; 3] = ["a", "b", "c"];
@@ -159,9 +159,13 @@ async fn run(directory: &Path) -> Engine {
     engine
 }
 
-/// A port where nobody listens.
+/// A port where nobody listens, and which nobody else gets until the process ends.
 pub fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    std::mem::forget(socket);
+    port
 }
 
 fn spawn(binary: &Path, directory: &Path) -> Child {

@@ -7,10 +7,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::backend::fields;
+use super::case::Case;
 use super::side::client_of;
 
-/// Who says nothing for so long won't.
-pub const LIMIT: Duration = Duration::from_secs(5);
+/// Who says nothing for so long won't, on however busy a machine.
+pub const LIMIT: Duration = Duration::from_secs(60);
+/// For so long it is waited for an Envoy that is known not to answer.
+pub const SILENCE: Duration = Duration::from_secs(3);
 
 /// What came back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,14 +37,14 @@ impl Reply {
     }
 }
 
-/// Sends bytes on a new connection, and reads so many responses.
-pub async fn exchange(to: SocketAddr, bytes: &[u8], replies: usize, head: bool) -> Vec<Reply> {
+/// Sends a case's bytes on a new connection, and reads so many responses as it has.
+pub async fn exchange(to: SocketAddr, case: &Case, patience: Duration) -> Vec<Reply> {
     let mut client = Client { stream: connect(to).await, buffer: Vec::new() };
     // A server may answer and close before it has read all.
-    let _ = client.stream.write_all(bytes).await;
+    let _ = client.stream.write_all(&case.bytes).await;
     let mut all = Vec::new();
-    for _ in 0..replies {
-        let reply = tokio::time::timeout(LIMIT, client.reply(head)).await;
+    for _ in 0..case.replies {
+        let reply = tokio::time::timeout(patience, client.reply(case.head)).await;
         let reply = reply.ok().flatten().unwrap_or_default();
         let over = reply.status == 0;
         all.push(reply);

@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 use super::people::Identity;
 
 /// Nothing in these tests takes longer.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Everything until the end, and how that is.
 pub async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {

@@ -36,8 +36,8 @@ async fn connections() {
         ("second", "cluster: half-dead, max_connect_attempts: 8"),
         ("weighted", "weighted_clusters: { clusters: [{ name: a, weight: 1 }, { name: b, weight: 3 }] }"),
         ("partly", "weighted_clusters: { clusters: [{ name: a, weight: 1 }, { name: unknown, weight: 1 }] }"),
-        ("idle", "cluster: a, idle_timeout: 0.5s"),
-        ("short", "cluster: a, max_downstream_connection_duration: 0.5s"),
+        ("idle", "cluster: a, idle_timeout: 2s"),
+        ("short", "cluster: a, max_downstream_connection_duration: 2s"),
         ("full", "cluster: full"),
     ];
     let full = "circuit_breakers: { thresholds: [{ max_connections: 1 }] }";

@@ -12,8 +12,8 @@ pub fn routes() -> Vec<Value> {
         r#"
 - { matches: [{ path: { type: PathPrefix, value: /dead } }], backends: [{ backend: dead, weight: 1 }] }
 - { matches: [{ path: { type: PathPrefix, value: /empty } }], backends: [{ backend: empty, weight: 1 }] }
-- { matches: [{ path: { type: PathPrefix, value: /timeout } }], backends: [{ backend: a, weight: 1 }], requestTimeoutMillis: 100 }
-- { matches: [{ path: { type: PathPrefix, value: /backend-timeout } }], backends: [{ backend: a, weight: 1 }], requestTimeoutMillis: 2000, backendTimeoutMillis: 100 }
+- { matches: [{ path: { type: PathPrefix, value: /timeout } }], backends: [{ backend: a, weight: 1 }], requestTimeoutMillis: 2000 }
+- { matches: [{ path: { type: PathPrefix, value: /backend-timeout } }], backends: [{ backend: a, weight: 1 }], requestTimeoutMillis: 60000, backendTimeoutMillis: 1000 }
 - { matches: [{ path: { type: PathPrefix, value: /retry } }], backends: [{ backend: a, weight: 1 }], retry: { attempts: 2, codes: [503], backoffMillis: 1 } }
 - { matches: [{ path: { type: PathPrefix, value: /retry-500 } }], backends: [{ backend: a, weight: 1 }], retry: { attempts: 1, codes: [500, 502], backoffMillis: 1 } }
 - { matches: [{ path: { type: PathPrefix, value: /retry-dead } }], backends: [{ backend: dead, weight: 1 }], retry: { attempts: 2, codes: [503], backoffMillis: 1 } }
