@@ -69,17 +69,34 @@ async fn the_kubeconfig_lets_an_administrator_in() {
     let (code, _) = get(&admin, "/metrics").await;
     assert_eq!(code, 200);
     let (_, list) = get(&admin, MAPS).await;
-    // An open watch doesn't hold the end up.
-    let watch = http::Request::get(format!(
-        "{MAPS}?watch=true&resourceVersion={}",
-        list["metadata"]["resourceVersion"].as_str().unwrap()
-    ));
-    let watch = admin.send(watch.body(kube::client::Body::empty()).unwrap()).await.unwrap();
-    let began = std::time::Instant::now();
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
     served.shutdown.cancel();
     served.task.await.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
-    drop(watch);
+}
+
+/// What doesn't end by itself is cut off after 5 s. On a busy machine a turn may take as long without that, but not
+/// each of them.
+#[tokio::test]
+async fn an_open_watch_does_not_hold_the_end_up() {
+    provider();
+    let mut took = Vec::new();
+    while took.len() < 10 {
+        let served = serve(bench());
+        let admin = served.admin().await;
+        let (_, list) = get(&admin, MAPS).await;
+        let version = list["metadata"]["resourceVersion"].as_str().unwrap();
+        let watch = http::Request::get(format!("{MAPS}?watch=true&resourceVersion={version}"));
+        let watch = admin.send(watch.body(kube::client::Body::empty()).unwrap()).await.unwrap();
+        let began = std::time::Instant::now();
+        served.shutdown.cancel();
+        served.task.await.unwrap();
+        took.push(began.elapsed());
+        drop(watch);
+        if took.last().is_some_and(|took| *took < Duration::from_secs(4)) {
+            return;
+        }
+    }
+    panic!("it is held up each time: {took:?}");
 }
 
 #[tokio::test]

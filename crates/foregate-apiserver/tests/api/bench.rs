@@ -65,9 +65,9 @@ impl Bench {
         self.send(Method::PATCH, &path, "application/apply-patch+yaml", object.to_string()).await
     }
 
-    /// Waits until `path` answers as `fine` wants; fails after ten seconds.
+    /// Waits until `path` answers as `fine` wants; fails after a minute.
     pub async fn until(&self, path: &str, fine: impl Fn(&Answer) -> bool) -> Answer {
-        let end = std::time::Instant::now() + Duration::from_secs(10);
+        let end = std::time::Instant::now() + Duration::from_secs(60);
         loop {
             let answer = self.get(path).await;
             if fine(&answer) {

@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status, Streaming};
 /// Responses under way.
 const WINDOW: usize = 16;
 /// Envoy answers in milliseconds; one that doesn't in this time never will.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What Envoy says to a message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -109,6 +109,6 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap();
     }
 }

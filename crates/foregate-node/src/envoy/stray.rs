@@ -68,7 +68,7 @@ mod tests {
         let mut keeper = start("/bin/sh", dir.path());
         let mut other = start("/engines/envoy", &dir.path().join("other"));
         let handle = Handle::open(stray.id(), None).unwrap();
-        let patience = Duration::from_secs(20);
+        let patience = Duration::from_secs(60);
         let found = async {
             while find(dir.path()) != [stray.id()] {
                 tokio::time::sleep(Duration::from_millis(1)).await;

@@ -177,13 +177,13 @@ fn long_lists_that_shift_are_quick() {
         "items": {"type": "object", "properties": {"k": {"type": "string"}, "v": {"type": "string", "maxLength": 1}}}}}),
     );
     let items = |first: u32| {
-        object(json!({"list": (first..30_000).map(|k| json!({"k": k.to_string(), "v": "long"})).collect::<Vec<_>>()}))
+        object(json!({"list": (first..100_000).map(|k| json!({"k": k.to_string(), "v": "long"})).collect::<Vec<_>>()}))
     };
     let (old, new) = (items(1), items(0));
     let start = std::time::Instant::now();
     let found = errors(&schema, &new, Some(&old));
     assert_eq!(found, ["spec.list[0].v: Too long: may not be more than 1 bytes"]);
-    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
 
 #[test]
