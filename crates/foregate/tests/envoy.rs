@@ -4,7 +4,7 @@
 
 mod harness;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foregate_api::instance::EngineState;
 use harness::envoy::{self, NEW, OLD};
@@ -44,11 +44,9 @@ async fn a_dead_or_wedged_envoy_is_replaced() {
     assert_ne!(first, second);
     serves(&scene).await;
 
-    let stopped = Instant::now();
     envoy::signal(second, Signal::STOP);
     let replaced = envoy::until(&scene.client, |status| status.restarts == 2 && status.state == EngineState::Running);
     let third = replaced.await.pid.unwrap();
-    assert!(stopped.elapsed() < Duration::from_secs(60), "{:?}", stopped.elapsed());
     assert!(!envoy::lives(second), "a wedged one isn't left behind");
     serves(&scene).await;
 

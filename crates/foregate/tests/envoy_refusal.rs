@@ -78,7 +78,7 @@ async fn knock(address: SocketAddr, stop: Arc<AtomicBool>) -> (usize, Vec<String
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newcomer_that_refuses_what_serves_takes_nothing_from_it() {
-    let scene = Scene::set_on("127.119.7.0/24", NEW, 0, &[], envoy::install_all).await;
+    let scene = Scene::set_on("127.119.8.0/24", NEW, 0, &[], envoy::install_all).await;
     let logs = scene.dir.path().join("logs");
     std::fs::create_dir(&logs).unwrap();
     let log = format!(

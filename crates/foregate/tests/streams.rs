@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// How long a datagram may take before it counts as lost.
-const LOST: Duration = Duration::from_secs(20);
+const LOST: Duration = Duration::from_secs(60);
 /// After which time it is sent again, where some may be lost: a listener isn't there yet, or is replaced.
 const AGAIN: Duration = Duration::from_secs(1);
 /// A port for both transports.

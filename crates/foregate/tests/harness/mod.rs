@@ -147,7 +147,8 @@ impl Foregate {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                while let Ok(line) = self.lines.recv_timeout(Duration::from_millis(200)) {
+                // Until both streams have ended: what was written last may come late.
+                while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                     self.seen.push(line);
                 }
                 return (status, self.seen.join("\n"));
