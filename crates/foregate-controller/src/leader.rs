@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A replica that wants to lead.
 pub struct Candidate {
     api: Api<Lease>,
+    namespace: String,
     name: String,
     identity: String,
 }
@@ -43,6 +44,30 @@ pub enum Ended {
     Overtaken,
 }
 
+/// What keeps a replica from having the lease; said once, however often it is tried.
+#[derive(Default)]
+struct Trouble(Option<String>);
+
+impl Trouble {
+    /// Says it, if it is new.
+    fn tell(&mut self, why: String) {
+        if self.is_new(&why) {
+            tracing::warn!("can't lead, and goes on trying: {why}");
+            self.0 = Some(why);
+        }
+    }
+
+    fn is_new(&self, why: &str) -> bool {
+        self.0.as_deref() != Some(why)
+    }
+
+    fn over(&mut self) {
+        if self.0.take().is_some() {
+            tracing::info!("the lease can be had again");
+        }
+    }
+}
+
 /// A lease as it was seen last.
 struct Seen {
     lease: Lease,
@@ -53,7 +78,8 @@ struct Seen {
 impl Candidate {
     /// One for the lease `name` of a namespace. `identity` is distinct from all other replicas'.
     pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace), name: name.to_owned(), identity: identity.to_owned() }
+        let api = Api::namespaced(client, namespace);
+        Self { api, namespace: namespace.to_owned(), name: name.to_owned(), identity: identity.to_owned() }
     }
 
     /// Takes part until shutdown, or until another one takes over from this one. `leads` says whether this one leads.
@@ -62,6 +88,7 @@ impl Candidate {
         let mut events = std::pin::pin!(watcher(self.api.clone(), config).backoff(Backoff::default()));
         let mut seen: Option<Seen> = None;
         let mut renewed = Instant::now();
+        let mut trouble = Trouble::default();
         let mut tick = tokio::time::interval(RENEWS);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -91,7 +118,7 @@ impl Candidate {
                 Some(_) if is_ours => is_free,
                 Some(_) => holder.is_none() || is_over,
             };
-            if may && let Some(lease) = self.take(seen.as_ref()).await {
+            if may && let Some(lease) = self.take(seen.as_ref(), &mut trouble).await {
                 note(&mut seen, lease);
                 renewed = Instant::now();
                 leads.send_if_modified(|leads| !std::mem::replace(leads, true));
@@ -103,7 +130,7 @@ impl Candidate {
     }
 
     /// Takes or renews the lease. None: another was faster, or the API doesn't answer.
-    async fn take(&self, seen: Option<&Seen>) -> Option<Lease> {
+    async fn take(&self, seen: Option<&Seen>, trouble: &mut Trouble) -> Option<Lease> {
         let (before, params) = (seen.map(|seen| &seen.lease), PostParams::default());
         let lease = self.lease(before, Some(self.identity.clone()));
         let write = async {
@@ -113,16 +140,29 @@ impl Candidate {
             }
         };
         match tokio::time::timeout(PATIENCE, write).await {
-            Ok(Ok(lease)) => Some(lease),
-            Ok(Err(kube::Error::Api(status))) if status.code == 409 => None,
-            Ok(Err(error)) => {
-                tracing::warn!(lease = self.name, %error, "can't renew the lease; trying again");
-                None
+            Ok(Ok(lease)) => {
+                trouble.over();
+                return Some(lease);
             }
-            Err(_) => {
-                tracing::warn!(lease = self.name, "the lease's renewal isn't answered in time; trying again");
-                None
-            }
+            Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
+            // It has just been deleted: the watch says so.
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 && before.is_some() => {}
+            Ok(Err(error)) => trouble.tell(self.why(&error)),
+            Err(_) => trouble.tell(format!("Lease {}/{}: no answer in time", self.namespace, self.name)),
+        }
+        None
+    }
+
+    /// Why the lease can't be had, and what to do.
+    fn why(&self, error: &kube::Error) -> String {
+        let (namespace, name) = (&self.namespace, &self.name);
+        match error {
+            kube::Error::Api(status) if status.code == 404 => format!(
+                "there is no namespace {namespace} for the Lease {name}, so nothing is written yet: create the \
+                 namespace, or use --lease-namespace for another, or --leader-elect false where only one replica runs"
+            ),
+            kube::Error::Api(status) => format!("Lease {namespace}/{name}: {} ({})", status.message, status.code),
+            error => format!("Lease {namespace}/{name}: {error}"),
         }
     }
 
@@ -186,6 +226,35 @@ mod tests {
         let spec = LeaseSpec { holder_identity: Some(holder.to_owned()), ..LeaseSpec::default() };
         let metadata = ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() };
         Lease { metadata, spec: Some(spec) }
+    }
+
+    /// An API that answers everything alike.
+    fn candidate(code: u16, message: &'static str) -> Candidate {
+        let service = tower::service_fn(move |_| async move {
+            let status = serde_json::json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message,
+                "reason": "Any",
+            });
+            let body = kube::client::Body::from(status.to_string().into_bytes());
+            Ok::<_, std::convert::Infallible>(http::Response::builder().status(code).body(body).unwrap())
+        });
+        Candidate::new(Client::new(service, "default"), "gone", "lease", "me")
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_said_once_with_what_to_do() {
+        for (code, says) in [
+            (404, "create the namespace, or use --lease-namespace for another, or --leader-elect false"),
+            (403, "Lease gone/lease: no way (403)"),
+        ] {
+            let (candidate, mut trouble) = (candidate(code, "no way"), Trouble::default());
+            assert!(candidate.take(None, &mut trouble).await.is_none());
+            let said = trouble.0.clone().unwrap();
+            assert!(said.contains(says), "{said}");
+            assert!(!trouble.is_new(&said), "the next time it isn't said");
+            trouble.over();
+            assert!(trouble.is_new(&said), "after it was well, it is");
+        }
     }
 
     #[tokio::test(start_paused = true)]

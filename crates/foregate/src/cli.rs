@@ -12,6 +12,7 @@ pub mod get;
 pub mod help;
 mod kinds;
 mod manifests;
+pub mod names;
 mod objects;
 mod offline;
 pub mod output;

@@ -213,7 +213,10 @@ async fn of_several_replicas_another_takes_over() {
     led_by(&second).await;
 
     let third = workload.controller(states[2].path());
+    let holder = async || leases.get("foregate-controller").await.unwrap().spec.unwrap().holder_identity.unwrap();
+    let before = holder().await;
     assert!(second.stop(Signal::TERM).success());
+    assert_ne!(holder().await, before, "who ends gives the lease back before it is gone");
     led_by(&third).await;
     apply(&workload.client, &route("r", &["web"], "/", "blue")).await;
     answers(address, "/", "blue").await;

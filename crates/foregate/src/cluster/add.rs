@@ -18,6 +18,7 @@ use super::manifests::{Connection, documents};
 use super::sign::{Signed, Wish, path};
 use crate::cli::api::{ApiArgs, ApiServer, block_on, chain};
 use crate::cli::error::{CliError, Ended};
+use crate::cli::names;
 use crate::platform::{ADDRESSES, ADDRESSES_NAMESPACE};
 
 /// Field manager of WorkloadClusters.
@@ -38,7 +39,7 @@ pub struct AddArgs {
     #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
     pub template: String,
     /// `controllerName` of the GatewayClass.
-    #[arg(long, value_name = "DOMAIN/PATH", default_value = CONTROLLER_NAME)]
+    #[arg(long, value_name = "DOMAIN/PATH", default_value = CONTROLLER_NAME, value_parser = names::controller)]
     pub controller_name: String,
     /// Where the cluster's controller reaches the platform's API [default: as the kubeconfig, or the platform, says].
     #[arg(long, value_name = "URL")]
@@ -52,10 +53,10 @@ pub struct AddArgs {
 #[derive(Args, Clone, Debug)]
 pub struct ManifestArgs {
     /// The GatewayClass in the workload cluster.
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_GATEWAY_CLASS)]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_GATEWAY_CLASS, value_parser = names::subdomain)]
     pub class: String,
     /// The namespace in the workload cluster that parameters and credential go to.
-    #[arg(long, value_name = "NAME", default_value = "foregate-system")]
+    #[arg(long, value_name = "NAME", default_value = "foregate-system", value_parser = names::label)]
     pub namespace: String,
 }
 
@@ -156,6 +157,12 @@ pub fn renew(args: &RenewArgs) -> Ended {
             args.cluster
         );
         anstream::print!("{}", documents(&[&title], &[secret])?);
+        if args.revoke {
+            anstream::eprintln!(
+                "note: the cluster's controller is refused from now on, until this is applied there; what it has \
+                 written serves on. `foregate cluster list` says when it is connected again"
+            );
+        }
         Ok(std::process::ExitCode::SUCCESS)
     })
 }

@@ -5,18 +5,20 @@ use std::path::PathBuf;
 use clap::Args;
 use foregate_api::GatewayClassParameters;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::core::GroupVersionKind;
+use kube::core::{GroupVersionKind, TypeMeta};
 use kube::{Client, CustomResourceExt, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::cli::api::{block_on, chain};
 use crate::cli::error::{CliError, Ended};
-use crate::cli::output;
+use crate::cli::{names, output};
 
 /// Field manager of all that is applied.
 const MANAGER: &str = "foregate-install";
-/// Name of everything.
+/// Name of everything, but for what is in no namespace: see [`cluster_name`].
 const NAME: &str = "foregate-controller";
+/// Where the controller runs unless somebody says otherwise.
+const NAMESPACE: &str = "foregate-system";
 /// The user that the image runs as.
 const USER: u32 = 65_532;
 /// Where `/livez` and `/readyz` are.
@@ -29,7 +31,7 @@ pub struct InstallArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Where the controller runs.
-    #[arg(long, value_name = "NAME", default_value = "foregate-system")]
+    #[arg(long, value_name = "NAME", default_value = NAMESPACE, value_parser = names::label)]
     pub namespace: String,
     /// The image, as `cargo xtask image` makes it.
     #[arg(long, value_name = "IMAGE", default_value = concat!("foregate.dev/foregate:v", env!("CARGO_PKG_VERSION")))]
@@ -59,6 +61,7 @@ pub fn run(args: &InstallArgs) -> Ended {
     }
     block_on(async {
         let client = connect(args).await?;
+        check_kinds(&client, &manifests).await?;
         for manifest in manifests {
             let what = format!("{} {}", text(&manifest["kind"]), text(&manifest["metadata"]["name"]));
             apply(&client, manifest).await?;
@@ -92,11 +95,47 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
+/// Refuses an API that can't take all of it, before anything is written.
+async fn check_kinds(client: &Client, manifests: &[Value]) -> Result<(), CliError> {
+    let mut missing = Vec::new();
+    for manifest in manifests {
+        let (version, kind) = (text(&manifest["apiVersion"]), text(&manifest["kind"]));
+        let types = TypeMeta { api_version: version.clone(), kind: kind.clone() };
+        let Ok(gvk) = GroupVersionKind::try_from(&types) else { continue };
+        match kube::discovery::pinned_kind(client, &gvk).await {
+            Ok(_) => {}
+            Err(kube::Error::Discovery(_)) => missing.push(format!("{kind} ({version})")),
+            Err(kube::Error::Api(status)) if status.code == 404 => missing.push(format!("{kind} ({version})")),
+            Err(error) => {
+                return Err(CliError::failed(
+                    format!("the cluster doesn't say whether it serves {kind}s: {}", said(&error)),
+                    "see that the kubeconfig is the workload cluster's, and its credentials an administrator's",
+                ));
+            }
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::failed(
+        format!("the API doesn't serve {}; nothing was applied", missing.join(", ")),
+        "name the kubeconfig of a Kubernetes cluster with --kubeconfig; a Foregate platform isn't one",
+    ))
+}
+
+/// What a request has failed with, once.
+fn said(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref() {
+        Some(kube::Error::Api(status)) => format!("{} (code {})", status.message, status.code),
+        _ => chain(error),
+    }
+}
+
 async fn apply(client: &Client, manifest: Value) -> Result<(), CliError> {
     let (kind, name) = (text(&manifest["kind"]), text(&manifest["metadata"]["name"]));
-    let failed = |error: &dyn std::error::Error| {
+    let failed = |error: &(dyn std::error::Error + 'static)| {
         CliError::failed(
-            format!("{kind} {name} can't be applied: {}", chain(error)),
+            format!("{kind} {name} can't be applied: {}", said(error)),
             "see that the credentials are an administrator's; `--dry-run` prints what would be applied",
         )
     };
@@ -127,36 +166,46 @@ pub fn manifests(args: &InstallArgs) -> Vec<Value> {
             } },
         }),
         crd,
-        object("v1", "ServiceAccount", Some(&args.namespace), json!({})),
-        object("rbac.authorization.k8s.io/v1", "ClusterRole", None, json!({ "rules": cluster_rules() })),
-        object(
-            "rbac.authorization.k8s.io/v1",
+        object("v1", "ServiceAccount", &args.namespace, json!({})),
+        everywhere("ClusterRole", &args.namespace, json!({ "rules": cluster_rules() })),
+        everywhere(
             "ClusterRoleBinding",
-            None,
-            json!({ "roleRef": role("ClusterRole"), "subjects": [subject] }),
+            &args.namespace,
+            json!({ "roleRef": role("ClusterRole", &cluster_name(&args.namespace)), "subjects": [subject] }),
         ),
-        object("rbac.authorization.k8s.io/v1", "Role", Some(&args.namespace), json!({ "rules": own_rules() })),
+        object("rbac.authorization.k8s.io/v1", "Role", &args.namespace, json!({ "rules": own_rules() })),
         object(
             "rbac.authorization.k8s.io/v1",
             "RoleBinding",
-            Some(&args.namespace),
-            json!({ "roleRef": role("Role"), "subjects": [subject] }),
+            &args.namespace,
+            json!({ "roleRef": role("Role", NAME), "subjects": [subject] }),
         ),
-        object("apps/v1", "Deployment", Some(&args.namespace), json!({ "spec": deployment(args) })),
+        object("apps/v1", "Deployment", &args.namespace, json!({ "spec": deployment(args) })),
         object(
             "policy/v1",
             "PodDisruptionBudget",
-            Some(&args.namespace),
+            &args.namespace,
             json!({ "spec": { "maxUnavailable": 1, "selector": { "matchLabels": selector() } } }),
         ),
     ]
 }
 
-fn object(api_version: &str, kind: &str, namespace: Option<&str>, body: Value) -> Value {
-    let mut metadata = json!({ "name": NAME, "labels": labels() });
-    if let Some(namespace) = namespace {
-        metadata["namespace"] = json!(namespace);
-    }
+/// Name of what is in no namespace: another installation in another namespace has its own.
+fn cluster_name(namespace: &str) -> String {
+    if namespace == NAMESPACE { NAME.to_owned() } else { format!("{NAME}-{namespace}") }
+}
+
+fn object(api_version: &str, kind: &str, namespace: &str, body: Value) -> Value {
+    manifest(api_version, kind, json!({ "name": NAME, "namespace": namespace, "labels": labels() }), body)
+}
+
+/// What is in no namespace.
+fn everywhere(kind: &str, installed_in: &str, body: Value) -> Value {
+    let metadata = json!({ "name": cluster_name(installed_in), "labels": labels() });
+    manifest("rbac.authorization.k8s.io/v1", kind, metadata, body)
+}
+
+fn manifest(api_version: &str, kind: &str, metadata: Value, body: Value) -> Value {
     let mut object = json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata });
     if let (Some(object), Value::Object(body)) = (object.as_object_mut(), body) {
         object.extend(body);
@@ -164,8 +213,8 @@ fn object(api_version: &str, kind: &str, namespace: Option<&str>, body: Value) -
     object
 }
 
-fn role(kind: &str) -> Value {
-    json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": NAME })
+fn role(kind: &str, name: &str) -> Value {
+    json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name })
 }
 
 fn selector() -> Value {
@@ -336,6 +385,23 @@ mod tests {
         }
         let committed = std::fs::read_to_string(path).unwrap_or_default();
         assert!(text == committed, "{path} is stale: run this test with UPDATE_GOLDEN=1\n{text}");
+    }
+
+    /// Who installs it twice doesn't take the first one's rights.
+    #[test]
+    fn installations_share_no_object_but_the_kinds() {
+        let in_namespace =
+            |namespace: &str| -> Vec<Value> { manifests(&InstallArgs { namespace: namespace.to_owned(), ..args() }) };
+        let name = |it: &Value| [&it["kind"], &it["metadata"]["namespace"], &it["metadata"]["name"]].map(Value::clone);
+        let first: Vec<_> = in_namespace(NAMESPACE).iter().map(name).collect();
+        for second in in_namespace("gw").iter().filter(|it| it["kind"] != "CustomResourceDefinition") {
+            assert!(!first.contains(&name(second)), "{second}");
+            if second["kind"] == "ClusterRoleBinding" {
+                assert_eq!(second["roleRef"]["name"], "foregate-controller-gw");
+                assert_eq!(second["subjects"][0]["namespace"], "gw");
+            }
+        }
+        assert!(first.contains(&[json!("ClusterRole"), Value::Null, json!(NAME)]), "{first:?}");
     }
 
     #[test]

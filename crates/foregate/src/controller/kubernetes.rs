@@ -4,9 +4,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use foregate_controller::leader::{Candidate, Ended};
+use foregate_controller::leader::Candidate;
 use foregate_controller::{Controller, ControllerError, DefaultTarget, Gate, Settings};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -22,6 +22,9 @@ use crate::up::parts::Parts;
 const LEASE: &str = "foregate-controller";
 /// Where the Lease is unless somebody says otherwise.
 const NAMESPACE: &str = "foregate-system";
+
+/// How long the lease may take to be given back, on the way out.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Runs until Ctrl-C or SIGTERM.
 ///
@@ -90,7 +93,6 @@ impl Replica {
         shutdown: CancellationToken,
     ) -> Result<(), ControllerError> {
         loop {
-            let stop = shutdown.child_token();
             let controller = Controller {
                 workload: self.workload.clone(),
                 platform: self.platform.clone(),
@@ -98,15 +100,24 @@ impl Replica {
                 gate: Gate::of(leads.subscribe()),
                 caught_up: caught_up.clone(),
             };
-            let Some(namespace) = &self.lease else { return foregate_controller::run(controller, stop).await };
+            let controller = foregate_controller::run(controller, shutdown.clone());
+            let Some(namespace) = &self.lease else { return controller.await };
             let candidate = Candidate::new(self.workload.clone(), namespace, LEASE, &self.identity);
-            tokio::select! {
-                ended = foregate_controller::run(controller, stop.clone()), if !shutdown.is_cancelled() => return ended,
-                ended = candidate.run(leads.clone(), shutdown.clone()) => match ended {
-                    Ended::Shutdown => return Ok(()),
-                    Ended::Overtaken => tracing::warn!("another replica leads now"),
-                },
+            let resign = CancellationToken::new();
+            let mut election = std::pin::pin!(candidate.run(leads.clone(), resign.clone()));
+            let ended = tokio::select! {
+                ended = controller => ended,
+                _ = &mut election => {
+                    tracing::warn!("another replica leads now");
+                    continue;
+                }
+            };
+            // Only who writes no more gives the lease back: two never write at once.
+            resign.cancel();
+            if tokio::time::timeout(FAREWELL, election).await.is_err() {
+                tracing::warn!("the lease isn't given back in time; another takes over once it is over");
             }
+            return ended;
         }
     }
 }

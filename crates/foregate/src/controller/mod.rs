@@ -13,7 +13,7 @@ use std::time::Instant;
 use clap::{Args, Subcommand, ValueEnum};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use crate::cli::{LogFormat, UpArgs};
+use crate::cli::{LogFormat, UpArgs, names};
 use crate::config::{Config, ConfigError};
 use crate::up::{self, UpError};
 
@@ -29,7 +29,7 @@ pub struct ControllerArgs {
     /// Where what users write comes from.
     #[arg(long, value_enum, value_name = "SOURCE", required = true)]
     pub source: Option<Source>,
-    /// A directory of YAML files that is followed; may be given several times.
+    /// A directory of YAML files that is followed, with `--source files`; may be given several times.
     #[arg(long = "watch", value_name = "DIR", required_if_eq("source", "files"))]
     pub watch: Vec<PathBuf>,
     /// With `--source kubernetes`, credentials of the cluster [default: those of the pod that this runs in]. With
@@ -46,7 +46,7 @@ pub struct ControllerArgs {
     pub cluster: Option<String>,
     /// A `controllerName` of the GatewayClasses that are served; may be given several times, so that classes written for
     /// other controllers can be taken over. With `--source kubernetes`.
-    #[arg(long = "controller-name", value_name = "NAME", default_value = foregate_api::CONTROLLER_NAME)]
+    #[arg(long = "controller-name", value_name = "NAME", default_value = foregate_api::CONTROLLER_NAME, value_parser = names::controller)]
     pub controller_names: Vec<String>,
     /// Whether to write only while this replica holds the Lease `foregate-controller`; with `--source kubernetes`.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
@@ -101,8 +101,14 @@ impl ControllerArgs {
     /// Defaults, then the file, then the flags.
     ///
     /// # Errors
-    /// As [`Config::load`].
+    /// As [`Config::load`]; and when a flag isn't one of the source's.
     pub fn config(&self) -> Result<Config, ConfigError> {
+        if self.source == Some(Source::Kubernetes) && !self.watch.is_empty() {
+            let message = "directories are followed with `--source files` only; a cluster's objects come from its API \
+                           alone"
+                .to_owned();
+            return Err(ConfigError::Invalid { field: "--watch", message });
+        }
         let default = Config::default().data_dir.join("controller");
         let data_dir = self.data_dir.clone().or_else(|| self.config.is_none().then_some(default));
         let (config, log_format) = (self.config.clone(), self.log_format);
@@ -142,7 +148,32 @@ async fn client(path: &Path) -> Result<kube::Client, UpError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use clap::FromArgMatches as _;
+
     use super::*;
+
+    /// What a command line leads to.
+    fn config(flags: &[&str]) -> Result<(), String> {
+        let command = ControllerArgs::augment_args(clap::Command::new("controller"));
+        let matches = command.try_get_matches_from([&["controller"], flags].concat());
+        let args = ControllerArgs::from_arg_matches(&matches.map_err(|error| error.to_string())?).unwrap();
+        args.config().map(drop).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_that_mean_nothing_are_refused() {
+        assert_eq!(config(&["--source", "kubernetes"]), Ok(()));
+        let files = ["--source", "files", "--watch", "d", "--kubeconfig", "k"];
+        assert_eq!(config(&files), Ok(()));
+        for (flags, contains) in [
+            (["--watch", "d"], "--watch: directories are followed with `--source files` only"),
+            (["--controller-name", "bad"], "write a domain and a path"),
+        ] {
+            let why = config(&[&["--source", "kubernetes"], &flags[..]].concat()).unwrap_err();
+            assert!(why.contains(contains), "{why}");
+        }
+    }
 
     #[test]
     fn names_of_clusters_are_parts_of_names() {
