@@ -155,7 +155,7 @@ async fn connections_have_a_bound() {
     for _ in 0..2 {
         assert!(rig.client().await.is_closed().await, "one too many");
     }
-    assert_eq!(rig.metric("foregate_proxy_connections_shed_total"), 2.0);
+    super::rig::until("they are counted", || rig.metric("foregate_proxy_connections_shed_total") == 2.0).await;
     for client in &mut clients {
         assert_eq!(client.get("a", "/").await.status, 204, "the others are served");
     }
