@@ -245,7 +245,12 @@ impl Process {
             self.admin.close_listeners(PATIENCE).await
         };
         if let Err(error) = asked.await {
-            tracing::warn!(pid = self.handle.pid, %error, "an Envoy can't be told to drain");
+            let pid = self.handle.pid;
+            if self.has_no_clients(&error).await {
+                tracing::debug!(pid, %error, "an Envoy isn't up, and needn't drain");
+            } else {
+                tracing::warn!(pid, %error, "an Envoy can't be told to drain");
+            }
         }
         while begun.elapsed() < drain {
             let Ok((connections, requests)) = self.admin.load(PATIENCE).await else { break };
@@ -258,6 +263,12 @@ impl Process {
             }
         }
         self.terminate().await;
+    }
+
+    /// Whether an Envoy that couldn't be asked hasn't served yet, or doesn't any more.
+    async fn has_no_clients(&mut self, error: &AdminError) -> bool {
+        let is_not_up = !self.ready && matches!(error, AdminError::Connect(_));
+        is_not_up || tokio::time::timeout(Duration::ZERO, self.ended()).await.is_ok()
     }
 
     /// Ends it: SIGTERM, and if that doesn't help, SIGKILL.
