@@ -7,8 +7,8 @@ use foregate_api::gateway::{GatewaySpecAddress, GatewayStatusAddress};
 
 use crate::problem::Problem;
 
-/// The value by which the standard's own tests ask whether routability is reported. No other is given: what a gateway's
-/// addresses can be reached from is up to the network that they are in.
+/// The one value that is taken and reported: it means nothing. No other is given, and the feature isn't claimed: what a
+/// gateway's addresses can be reached from is up to the network that they are in.
 const SENTINEL: &str = "testing.x-k8s.io/sentinel";
 
 /// Whether the platform could give any of them.
