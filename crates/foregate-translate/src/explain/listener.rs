@@ -77,10 +77,9 @@ fn chain<'a>(listener: &'a Listener, request: &Request, answer: &mut Explanation
         None => of_kind().find(|chain| chain.server_names.is_empty()).map(|chain| (0, chain)),
     };
     let Some((_, chain)) = best else {
-        let known: Vec<&str> = of_kind().flat_map(|chain| &chain.server_names).map(String::as_str).collect();
-        let name = name.unwrap_or_else(|| "no name (the host is an address)".to_owned());
-        let known = known.join(", ");
-        return speaks(format!("listener {} has no certificate for {name}; it has: {known}", listener.name));
+        let name = name.unwrap_or_else(|| "connections without a name (the host is an address)".to_owned());
+        let known: Vec<String> = of_kind().flat_map(served_names).collect();
+        return speaks(format!("listener {} doesn't serve {name}; it serves: {}", listener.name, known.join(", ")));
     };
     if !request.scheme.is_http() && matches!(chain.carries, Carries::Requests(_)) {
         let wants = if tls { "https" } else { "http" };
@@ -90,6 +89,12 @@ fn chain<'a>(listener: &'a Listener, request: &Request, answer: &mut Explanation
         answer.caveats.push(format!("the filter chain also asks for {rule}, which a URL doesn't tell"));
     }
     Ok(chain)
+}
+
+/// A chain's names, each with what becomes of its connections.
+fn served_names(chain: &Chain) -> impl Iterator<Item = String> {
+    let how = if chain.ends_tls { "with a certificate" } else { "by passthrough" };
+    chain.server_names.iter().map(move |name| format!("{name} ({how})"))
 }
 
 /// The name in the TLS handshake.
