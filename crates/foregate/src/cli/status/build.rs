@@ -1,5 +1,7 @@
 //! From objects to a tree: gateway → listener → route → rule → backend.
 
+use std::collections::HashSet;
+
 use foregate_api::condition;
 use foregate_api::gateway::{Gateway, RouteParentStatus};
 use foregate_api::route::{RouteBackend, RouteFilter, RouteRule};
@@ -21,11 +23,11 @@ pub fn all(world: &World, only: Option<&str>) -> Vec<Node> {
         let claim = world.claims.iter().find(|claim| is_claim_of(claim, &name));
         nodes.push((name.clone(), of_gateway(world, &name, gateway, claim)));
     }
-    // Of other clusters' Gateways only the claims are here.
+    // Of other clusters' Gateways only the claims are here; ListenerSets are known by theirs.
     for claim in &world.claims {
         let origin = &claim.spec.origin;
         let name = format!("{}/{}", origin.namespace, origin.name);
-        if origin.cluster != foregate_api::LOCAL_CLUSTER || !world.has_gateway(&name) {
+        if !is_claim_of(claim, &name) || !world.has_gateway(&name) {
             nodes.push((name.clone(), of_claim(world, &name, claim)));
         }
     }
@@ -48,10 +50,14 @@ fn is_claim_of(claim: &GatewayClaim, name: &str) -> bool {
         && format!("{}/{}", origin.namespace, origin.name) == name
 }
 
-/// A Gateway of another cluster, as far as the platform knows it.
+/// A Gateway of another cluster, or a ListenerSet, as far as the platform knows it.
 fn of_claim(world: &World, name: &str, claim: &GatewayClaim) -> Node {
     let status = claim.status.clone().unwrap_or_default();
-    let what = format!("Gateway {name} of cluster {}", claim.spec.origin.cluster);
+    let origin = &claim.spec.origin;
+    let what = match origin.cluster.as_str() {
+        foregate_api::LOCAL_CLUSTER => format!("{} {name}", origin.kind),
+        cluster => format!("{} {name} of cluster {cluster}", origin.kind),
+    };
     let mut node = match trouble(&status.conditions, &["Bound", "Programmed"]) {
         Some(message) => Node::new(what, message).state(State::Broken),
         None => Node::new(what, format!("serves at {}", status.addresses.join(", "))),
@@ -219,20 +225,22 @@ fn routes_of<'a>(world: &'a World, claim: &GatewayClaim, listener: &str) -> Vec<
     routes
 }
 
-/// What a route's status says for a Gateway.
-fn parent<'a>(route: &'a UserRoute, gateway: &str) -> Option<&'a RouteParentStatus> {
+/// What a route's status says for a Gateway or a ListenerSet.
+fn parent<'a>(route: &'a UserRoute, kind: &str, name: &str) -> Option<&'a RouteParentStatus> {
     route.status.parents.iter().find(|status| {
         let parent = &status.parent_ref;
-        let namespace = parent.namespace.as_deref().unwrap_or(&route.namespace);
-        parent.is_gateway() && format!("{namespace}/{}", parent.name) == gateway
+        let namespace = parent.namespace_or(&route.namespace);
+        parent.kind.as_deref().unwrap_or("Gateway") == kind && format!("{namespace}/{}", parent.name) == name
     })
 }
 
 fn of_route(world: &World, gateway: &str, claim: &GatewayClaim, route: &GatewayRoute) -> Node {
     let what = route.spec.origin.display();
-    let said = world.user_route(route).and_then(|user| parent(user, gateway));
+    let said = world.user_route(route).and_then(|user| parent(user, &claim.spec.origin.kind, gateway));
     let conditions = said.map(|said| said.conditions.as_slice()).unwrap_or_default();
     let refused = route.status.as_ref().and_then(|status| trouble(&status.conditions, &["Accepted"]));
+    // One host may be had by many listeners.
+    let mut seen = HashSet::new();
     let hosts: Vec<&str> = route
         .spec
         .attachments
@@ -240,7 +248,7 @@ fn of_route(world: &World, gateway: &str, claim: &GatewayClaim, route: &GatewayR
         .filter(|it| it.claim == claim.name_any())
         .flat_map(|it| &it.hostnames)
         .map(|it| it.effective.as_str())
-        .filter(|host| *host != "*")
+        .filter(|host| *host != "*" && seen.insert(*host))
         .collect();
     let node = match refused.or_else(|| trouble(conditions, &["Accepted", "ResolvedRefs"])) {
         Some(message) => Node::new(what, message).state(State::Broken),
@@ -350,7 +358,7 @@ fn of_backend(world: &World, proxy: &str, backend: &RouteBackend, share: u64) ->
 /// Routes that name a Gateway which doesn't take them.
 fn refused(world: &World, gateway: &str) -> Vec<Node> {
     let refused = world.user_routes.iter().filter_map(|route| {
-        let conditions = &parent(route, gateway)?.conditions;
+        let conditions = &parent(route, "Gateway", gateway)?.conditions;
         let attached = world.routes.iter().any(|it| {
             world.user_route(it).is_some_and(|user| std::ptr::eq(user, route)) && !it.spec.attachments.is_empty()
         });
