@@ -147,7 +147,20 @@ impl ApiServer {
     {
         let api: kube::Api<K> = kube::Api::all(self.client.clone());
         let list = api.list(&kube::api::ListParams::default()).await;
-        Ok(list.map_err(|error| self.explain(error, &format!("listing {}", K::plural(&()))))?.items)
+        Ok(list.map_err(|error| self.explain_list(error, &K::plural(&())))?.items)
+    }
+
+    /// A platform serves all kinds that are listed here: who hasn't one isn't a platform.
+    fn explain_list(&self, error: kube::Error, plural: &str) -> CliError {
+        let Self { url, source, .. } = self;
+        match &error {
+            kube::Error::Api(status) if status.code == 404 => CliError::failed(
+                format!("the API at {url} (from {source}) isn't a Foregate platform's: it has no {plural}"),
+                "name the platform's kubeconfig with --kubeconfig, not a workload cluster's: `foregate up` writes \
+                 DATA/admin.kubeconfig",
+            ),
+            _ => self.explain(error, &format!("listing {plural}")),
+        }
     }
 
     /// What went wrong with a call, and what to do.
