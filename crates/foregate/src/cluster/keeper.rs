@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::sign::LIFE;
 use super::{ClusterName, rights};
 
 /// Field manager of all that is written here.
@@ -226,6 +227,12 @@ async fn write_condition(
     Ok(next)
 }
 
+/// Whether the controller was last heard of before its newest credential was made.
+pub fn has_new_credential(status: &WorkloadClusterStatus) -> bool {
+    let made = status.credential_expires.as_ref().and_then(|expires| expires.0.checked_sub(LIFE).ok());
+    status.last_seen.as_ref().zip(made).is_some_and(|(seen, made)| seen.0 < made)
+}
+
 /// Whether the controller is there, and when it counts as lost.
 fn connected(status: &WorkloadClusterStatus, generation: i64, now: jiff::Timestamp) -> (Condition, Option<Duration>) {
     let time = Time(now);
@@ -237,7 +244,12 @@ fn connected(status: &WorkloadClusterStatus, generation: i64, now: jiff::Timesta
     // A clock that is ahead must not keep a lost controller for longer.
     let age = now.as_second().saturating_sub(seen.0.as_second()).max(0);
     if age >= lost {
-        let message = format!("its controller was last heard of at {}; what it has written serves on", seen.0);
+        let hint = match has_new_credential(status) {
+            true => ", before its newest credential was made: apply what `foregate cluster renew` has printed",
+            false => "",
+        };
+        let at = jiff::Timestamp::from_second(seen.0.as_second()).unwrap_or(seen.0);
+        let message = format!("its controller was last heard of at {at}{hint}; what it has written serves on");
         return (condition::condition(CONNECTED, false, "LeaseLost", message, generation, &time), None);
     }
     let next = u64::try_from(lost - age).ok().map(Duration::from_secs);
@@ -265,5 +277,21 @@ mod tests {
             assert_eq!((condition.status.as_str(), condition.reason.as_str()), (status, reason), "{seen:?}");
             assert_eq!(at, next.map(Duration::from_secs), "{seen:?}");
         }
+    }
+
+    #[test]
+    fn when_it_was_there_is_said_to_the_second_and_whether_its_credential_is_newer() {
+        let ago = |seconds| jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_millis(-1_000 * seconds - 1);
+        let said = |made: Option<i64>| {
+            let status = WorkloadClusterStatus {
+                last_seen: Some(Time(ago(900))),
+                credential_expires: made.map(|made| Time(ago(made) + LIFE)),
+                ..Default::default()
+            };
+            connected(&status, 3, jiff::Timestamp::UNIX_EPOCH).0.message
+        };
+        let plain = "its controller was last heard of at 1969-12-31T23:45:00Z; what it has written serves on";
+        assert_eq!((said(None).as_str(), said(Some(1_000)).as_str()), (plain, plain));
+        assert!(said(Some(800)).contains("23:45:00Z, before its newest credential was made"), "{}", said(Some(800)));
     }
 }

@@ -10,6 +10,7 @@ use crate::cli::api::{ApiArgs, block_on};
 use crate::cli::error::Ended;
 use crate::cli::output::{OutputArgs, age};
 use crate::cli::table::{BAD, Cell, DIM, GOOD, Table, WARN, width};
+use crate::cluster::keeper::has_new_credential;
 
 /// Flags of `foregate cluster list`.
 #[derive(Args, Clone, Debug)]
@@ -67,11 +68,14 @@ fn row(object: WorkloadCluster) -> Row {
     let connected = condition::find(&status.conditions, CONNECTED);
     let removed = object.metadata.deletion_timestamp.is_some().then(|| "being removed".to_owned());
     let why = connected.filter(|it| it.status != "True").map(|it| it.message.clone());
+    // What was there before the credentials were revoked isn't any more, though it isn't missed yet.
+    let unused = object.spec.credential_generation > 0 && has_new_credential(&status);
+    let unused = unused.then(|| "its controller hasn't used its new credential yet".to_owned());
     Row {
         tenant: namespace.strip_prefix(TENANT_NAMESPACE_PREFIX).unwrap_or(&namespace).to_owned(),
         name: object.name_any(),
         connected: connected.map_or_else(|| "Unknown".to_owned(), |it| it.status.clone()),
-        message: removed.or(why),
+        message: removed.or(why).or(unused),
         last_seen: status.last_seen.map(|time| time.0),
         controller_version: status.controller_version,
         credential_expires: status.credential_expires.map(|time| time.0),
@@ -79,13 +83,14 @@ fn row(object: WorkloadCluster) -> Row {
     }
 }
 
-/// Days until the credential expires; few are pointed out.
-fn credential(expires: Option<jiff::Timestamp>) -> Cell {
+/// Days until the credential expires, the last one counted whole; few are pointed out.
+fn credential(expires: Option<jiff::Timestamp>, now: jiff::Timestamp) -> Cell {
     let Some(expires) = expires else { return "-".into() };
-    let days = (expires.as_second() - jiff::Timestamp::now().as_second()) / 86_400;
+    let seconds = expires.as_second() - now.as_second();
+    let days = (seconds + 86_399).div_euclid(86_400);
     match days {
-        ..0 => Cell::new("expired", BAD),
-        0..30 => Cell::new(format!("{days}d left"), WARN),
+        ..=0 => Cell::new("expired", BAD),
+        1..=30 => Cell::new(format!("{days}d left"), WARN),
         _ => format!("{days}d left").into(),
     }
 }
@@ -108,10 +113,32 @@ fn table(rows: &[Row]) -> String {
             Cell::new(&row.connected, style),
             ago(row.last_seen),
             row.controller_version.as_deref().unwrap_or("-").into(),
-            credential(row.credential_expires),
+            credential(row.credential_expires, jiff::Timestamp::now()),
             ago(row.created),
             row.message.as_deref().unwrap_or_default().into(),
         ]);
     }
     table.render(width())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_that_has_begun_counts() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        for (seconds, text) in [
+            (365 * 86_400, "365d left"),
+            (365 * 86_400 - 5, "365d left"),
+            (364 * 86_400, "364d left"),
+            (1, "1d left"),
+            (0, "expired"),
+            (-86_400, "expired"),
+        ] {
+            let mut table = Table::new(["", "credential"]);
+            table.row(["x".into(), credential(Some(now + jiff::SignedDuration::from_secs(seconds)), now)]);
+            assert!(table.render(None).contains(text), "{seconds}: {}", table.render(None));
+        }
+    }
 }

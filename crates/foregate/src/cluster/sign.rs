@@ -20,7 +20,7 @@ use super::ClusterName;
 /// Below `/foregate/`.
 const PREFIX: &str = "clusters";
 /// How long a certificate is valid.
-const LIFE: Duration = Duration::from_secs(365 * 86_400);
+pub const LIFE: Duration = Duration::from_secs(365 * 86_400);
 
 /// What is posted.
 #[derive(Serialize, Deserialize)]
