@@ -1,6 +1,6 @@
 //! The whole: takes changes, finds what depends on them, says what follows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -42,6 +42,8 @@ pub struct Attach {
     /// Where claims are.
     pub(crate) claim_targets: HashMap<ParentId, TargetId>,
     pub(crate) dirty: Dirty,
+    /// Classes that have a finalizer only because of what is on their platforms.
+    pub(crate) leaving: BTreeSet<Arc<str>>,
     /// None: all that there is is fed.
     pub(crate) needs: Option<Needs>,
     leads: bool,
@@ -71,6 +73,7 @@ impl Attach {
             targets,
             claim_targets: HashMap::new(),
             dirty: Dirty::default(),
+            leaving: BTreeSet::new(),
             needs: None,
             leads: true,
         }
@@ -105,7 +108,7 @@ impl Attach {
         let derived = self.targets.settle_books();
         // A target is dropped once its book is empty.
         let targets = self.targets.settle_connections();
-        let finalizers = self.dirty.class_statuses.iter().filter_map(|class| self.class_finalizers(class)).collect();
+        let finalizers = self.settle_finalizers();
         Output { derived, services, statuses: self.statuses(now), finalizers, targets, needs }
     }
 

@@ -49,6 +49,15 @@ impl Book {
         self.entries.is_empty()
     }
 
+    /// What is wanted or there. What was written and hasn't been seen counts only where the platform may still be
+    /// about to get it: `answers` says that it isn't, as it answers; what is deleted before it is seen has no echo.
+    pub fn left(&self, answers: bool) -> impl Iterator<Item = &DerivedKey> {
+        let is_left = move |entry: &Entry| {
+            entry.wanted.is_some() || entry.seen.is_some() || (!answers && !entry.on_the_way.is_empty())
+        };
+        self.entries.iter().filter(move |(_, entry)| is_left(entry)).map(|(key, _)| key)
+    }
+
     /// Takes copies of Secrets that can't be seen for gone: who was away may have lost them.
     pub fn doubt(&mut self) {
         if self.shows_secrets {

@@ -7,15 +7,13 @@ use foregate_api::gateway::conditions::{ACCEPTED, SUPPORTED_VERSION, reason};
 use foregate_api::gateway::{GatewayClass, GatewayClassStatus, ParametersReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::output::{FinalizerChange, StatusChange, StatusKind};
+use crate::output::{StatusChange, StatusKind};
 use crate::parameters::Named;
 use crate::problem::Problem;
 use crate::status::Pending;
 use crate::target::{Health, TargetId};
 use crate::{Attach, Change, Key, Release, features};
 
-/// The standard's finalizer of a class that Gateways use.
-const GATEWAY_EXISTS: &str = "gateway-exists-finalizer.gateway.networking.k8s.io";
 /// The release of the Gateway API that is served.
 const RELEASE: &str = "v1.7.0";
 /// Reason of a class whose platform doesn't answer.
@@ -56,6 +54,11 @@ impl ClassState {
     /// Where its gateways run.
     pub fn target(&self) -> Option<TargetId> {
         Some(self.verdict.as_ref()?.accepted.as_ref().ok()?.target)
+    }
+
+    /// Whether its `controllerName` is one of ours.
+    pub fn is_ours(&self) -> bool {
+        self.verdict.is_some()
     }
 }
 
@@ -172,25 +175,6 @@ impl Attach {
         }
     }
 
-    /// A class of ours that Gateways use keeps the standard's finalizer; any other loses it.
-    pub(crate) fn class_finalizers(&self, name: &Arc<str>) -> Option<FinalizerChange> {
-        let state = self.classes.get(name)?;
-        state.verdict.as_ref()?;
-        let is_used = self.index.class_gateways.has(name);
-        let present = state.object.metadata.finalizers.as_deref().unwrap_or_default();
-        if present.iter().any(|one| one == GATEWAY_EXISTS) == is_used {
-            return None;
-        }
-        // A class on its way out takes no new finalizers.
-        if is_used && state.object.metadata.deletion_timestamp.is_some() {
-            return None;
-        }
-        let others = present.iter().filter(|one| *one != GATEWAY_EXISTS).cloned();
-        let finalizers = others.chain(is_used.then(|| GATEWAY_EXISTS.to_owned())).collect();
-        let resource_version = state.object.metadata.resource_version.clone().unwrap_or_default();
-        Some(FinalizerChange { class: name.clone(), resource_version, finalizers })
-    }
-
     pub(crate) fn class_status(&mut self, name: &Arc<str>, now: &Time) -> Option<StatusChange> {
         let state = self.classes.get(name)?;
         let generation = state.object.metadata.generation.unwrap_or_default();
@@ -249,15 +233,20 @@ impl Attach {
             (Err(problem), _) => return is(false, problem.reason, &problem.message),
             (Ok(placement), None) => placement,
         };
+        let waits = self.what_is_left(state, placement.target);
+        let with_that = |why: &str| waits.iter().fold(why.to_owned(), |why, waits| format!("{why}; {waits}"));
         match &self.targets.get(placement.target).health {
-            None => unknown(reason::PENDING, "the platform hasn't answered yet"),
+            None => unknown(reason::PENDING, &with_that("the platform hasn't answered yet")),
             Some(Health::Good { missing_templates }) if missing_templates.contains(&*placement.template) => {
                 let namespace = &self.targets.get(placement.target).namespace;
                 let message = format!("the platform has no GatewayTemplate {namespace}/{}", placement.template);
                 is(false, reason::INVALID_PARAMETERS, &message)
             }
             Some(Health::Good { .. }) => is(true, ACCEPTED, "Foregate serves Gateways of this class"),
-            Some(Health::Refused(why)) => is(false, reason::INVALID_PARAMETERS, why),
+            Some(Health::Refused(why) | Health::Disowned(why)) => {
+                is(false, reason::INVALID_PARAMETERS, &with_that(why))
+            }
+            Some(Health::Away(why)) if waits.is_some() => unknown(PLATFORM_AWAY, &with_that(why)),
             Some(Health::Away(why)) => {
                 let message = format!("{why}; what is there serves on, and changes follow when it answers again");
                 unknown(PLATFORM_AWAY, &message)

@@ -21,7 +21,7 @@ impl Attach {
             TargetEvent::Listed => self.targets.open(id),
             TargetEvent::Checked(health) => {
                 let target = self.targets.get_mut(id);
-                let is_back = matches!(target.health, Some(Health::Away(_) | Health::Refused(_)));
+                let is_back = matches!(target.health, Some(Health::Away(_) | Health::Refused(_) | Health::Disowned(_)));
                 if is_back && matches!(health, Health::Good { .. }) {
                     target.book.doubt();
                 }

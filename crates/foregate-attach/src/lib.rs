@@ -14,6 +14,7 @@ mod dirty;
 mod duration;
 mod features;
 mod feedback;
+mod finalizer;
 mod gateway;
 mod grants;
 mod hostname;

@@ -81,6 +81,9 @@ pub enum Health {
     },
     /// It answers, and won't do until somebody changes something: credentials, certificates, tenant.
     Refused(String),
+    /// It answers, and doesn't know the credential: the cluster was removed there, with all that it had written; or
+    /// the credential was revoked.
+    Disowned(String),
     /// It doesn't answer.
     Away(String),
 }
@@ -144,6 +147,11 @@ impl TargetState {
     /// Name of what is derived from the object with a UID.
     pub fn name(&self, uid: &str) -> Arc<str> {
         format!("{}-{uid}", self.cluster).into()
+    }
+
+    /// Whether all that it has was said.
+    pub fn is_open(&self) -> bool {
+        self.is_open
     }
 
     /// What there is to tell the shell.

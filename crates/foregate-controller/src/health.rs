@@ -84,7 +84,7 @@ async fn renew(api: &Api<WorkloadCluster>, name: &str) -> kube::Result<()> {
 fn judge(error: &kube::Error, what: &str) -> Health {
     match error {
         kube::Error::Api(status) => match status.code {
-            401 => Health::Refused(format!(
+            401 => Health::Disowned(format!(
                 "the platform doesn't know the credential any more ({}); `foregate cluster add` on the platform's side \
                  makes a new one",
                 status.message
@@ -198,7 +198,9 @@ impl Teller {
         if is_new && !(is_away && was_good && self.silent < SILENT) {
             match &health {
                 Health::Good { .. } => tracing::info!(id = ?self.id, "the platform is there"),
-                Health::Refused(why) | Health::Away(why) => tracing::warn!(id = ?self.id, "{why}"),
+                Health::Refused(why) | Health::Disowned(why) | Health::Away(why) => {
+                    tracing::warn!(id = ?self.id, "{why}")
+                }
             }
             self.told = Some(health.clone());
             self.up.send_if_modified(|up| std::mem::replace(up, is_good) != is_good);
