@@ -22,6 +22,7 @@ mod pipeline;
 mod served;
 mod source;
 mod target;
+mod voice;
 mod workload;
 mod write;
 

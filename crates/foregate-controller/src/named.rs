@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::source::{Fed, Followed};
+use crate::voice::Voice;
 
 /// So many of a namespace are followed one by one: each takes a connection.
 const ONE_BY_ONE: usize = 8;
@@ -32,10 +33,17 @@ enum Kind {
     ConfigMap,
 }
 
+/// Where news go, and who says what goes wrong.
+#[derive(Clone)]
+struct Feed {
+    to: mpsc::Sender<Fed>,
+    voice: Voice,
+}
+
 /// All that is followed.
 pub struct Named {
     client: Client,
-    feed: mpsc::Sender<Fed>,
+    feed: Feed,
     shutdown: CancellationToken,
     places: HashMap<Place, watch::Sender<Names>>,
     tasks: JoinSet<()>,
@@ -43,7 +51,8 @@ pub struct Named {
 
 impl Named {
     /// Nothing yet.
-    pub fn new(client: Client, feed: mpsc::Sender<Fed>, shutdown: CancellationToken) -> Self {
+    pub fn new(client: Client, feed: mpsc::Sender<Fed>, voice: Voice, shutdown: CancellationToken) -> Self {
+        let feed = Feed { to: feed, voice };
         Self { client, feed, shutdown, places: HashMap::new(), tasks: JoinSet::new() }
     }
 
@@ -136,7 +145,7 @@ async fn follow<K: Nameable + 'static>(
     api: Api<K>,
     namespace: Arc<str>,
     mut names: watch::Receiver<Names>,
-    feed: mpsc::Sender<Fed>,
+    feed: Feed,
 ) {
     let mut single: HashMap<Arc<str>, (u64, CancellationToken)> = HashMap::new();
     // They end with it.
@@ -175,14 +184,14 @@ async fn follow<K: Nameable + 'static>(
 }
 
 /// One object.
-async fn one<K: Nameable + 'static>(api: Api<K>, key: Key, number: u64, feed: mpsc::Sender<Fed>) {
+async fn one<K: Nameable + 'static>(api: Api<K>, key: Key, number: u64, feed: Feed) {
     let config = watcher::Config::default().fields(&format!("metadata.name={}", key.name));
     let mut known = Some(Fed::Input(Input::Known(K::need(key), number)));
     run(api, config, K::input, move || known.take(), feed).await;
 }
 
 /// All of a namespace, of which some are named.
-async fn all<K: Nameable + 'static>(api: Api<K>, namespace: Arc<str>, wanted: Names, feed: mpsc::Sender<Fed>) {
+async fn all<K: Nameable + 'static>(api: Api<K>, namespace: Arc<str>, wanted: Names, feed: Feed) {
     let known = wanted
         .into_iter()
         .map(|(name, number)| Fed::Input(Input::Known(K::need(Key::new(namespace.clone(), name)), number)));
@@ -195,11 +204,12 @@ async fn run<K: Nameable + 'static>(
     config: watcher::Config,
     input: fn(Change<K>) -> Input,
     listed: impl FnMut() -> Option<Fed> + Send,
-    feed: mpsc::Sender<Fed>,
+    feed: Feed,
 ) {
-    let followed =
-        Followed { api, kind: K::KIND, config, served: |_| true, is_missing_if_forbidden: true, input, listed };
-    if let Err(error) = followed.run(feed).await {
+    let Feed { to, voice } = feed;
+    let served = |_: &_| true;
+    let followed = Followed { api, kind: K::KIND, config, served, is_missing_if_forbidden: true, voice, input, listed };
+    if let Err(error) = followed.run(to).await {
         tracing::error!(%error, "workload");
     }
 }

@@ -14,6 +14,7 @@ use crate::named::Named;
 use crate::served::{self, Served};
 use crate::source::Fed;
 use crate::target::{Given, Targets};
+use crate::voice::Voice;
 use crate::{ControllerError, dispatch, workload, write};
 
 /// Inputs that are decided on together at most; more wait their turn, so that a flood doesn't starve the writes.
@@ -48,18 +49,19 @@ pub async fn run(controller: Controller, shutdown: CancellationToken) -> Result<
     let shutdown = shutdown.child_token();
     let _ended = shutdown.clone().drop_guard();
     let Controller { workload, platform, settings, gate, caught_up } = controller;
+    let voice = Voice::default();
     let served = tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
-        served = Served::ask(&workload) => served,
+        served = Served::ask(&workload, &voice) => served,
     };
     let (told, served) = watch::channel(served);
     let (feed, inputs) = mpsc::channel(BACKLOG);
     let wants_pods = Arc::new(SetOnce::new());
-    let mut watches = workload::follow(&workload, &served, &feed, wants_pods.clone());
+    let mut watches = workload::follow(&workload, &served, &feed, &voice, wants_pods.clone());
     let mut unlisted = watches.len();
-    watches.spawn(keep_served(workload.clone(), told, served, feed.clone()));
+    watches.spawn(keep_served(workload.clone(), told, served, feed.clone(), voice.clone()));
 
-    let mut named = Named::new(workload.clone(), feed.clone(), shutdown.clone());
+    let mut named = Named::new(workload.clone(), feed.clone(), voice.clone(), shutdown.clone());
     let mut targets = Targets::new(feed, gate.clone(), shutdown.clone());
     let default = settings.default_target.as_ref().zip(platform);
     let shares_api = default.as_ref().is_some_and(|(target, _)| target.shares_api);
@@ -68,7 +70,7 @@ pub async fn run(controller: Controller, shutdown: CancellationToken) -> Result<
             (target.tenant_namespace.clone(), target.cluster.clone(), target.template.clone());
         unlisted += targets.give(Given { client, namespace, cluster, template, shares_api });
     }
-    let writers = Writers::start(workload, gate.clone(), &shutdown);
+    let writers = Writers::start(workload, voice, gate.clone(), &shutdown);
     let mut caught_up = Some(caught_up);
     let mut attach = Attach::standby(settings);
     attach.ask_for_needs();
@@ -108,8 +110,9 @@ async fn keep_served(
     told: watch::Sender<Served>,
     _listener: watch::Receiver<Served>,
     feed: mpsc::Sender<Fed>,
+    voice: Voice,
 ) -> Result<(), ControllerError> {
-    served::keep(client, told, feed).await;
+    served::keep(client, told, feed, voice).await;
     Err(ControllerError::WatchEnded { kind: "CustomResourceDefinition" })
 }
 
@@ -171,11 +174,11 @@ struct Writers {
 }
 
 impl Writers {
-    fn start(workload: Client, gate: Gate, shutdown: &CancellationToken) -> Self {
+    fn start(workload: Client, voice: Voice, gate: Gate, shutdown: &CancellationToken) -> Self {
         let (statuses, status_jobs) = mpsc::unbounded_channel();
         let (finalizers, finalizer_jobs) = mpsc::unbounded_channel();
         let (services, service_jobs) = mpsc::unbounded_channel();
-        let target = write::Workload::new(workload);
+        let target = write::Workload::new(workload, voice);
         let mut tasks = JoinSet::new();
         let to = target.clone();
         let write = move |_, change| to.write(change);

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Backoff;
 use crate::source::Fed;
+use crate::voice::{Failure, Voice};
 
 /// API versions whose kinds may be missing.
 const VERSIONS: [&str; 6] = [
@@ -53,7 +54,7 @@ pub struct Served(BTreeSet<(String, String)>);
 
 impl Served {
     /// Asks, until there is an answer.
-    pub async fn ask(client: &Client) -> Self {
+    pub async fn ask(client: &Client, voice: &Voice) -> Self {
         let mut served = Self::default();
         for version in VERSIONS {
             let mut pauses = Backoff::default();
@@ -69,7 +70,7 @@ impl Served {
                     }
                     Err(kube::Error::Api(status)) if status.code == 404 => break,
                     Err(error) => {
-                        tracing::warn!(version, %error, "can't find out which kinds the cluster has; trying again");
+                        voice.failed("finding out which kinds the cluster has", &Failure::from(&error));
                         tokio::time::sleep(pauses.next().unwrap_or(LOOK)).await;
                     }
                 }
@@ -113,7 +114,7 @@ impl Served {
 }
 
 /// Tells whenever it changes what an API serves.
-pub async fn keep(client: Client, told: watch::Sender<Served>, feed: mpsc::Sender<Fed>) {
+pub async fn keep(client: Client, told: watch::Sender<Served>, feed: mpsc::Sender<Fed>, voice: Voice) {
     let mut bundles: BTreeMap<String, String> = BTreeMap::new();
     let api = Api::<PartialObjectMeta<CustomResourceDefinition>>::all(client.clone());
     let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).backoff(Backoff::default()));
@@ -137,7 +138,7 @@ pub async fn keep(client: Client, told: watch::Sender<Served>, feed: mpsc::Sende
             }
             look = Some(tokio::time::timeout(SETTLE, events.try_next()).await);
         }
-        let served = Served::ask(&client).await;
+        let served = Served::ask(&client, &voice).await;
         if reported.as_ref() != Some(&served) {
             let version = bundles.get("gateways.gateway.networking.k8s.io").cloned();
             served.report(version.as_deref());

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use crate::ControllerError;
 use crate::backoff::Backoff;
 use crate::served::Served;
+use crate::voice::{Failure, Voice};
 
 /// What a watch says.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct Followed<K, I, L> {
     pub input: I,
     /// Whether those that may not be read are taken for missing, instead of waited for.
     pub is_missing_if_forbidden: bool,
+    /// Says what goes wrong.
+    pub voice: Voice,
     /// What to say, one after the other, once all that were there at the start have been said.
     pub listed: L,
 }
@@ -112,7 +115,7 @@ where
                 Ok(Some(event)) => event,
                 Ok(None) => return Err(ControllerError::WatchEnded { kind }),
                 Err(error) => {
-                    tracing::warn!(%kind, %error, "watch failed; trying again");
+                    self.voice.failed(&format!("the watch of {kind}s"), &Failure::from(&error));
                     if self.is_missing_if_forbidden && is_forbidden(&error) && !self.say_listed(feed).await {
                         return Ok(());
                     }

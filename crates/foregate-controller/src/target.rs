@@ -18,6 +18,7 @@ use crate::client::Exchangeable;
 use crate::dispatch::{self, Batch, Gate};
 use crate::health::{self, Teller};
 use crate::source::{Fed, Followed, once};
+use crate::voice::Voice;
 use crate::write::{self, DerivedKey};
 
 /// Writes that run at once, per target.
@@ -66,7 +67,8 @@ impl Targets {
     /// Takes the default target in. Returns how many kinds are told as listed with the workload's.
     pub fn give(&mut self, given: Given) -> usize {
         let stop = self.shutdown.child_token();
-        let place = Place { id: TargetId::DEFAULT, namespace: given.namespace, cluster: given.cluster };
+        let voice = if given.shares_api { Voice::default() } else { Voice::of_checked() };
+        let place = Place { id: TargetId::DEFAULT, namespace: given.namespace, cluster: given.cluster, voice };
         let (up, is_up) = watch::channel(true);
         let jobs = self.write_to(&given.client, &place, self.gate.and(is_up.clone()), stop.clone());
         self.running.insert(place.id, Running { jobs, connection: None, stop: stop.clone() });
@@ -116,7 +118,12 @@ impl Targets {
     fn connect(&mut self, id: TargetId, to: Arc<Connection>) {
         tracing::info!(url = to.url, namespace = to.namespace, cluster = to.cluster, "connecting to a platform");
         let stop = self.shutdown.child_token();
-        let place = Place { id, namespace: to.namespace.clone(), cluster: to.cluster.clone() };
+        let place = Place {
+            id,
+            namespace: to.namespace.clone(),
+            cluster: to.cluster.clone(),
+            voice: Voice::of_checked(),
+        };
         let exchangeable = Exchangeable::new();
         let client = exchangeable.client(&to.namespace);
         let (up, is_up) = watch::channel(false);
@@ -141,7 +148,7 @@ impl Targets {
         stop: CancellationToken,
     ) -> mpsc::UnboundedSender<Batch<DerivedKey, DerivedChange>> {
         let (jobs, batches) = mpsc::unbounded_channel();
-        let platform = write::Platform::new(client.clone(), &place.namespace);
+        let platform = write::Platform::new(client.clone(), &place.namespace, place.voice.clone());
         self.tasks.spawn(dispatch::run(batches, WRITES, gate, stop, move |_, change| platform.write(change)));
         jobs
     }
@@ -155,6 +162,7 @@ impl Targets {
             served: |_| true,
             input: Input::Secret,
             is_missing_if_forbidden: false,
+            voice: place.voice.clone(),
             listed: once(Fed::Listed),
         };
         let (feed, stop) = (self.feed.clone(), stop.clone());
@@ -206,6 +214,7 @@ impl Targets {
                     served: |_| true,
                     input: move |change| $input(id, change),
                     is_missing_if_forbidden: false,
+                    voice: place.voice.clone(),
                     listed: listed(),
                 };
                 let (feed, stop, mut is_up) = (self.feed.clone(), stop.clone(), is_up.clone());
@@ -236,4 +245,6 @@ struct Place {
     id: TargetId,
     namespace: String,
     cluster: String,
+    /// Says what goes wrong there.
+    voice: Voice,
 }

@@ -22,6 +22,7 @@ use crate::ControllerError;
 use crate::lean;
 use crate::served::Served;
 use crate::source::{Fed, Followed, once};
+use crate::voice::Voice;
 
 /// Follows them, but for Secrets and ConfigMaps, which are read as they are named ([`crate::named`]). Each says once that it was listed; one that the cluster doesn't serve was. Pods are many: they are read
 /// only once something selects some (`wants_pods`), and nothing waits for them.
@@ -29,6 +30,7 @@ pub fn follow(
     client: &Client,
     served: &watch::Receiver<Served>,
     feed: &mpsc::Sender<Fed>,
+    voice: &Voice,
     wants_pods: Arc<SetOnce<()>>,
 ) -> JoinSet<Result<(), ControllerError>> {
     let mut watches = JoinSet::new();
@@ -41,6 +43,7 @@ pub fn follow(
                 served: $served,
                 input: $input,
                 is_missing_if_forbidden: false,
+                voice: voice.clone(),
                 listed: once(Fed::Listed),
             }
         };
@@ -79,6 +82,7 @@ pub fn follow(
         served: Served::has::<Pod>,
         input: Input::Pod,
         is_missing_if_forbidden: false,
+        voice: voice.clone(),
         listed: || None,
     };
     let (seen, fed) = (served.clone(), feed.clone());

@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::dispatch::{Job, Outcome};
+use crate::voice::{Failure, Voice};
 
 /// How long statuses that count routes rest after a write: who writes many routes needs no write for each.
 const REST: Duration = Duration::from_millis(50);
@@ -72,12 +73,13 @@ pub fn service_job(change: ServiceChange) -> Job<Key, ServiceChange> {
 pub struct Platform {
     client: Client,
     namespace: Arc<str>,
+    voice: Voice,
 }
 
 impl Platform {
     /// Derived objects go into `namespace`.
-    pub fn new(client: Client, namespace: &str) -> Self {
-        Self { client, namespace: namespace.into() }
+    pub fn new(client: Client, namespace: &str, voice: Voice) -> Self {
+        Self { client, namespace: namespace.into(), voice }
     }
 
     /// One attempt.
@@ -90,7 +92,7 @@ impl Platform {
                 DerivedChange::Delete(kind, name) => target.delete(kind, &name).await,
             }
         };
-        attempt(write, what).boxed()
+        attempt(write, what, self.voice.clone()).boxed()
     }
 
     async fn apply(&self, derived: &Derived) -> kube::Result<()> {
@@ -137,12 +139,13 @@ impl Platform {
 #[derive(Clone)]
 pub struct Workload {
     client: Client,
+    voice: Voice,
 }
 
 impl Workload {
     /// Statuses go to this API.
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client, voice: Voice) -> Self {
+        Self { client, voice }
     }
 
     /// One attempt. A conflict needs no other, as with statuses.
@@ -155,7 +158,7 @@ impl Workload {
             let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
             overtaken(api.patch_metadata(&change.class, &params, &patch).await.map(drop))
         };
-        attempt(write, what).boxed()
+        attempt(write, what, self.voice.clone()).boxed()
     }
 
     /// One attempt. Nobody else has a Service of that name, so it is taken over by force.
@@ -172,7 +175,7 @@ impl Workload {
                 ServiceChange::Delete(_) => delete(&api, &key.name).await,
             }
         };
-        attempt(write, what).boxed()
+        attempt(write, what, self.voice.clone()).boxed()
     }
 
     /// One attempt. A conflict needs no other: the newer version leads to a new status once it arrives.
@@ -203,7 +206,7 @@ impl Workload {
             })
         };
         let rests = matches!(kind, StatusKind::Gateway | StatusKind::ListenerSet);
-        attempt(write, what)
+        attempt(write, what, self.voice.clone())
             .map(move |outcome| if rests && outcome == Outcome::Done { Outcome::Rest(REST) } else { outcome })
             .boxed()
     }
@@ -241,7 +244,7 @@ fn overtaken(result: kube::Result<()>) -> kube::Result<()> {
 }
 
 /// What the result of a write means. What the API refuses for good isn't tried again: another change must come.
-async fn attempt(write: impl Future<Output = kube::Result<()>>, what: String) -> Outcome {
+async fn attempt(write: impl Future<Output = kube::Result<()>>, what: String, voice: Voice) -> Outcome {
     match tokio::time::timeout(PATIENCE, write).await {
         Ok(Ok(())) => Outcome::Done,
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 400 | 413 | 422) => {
@@ -249,11 +252,11 @@ async fn attempt(write: impl Future<Output = kube::Result<()>>, what: String) ->
             Outcome::Done
         }
         Ok(Err(error)) => {
-            tracing::warn!(%what, %error, "write failed; trying again");
+            voice.failed(&format!("the write of {what}"), &Failure::from(&error));
             Outcome::Retry
         }
         Err(_) => {
-            tracing::warn!(%what, "write not answered in time; trying again");
+            voice.failed(&format!("the write of {what}"), &Failure::late());
             Outcome::Retry
         }
     }
