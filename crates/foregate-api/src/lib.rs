@@ -29,7 +29,7 @@ pub mod template;
 pub use address::{Address, AddressPool};
 pub use backend::{GatewayBackend, GatewayEndpointSlice};
 pub use claim::GatewayClaim;
-pub use class_parameters::GatewayClassParameters;
+pub use class_parameters::{GatewayClassParameters, GatewayClassParametersSpec};
 pub use cluster::WorkloadCluster;
 pub use crds::crds;
 pub use engine::EngineName;

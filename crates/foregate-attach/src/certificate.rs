@@ -1,5 +1,6 @@
 //! Certificates: whether a Secret holds a usable pair.
 
+use foregate_api::cluster::of_user;
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
@@ -14,6 +15,16 @@ pub(crate) fn check_roots(text: &str) -> Result<(), String> {
         roots.add(certificate).map_err(|_| "has a certificate that can't be read".to_owned())?;
     }
     if roots.is_empty() { Err("holds no PEM certificate".to_owned()) } else { Ok(()) }
+}
+
+/// Tenant and cluster that the first certificate of a PEM chain is a credential for, by its common name; none: it is
+/// another kind of credential.
+pub(crate) fn credential_of(chain: &[u8]) -> Option<(String, String)> {
+    let certificate = CertificateDer::pem_slice_iter(chain).next()?.ok()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).ok()?;
+    let user = parsed.subject().iter_common_name().next()?.as_str().ok()?;
+    let (tenant, cluster) = of_user(user)?;
+    Some((tenant.to_owned(), cluster.to_owned()))
 }
 
 /// Whether a PEM certificate chain can be served with a PEM key. The error says what is wrong; it never holds any of

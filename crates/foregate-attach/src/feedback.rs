@@ -9,6 +9,7 @@ use foregate_api::{GatewayBackend, GatewayClaim, GatewayEndpointSlice, GatewayRo
 use k8s_openapi::api::core::v1::Namespace;
 
 use crate::backend::Upstream;
+use crate::gateway::ParentId;
 use crate::output::{Derived, DerivedKind};
 use crate::refs::Dependent;
 use crate::target::{BackendFeedback, ClaimFeedback, Health, TargetEvent, TargetId};
@@ -18,18 +19,34 @@ use crate::{Attach, Change, Key};
 impl Attach {
     pub(crate) fn take_target(&mut self, id: TargetId, event: TargetEvent) {
         match event {
-            TargetEvent::Listed => self.targets.open(id),
+            TargetEvent::Listed => {
+                self.targets.open(id);
+                self.mark_statuses_at(id);
+            }
             TargetEvent::Checked(health) => {
                 let target = self.targets.get_mut(id);
                 let is_back = matches!(target.health, Some(Health::Away(_) | Health::Refused(_) | Health::Disowned(_)));
                 if is_back && matches!(health, Health::Good { .. }) {
                     target.book.doubt();
                 }
+                // Gateways repeat why nothing new is heard of them.
+                let is_good = |health: &Health| matches!(health, Health::Good { .. });
+                let concerns_gateways = !(target.health.as_ref().is_some_and(is_good) && is_good(&health));
                 target.health = Some(health);
                 let concerned = self.classes.iter().filter(|(_, class)| class.target() == Some(id));
                 self.dirty.class_statuses.extend(concerned.map(|(name, _)| name.clone()));
+                if concerns_gateways {
+                    self.mark_statuses_at(id);
+                }
             }
         }
+    }
+
+    /// Has the statuses of all that has its claim at a target made again.
+    fn mark_statuses_at(&mut self, id: TargetId) {
+        let there = self.claim_targets.iter().filter(|(_, target)| **target == id);
+        let parents: Vec<ParentId> = there.map(|(parent, _)| parent.clone()).collect();
+        parents.iter().for_each(|parent| self.mark_parent_status(parent));
     }
 
     pub(crate) fn take_claim_back(&mut self, target: TargetId, change: Change<GatewayClaim>) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foregate_api::cluster::{check_name, tenant_namespace};
 use foregate_api::gateway::conditions::reason;
 use foregate_api::gateway::{GatewayClass, ParametersReference};
-use foregate_api::{Change, GROUP, GatewayClassParameters};
+use foregate_api::{Change, GROUP, GatewayClassParameters, GatewayClassParametersSpec};
 
 use crate::grants::Reference;
 use crate::problem::Problem;
@@ -93,6 +93,8 @@ impl Attach {
             },
         };
         let pair = pair.map_err(|why| at("spec.credentialsRef", why))?;
+        check_whose(&pair.certificate, spec)
+            .map_err(|why| at("spec.credentialsRef", format!("Secret {secret}: {why}")))?;
         certificate::check_roots(&spec.platform.ca_certificates)
             .map_err(|why| at("spec.platform.caCertificates", why))?;
         let connection = Connection {
@@ -105,6 +107,18 @@ impl Attach {
             templates: BTreeSet::from([spec.template.clone()]),
         };
         Ok((connection, spec.template.as_str().into()))
+    }
+}
+
+/// Whether a credential is for the tenant and the cluster that parameters name: the platform would forbid all else.
+fn check_whose(certificate: &[u8], spec: &GatewayClassParametersSpec) -> Result<(), String> {
+    match certificate::credential_of(certificate) {
+        Some((tenant, cluster)) if (&tenant, &cluster) != (&spec.tenant, &spec.cluster) => Err(format!(
+            "the credential is for {tenant}/{cluster} (its certificate's common name), spec.tenant/spec.cluster say \
+             {}/{}",
+            spec.tenant, spec.cluster
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -10,6 +10,7 @@ use kube::Client;
 use kube::client::{Body, ClientBuilder, retry::RetryPolicy};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::json;
+use tokio::sync::Notify;
 use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
 
@@ -49,6 +50,24 @@ pub async fn of_platform(to: &Connection) -> Result<Client, Box<dyn std::error::
         } }],
     }))?;
     connect(kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
+}
+
+/// A client that tells of answers by which the API may be away, or not let it in any more.
+pub fn doubting(client: Client, doubt: Arc<Notify>) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (client, doubt) = (client.clone(), doubt.clone());
+        async move {
+            let answer = client.send(request).await;
+            let is_doubtful =
+                answer.as_ref().map_or(true, |answer| matches!(answer.status().as_u16(), 401 | 403 | 500..));
+            if is_doubtful {
+                doubt.notify_one();
+            }
+            answer
+        }
+    });
+    Client::new::<_, Body, _>(service, namespace)
 }
 
 /// A client that can be exchanged for another under those who use it: watches go on, and come to the new one with their

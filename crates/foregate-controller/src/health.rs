@@ -11,7 +11,7 @@ use foregate_attach::{Connection, Health, Input, TargetEvent, TargetId};
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, Resource};
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::backoff::Backoff;
 use crate::client::{self, Exchangeable};
@@ -21,6 +21,8 @@ use crate::write::MANAGER;
 
 /// Between checks as long as all is well: what platforms expect of a controller that is there.
 const EVERY: Duration = Duration::from_secs(RENEW_SECONDS);
+/// Between checks at least, however many doubts there are.
+const LEAST: Duration = Duration::from_secs(1);
 /// How long one check may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Checks in a row that must go unanswered before it is said.
@@ -85,8 +87,9 @@ fn judge(error: &kube::Error, what: &str) -> Health {
     match error {
         kube::Error::Api(status) => match status.code {
             401 => Health::Disowned(format!(
-                "the platform doesn't know the credential any more ({}); `foregate cluster add` on the platform's side \
-                 makes a new one",
+                "the platform doesn't know the credential any more ({}): it was revoked, and `foregate cluster renew` on \
+                 the platform's side makes a new one; or the cluster was removed, and `foregate cluster add` adds it \
+                 again. Apply what is printed",
                 status.message
             )),
             403 => Health::Refused(format!("the platform forbids it: {}", status.message)),
@@ -115,21 +118,22 @@ fn unreachable(error: &(dyn Error + 'static)) -> Health {
     Health::Away(format!("the platform can't be reached: {innermost}"))
 }
 
-/// Checks a platform again and again, and tells what changed.
-pub async fn keep(mut teller: Teller, probe: Probe) {
+/// Checks a platform again and again, at once where there is `doubt`, and tells what changed.
+pub async fn keep(mut teller: Teller, probe: Probe, doubt: Arc<Notify>) {
     loop {
         let health = probe.ask(false).await;
         let Some(pause) = teller.tell(health).await else { return };
-        tokio::time::sleep(pause).await;
+        rest(pause, &doubt).await;
     }
 }
 
-/// Connects to a platform, with new credentials whenever they come, and checks it again and again.
+/// Connects to a platform, with new credentials whenever they come, and checks it as [`keep`] does.
 pub async fn keep_connected(
     mut teller: Teller,
     exchangeable: Exchangeable,
     mut connections: watch::Receiver<Arc<Connection>>,
     mut gate: Gate,
+    doubt: Arc<Notify>,
 ) {
     let mut connected: Option<Arc<Connection>> = None;
     loop {
@@ -149,12 +153,22 @@ pub async fn keep_connected(
         };
         let Some(pause) = teller.tell(health).await else { return };
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = rest(pause, &doubt) => {}
             // Who leads says so at once.
             () = gate.changed() => {}
             changed = connections.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// The pause between two checks. Doubt ends that of a platform that was well; others are asked again soon anyway.
+async fn rest(pause: Duration, doubt: &Notify) {
+    if pause < EVERY {
+        return tokio::time::sleep(pause).await;
+    }
+    tokio::time::sleep(LEAST).await;
+    // Whichever comes first.
+    let _ = tokio::time::timeout(pause - LEAST, doubt.notified()).await;
 }
 
 /// Exchanges the client where more than the templates has changed.
@@ -245,6 +259,61 @@ mod tests {
             assert_eq!(matches!(health, Health::Refused(_)), refused, "{text}");
             assert!(text.contains(contains), "{text}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn doubt_ends_the_pause_of_a_platform_that_was_well() {
+        let doubt = Notify::new();
+        for (pause, is_doubted, expected) in [
+            (EVERY, false, EVERY),
+            (EVERY, true, LEAST),
+            // It was in the pause before.
+            (EVERY, false, EVERY),
+            (LEAST / 2, true, LEAST / 2),
+        ] {
+            if is_doubted {
+                doubt.notify_one();
+            }
+            let before = tokio::time::Instant::now();
+            rest(pause, &doubt).await;
+            let rested = before.elapsed();
+            assert!(rested >= expected && rested < expected + LEAST / 4, "{pause:?} {is_doubted}: {rested:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_that_say_no_more_than_that_it_is_there_raise_no_doubt() {
+        use http::{Response, StatusCode};
+        use kube::client::Body;
+        for (answer, is_doubted) in [
+            (Some(200), false),
+            (Some(401), true),
+            (Some(403), true),
+            (Some(404), false),
+            (Some(409), false),
+            (Some(422), false),
+            (Some(500), true),
+            (Some(503), true),
+            (None, true),
+        ] {
+            let service = tower::service_fn(move |_: http::Request<Body>| async move {
+                let Some(code) = answer else { return Err(kube::Error::Service("connection refused".into())) };
+                Ok(Response::builder().status(StatusCode::from_u16(code).unwrap()).body(Body::empty()).unwrap())
+            });
+            let doubt = Arc::new(Notify::new());
+            let client = client::doubting(Client::new::<_, Body, _>(service, "tenant-shop"), doubt.clone());
+            let _ = Api::<WorkloadCluster>::namespaced(client, "tenant-shop").get("edge").await;
+            let told = tokio::time::timeout(Duration::ZERO, doubt.notified()).await.is_ok();
+            assert_eq!(told, is_doubted, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_credential_that_is_not_known_may_be_revoked_or_removed() {
+        let status = kube::core::Status { code: 401, message: "Unauthorized".to_owned(), ..Default::default() };
+        let health = judge(&kube::Error::Api(Box::new(status)), "WorkloadCluster tenant-shop/edge");
+        let Health::Disowned(text) = &health else { unreachable!() };
+        assert!(text.contains("foregate cluster renew") && text.contains("foregate cluster add"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,11 +10,11 @@ use foregate_attach::{Connection, DerivedChange, Input, TargetChange, TargetEven
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use tokio::sync::{SetOnce, mpsc, watch};
+use tokio::sync::{Notify, SetOnce, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::Exchangeable;
+use crate::client::{self, Exchangeable};
 use crate::dispatch::{self, Batch, Gate};
 use crate::health::{self, Teller};
 use crate::source::{Fed, Followed, once};
@@ -70,21 +70,26 @@ impl Targets {
         let voice = if given.shares_api { Voice::default() } else { Voice::of_checked() };
         let place = Place { id: TargetId::DEFAULT, namespace: given.namespace, cluster: given.cluster, voice };
         let (up, is_up) = watch::channel(true);
-        let jobs = self.write_to(&given.client, &place, self.gate.and(is_up.clone()), stop.clone());
+        let doubt = Arc::new(Notify::new());
+        let client = match given.shares_api {
+            true => given.client.clone(),
+            false => client::doubting(given.client.clone(), doubt.clone()),
+        };
+        let jobs = self.write_to(&client, &place, self.gate.and(is_up.clone()), stop.clone());
         self.running.insert(place.id, Running { jobs, connection: None, stop: stop.clone() });
         if given.shares_api {
             self.follow(&given.client, &place, &stop, &is_up, || once(Fed::Listed));
             self.follow_copies(&given.client, &place, &stop);
             return KINDS + 1;
         }
-        self.follow_with_one_voice(&given.client, &place, &stop, &is_up);
+        self.follow_with_one_voice(&client, &place, &stop, &is_up);
         let templates = BTreeSet::from([given.template]);
         let (feed, client) = (self.feed.clone(), given.client);
         self.tasks.spawn(async move {
             let probe = health::Probe { client, namespace: place.namespace, cluster: None, templates };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = health::keep(Teller::new(place.id, feed, up), probe) => {}
+                () = health::keep(Teller::new(place.id, feed, up), probe, doubt) => {}
             }
         });
         0
@@ -118,23 +123,21 @@ impl Targets {
     fn connect(&mut self, id: TargetId, to: Arc<Connection>) {
         tracing::info!(url = to.url, namespace = to.namespace, cluster = to.cluster, "connecting to a platform");
         let stop = self.shutdown.child_token();
-        let place = Place {
-            id,
-            namespace: to.namespace.clone(),
-            cluster: to.cluster.clone(),
-            voice: Voice::of_checked(),
-        };
+        let place =
+            Place { id, namespace: to.namespace.clone(), cluster: to.cluster.clone(), voice: Voice::of_checked() };
         let exchangeable = Exchangeable::new();
-        let client = exchangeable.client(&to.namespace);
+        let doubt = Arc::new(Notify::new());
+        let client = client::doubting(exchangeable.client(&to.namespace), doubt.clone());
         let (up, is_up) = watch::channel(false);
         let jobs = self.write_to(&client, &place, self.gate.and(is_up.clone()), stop.clone());
         self.follow_with_one_voice(&client, &place, &stop, &is_up);
         let (connection, connections) = watch::channel(to);
         let (feed, gate, ending) = (self.feed.clone(), self.gate.clone(), stop.clone());
         self.tasks.spawn(async move {
+            let teller = Teller::new(id, feed, up);
             tokio::select! {
                 () = ending.cancelled() => {}
-                () = health::keep_connected(Teller::new(id, feed, up), exchangeable, connections, gate) => {}
+                () = health::keep_connected(teller, exchangeable, connections, gate, doubt) => {}
             }
         });
         self.running.insert(id, Running { jobs, connection: Some(connection), stop });

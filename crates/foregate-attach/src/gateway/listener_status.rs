@@ -1,20 +1,18 @@
 //! Conditions of listeners, and of what has them.
 
-use foregate_api::claim::GatewayClaimStatus;
-use foregate_api::condition::{condition, find, is_true, merge, unknown};
+use foregate_api::condition::{condition, find, is_true, merge};
 use foregate_api::gateway::conditions::{
     ACCEPTED, CONFLICTED, OVERLAPPING_TLS_CONFIG, PROGRAMMED, RESOLVED_REFS, reason,
 };
 use foregate_api::gateway::{GATEWAY_GROUP, ListenerStatus, RouteGroupKind};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::heard::Heard;
 use super::listener::Verdict;
 use super::{ListenerVerdict, ParentId};
 use crate::Attach;
-use crate::output::DerivedKind;
 use crate::problem::Problem;
 use crate::route::RouteKind;
-use crate::target::ClaimFeedback;
 
 const CONDITIONS: &[&str] = &[ACCEPTED, PROGRAMMED, RESOLVED_REFS, CONFLICTED, OVERLAPPING_TLS_CONFIG];
 
@@ -46,30 +44,13 @@ impl Stamp<'_> {
 }
 
 impl Attach {
-    /// What the platform says of the claim of an object: at all, and of this generation.
-    pub(super) fn claim_feedback(
-        &self,
-        parent: &ParentId,
-        object: &ObjectMeta,
-    ) -> (Option<&ClaimFeedback>, Option<&GatewayClaimStatus>) {
-        let id = self.target_of(parent);
-        let (target, name) = (self.targets.get(id), self.claim_name(id, object));
-        let feedback = target.feedback.claims.get(&name);
-        let current = feedback.filter(|f| {
-            f.status.origin_generation == object.generation.unwrap_or_default()
-                && f.generation.is_none_or(|g| g == f.status.observed_generation)
-                && target.book.is_settled(&(DerivedKind::Claim, name))
-        });
-        (feedback, current.map(|f| &f.status))
-    }
-
     /// The statuses of the listeners of an object.
     pub(super) fn listener_statuses(
         &self,
         parent: &ParentId,
         stamp: &Stamp<'_>,
         verdict: &Verdict,
-        current: Option<&GatewayClaimStatus>,
+        heard: &Heard<'_>,
         programmed: &Condition,
         before: &[ListenerStatus],
     ) -> Vec<ListenerStatus> {
@@ -77,7 +58,10 @@ impl Attach {
         let statuses = verdict.listeners.iter().map(|listener| {
             let before = before.iter().find(|l| l.name == *listener.name);
             let before = before.map(|l| l.conditions.as_slice()).unwrap_or_default();
-            let mut ours = conditions(stamp, verdict, listener, current, programmed);
+            let theirs = heard.current.and_then(|s| s.listeners.iter().find(|l| l.name == *listener.name));
+            let theirs = theirs.map(|l| l.conditions.as_slice());
+            let theirs = theirs.or_else(|| heard.kept(stamp, before).map(std::slice::from_ref));
+            let mut ours = conditions(stamp, verdict, listener, theirs.unwrap_or_default(), programmed);
             for one in &mut ours {
                 if one.type_ == PROGRAMMED && one.message == programmed.message && one.message.len() > LONGEST_REPEATED
                 {
@@ -119,22 +103,25 @@ pub(super) fn accepted(stamp: &Stamp<'_>, verdict: &Verdict) -> Condition {
     }
 }
 
-/// Whether the data plane has what is accepted: what the platform says of this generation, or that it hasn't spoken
-/// yet.
-pub(super) fn programmed(stamp: &Stamp<'_>, verdict: &Verdict, current: Option<&GatewayClaimStatus>) -> Condition {
+/// Whether the data plane has what is accepted: what the platform says of this generation, or said `before` as far as
+/// it hasn't been heard again, or that it hasn't spoken yet.
+pub(super) fn programmed(stamp: &Stamp<'_>, verdict: &Verdict, heard: &Heard<'_>, before: &[Condition]) -> Condition {
     if !verdict.listeners.iter().any(ListenerVerdict::is_served) {
         let message = "none of its listeners can be served; see their conditions";
         return stamp.of(PROGRAMMED, Err(&Problem::new(reason::INVALID, message)));
     }
-    let message = "the platform hasn't taken this generation yet";
-    let pending = || unknown(PROGRAMMED, reason::PENDING, message, stamp.generation, stamp.now);
-    let Some(status) = current else { return pending() };
+    if let Some(kept) = heard.kept(stamp, before) {
+        return heard.doubted(stamp.copy(kept));
+    }
+    let Some(status) = heard.current else { return heard.pending(stamp) };
     if let Some(theirs) = find(&status.conditions, PROGRAMMED) {
-        return stamp.copy(theirs);
+        return heard.doubted(stamp.copy(theirs));
     }
     match find(&status.conditions, "Bound") {
-        Some(bound) if bound.status == "False" => Condition { type_: PROGRAMMED.to_owned(), ..stamp.copy(bound) },
-        _ => pending(),
+        Some(bound) if bound.status == "False" => {
+            heard.doubted(Condition { type_: PROGRAMMED.to_owned(), ..stamp.copy(bound) })
+        }
+        _ => heard.pending(stamp),
     }
 }
 
@@ -142,11 +129,9 @@ fn conditions(
     stamp: &Stamp<'_>,
     verdict: &Verdict,
     listener: &ListenerVerdict,
-    current: Option<&GatewayClaimStatus>,
+    theirs: &[Condition],
     whole: &Condition,
 ) -> Vec<Condition> {
-    let theirs = current.and_then(|s| s.listeners.iter().find(|l| l.name == *listener.name));
-    let theirs = theirs.map(|l| l.conditions.as_slice()).unwrap_or_default();
     let conflicted = match (&listener.conflict, find(theirs, CONFLICTED)) {
         (Some(problem), _) => {
             condition(CONFLICTED, true, problem.reason, &problem.message, stamp.generation, stamp.now)

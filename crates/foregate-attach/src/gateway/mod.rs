@@ -5,6 +5,7 @@ mod certificate;
 mod claim;
 mod conflict;
 mod frontend;
+mod heard;
 mod infrastructure;
 mod listener;
 mod listener_set;

@@ -40,12 +40,12 @@ impl Attach {
         let metadata = &state.object.metadata;
         let stamp = Stamp { generation: metadata.generation.unwrap_or_default(), now };
         let parent = ParentId::listener_set(key.clone());
-        let (_, current) = self.claim_feedback(&ParentId::listener_set(key.clone()), metadata);
+        let heard = self.heard(&parent, metadata);
         let programmed = match &verdict.accepted {
-            Ok(()) => listener_status::programmed(&stamp, verdict, current),
+            Ok(()) => listener_status::programmed(&stamp, verdict, &heard, &base.conditions),
             Err(problem) => refused(&stamp, problem),
         };
-        let listeners = self.listener_statuses(&parent, &stamp, verdict, current, &programmed, &base.listeners);
+        let listeners = self.listener_statuses(&parent, &stamp, verdict, &heard, &programmed, &base.listeners);
         let ours = vec![listener_status::accepted(&stamp, verdict), programmed];
         ListenerSetStatus { conditions: merge(&base.conditions, ours, CONDITIONS), listeners }
     }

@@ -43,15 +43,21 @@ impl Attach {
     ) -> GatewayStatus {
         let (stamp, common) = (Stamp { generation: super::generation(&state.object), now }, &verdict.common);
         let parent = ParentId::gateway(key.clone());
-        let (feedback, current) = self.claim_feedback(&ParentId::gateway(key.clone()), &state.object.metadata);
+        let heard = self.heard(&parent, &state.object.metadata);
         let programmed = match &common.accepted {
             Err(problem) => stamp.of(PROGRAMMED, Err(&refused(problem))),
-            Ok(()) => listener_status::programmed(&stamp, common, current),
+            Ok(()) => listener_status::programmed(&stamp, common, &heard, &base.conditions),
         };
-        let listeners = self.listener_statuses(&parent, &stamp, common, current, &programmed, &base.listeners);
-        let has = feedback.filter(|_| common.accepted.is_ok()).map(|f| f.status.addresses.as_slice());
+        let listeners = self.listener_statuses(&parent, &stamp, common, &heard, &programmed, &base.listeners);
+        let has = match heard.feedback {
+            _ if common.accepted.is_err() => Vec::new(),
+            Some(feedback) => feedback.status.addresses.clone(),
+            // Who is sent there by them finds what serves on.
+            None if heard.is_unheard => base.addresses.iter().map(|address| address.value.clone()).collect(),
+            None => Vec::new(),
+        };
         let asked = &state.object.spec.addresses;
-        let assigned = address::assigned(asked, has.unwrap_or_default(), programmed.status == "False");
+        let assigned = address::assigned(asked, &has, programmed.status == "False");
         let mut ours = vec![listener_status::accepted(&stamp, common), programmed, resolved(&stamp, verdict)];
         ours.extend(verdict.is_insecure.then(|| {
             let message = "clients without a valid certificate are let in: spec.tls.frontend has AllowInsecureFallback";
@@ -63,7 +69,11 @@ impl Attach {
                 .filter(|_| !asked.is_empty())
                 .map(|outcome| stamp.of(ADDRESSES_ASSIGNED, outcome.as_ref().map(|()| (ADDRESSES_ASSIGNED, "")))),
         );
-        let pinned = feedback.and_then(|f| find(&f.status.conditions, "Pinned")).filter(|c| c.status == "True");
+        let pinned = match heard.feedback {
+            Some(feedback) => find(&feedback.status.conditions, "Pinned"),
+            None => find(&base.conditions, PINNED).filter(|_| heard.is_unheard),
+        };
+        let pinned = pinned.filter(|c| c.status == "True");
         ours.extend(pinned.map(|theirs| Condition { type_: PINNED.to_owned(), ..stamp.copy(theirs) }));
         // APIs of older versions have no such field.
         let counts = state.object.spec.allowed_listeners.is_some() || base.attached_listener_sets.is_some();
