@@ -80,7 +80,7 @@ async fn a_cluster_comes_is_renewed_and_goes() {
     assert!(text(&again.stderr).contains("there already") && again.stdout.is_empty(), "{again:?}");
     let list = text(&cluster(dir.path(), &["list"]).stdout);
     assert!(
-        list.lines().nth(1).is_some_and(|row| row.starts_with("default  edge  Unknown") && row.contains("d left")),
+        list.lines().nth(1).is_some_and(|row| row.starts_with("default  edge  Unknown") && row.contains("365d left")),
         "{list}"
     );
 
@@ -117,5 +117,12 @@ async fn what_is_wrong_is_said() {
         assert!(output.stdout.is_empty(), "{args:?}: a manifest that is no good");
     }
     assert!(text(&cluster(dir.path(), &["list"]).stdout).contains("no workload clusters"), "nothing is left behind");
+    // A platform isn't a place where a controller could be installed.
+    let mut install = Command::new(harness::binary());
+    install.args(["controller", "install", "--kubeconfig"]).arg(dir.path().join("admin.kubeconfig"));
+    let output = install.output().unwrap();
+    let said = text(&output.stderr);
+    assert!(said.contains("doesn't serve Deployment (apps/v1), PodDisruptionBudget (policy/v1); nothing"), "{said}");
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(1), ""));
     drop(up);
 }

@@ -85,6 +85,9 @@ async fn a_set_serves_at_its_gateways_address_while_it_is_let_in() {
     {
         answers(address, host, expected).await;
     }
+    let status = std::process::Command::new(harness::binary()).args(["status", "--data-dir"]).arg(dir.path()).output();
+    let status = String::from_utf8(status.unwrap().stdout).unwrap();
+    assert!(status.contains("ListenerSet team/more") && !status.contains("Gateway team/more"), "{status}");
 
     let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
     let label = |value| Patch::Merge(json!({ "metadata": { "labels": { "listeners": value } } }));

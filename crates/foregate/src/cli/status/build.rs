@@ -234,22 +234,20 @@ fn parent<'a>(route: &'a UserRoute, kind: &str, name: &str) -> Option<&'a RouteP
     })
 }
 
+/// The hosts that a route has of a claim, each once: many listeners may have the same.
+fn hosts_of<'a>(route: &'a GatewayRoute, claim: &str) -> Vec<&'a str> {
+    let mut seen = HashSet::new();
+    let attached = route.spec.attachments.iter().filter(|it| it.claim == claim);
+    let hosts = attached.flat_map(|it| &it.hostnames).map(|it| it.effective.as_str());
+    hosts.filter(|host| *host != "*" && seen.insert(*host)).collect()
+}
+
 fn of_route(world: &World, gateway: &str, claim: &GatewayClaim, route: &GatewayRoute) -> Node {
     let what = route.spec.origin.display();
     let said = world.user_route(route).and_then(|user| parent(user, &claim.spec.origin.kind, gateway));
     let conditions = said.map(|said| said.conditions.as_slice()).unwrap_or_default();
     let refused = route.status.as_ref().and_then(|status| trouble(&status.conditions, &["Accepted"]));
-    // One host may be had by many listeners.
-    let mut seen = HashSet::new();
-    let hosts: Vec<&str> = route
-        .spec
-        .attachments
-        .iter()
-        .filter(|it| it.claim == claim.name_any())
-        .flat_map(|it| &it.hostnames)
-        .map(|it| it.effective.as_str())
-        .filter(|host| *host != "*" && seen.insert(*host))
-        .collect();
+    let hosts = hosts_of(route, &claim.name_any());
     let node = match refused.or_else(|| trouble(conditions, &["Accepted", "ResolvedRefs"])) {
         Some(message) => Node::new(what, message).state(State::Broken),
         None => Node::new(what, hosts.join(", ")),
@@ -414,6 +412,24 @@ mod tests {
         assert_eq!(said("RevisionNotFound", 2), Some(State::Broken));
         assert_eq!(said("Incomplete", 2), Some(State::Attention));
         assert_eq!((said("Pinned", 2), said("RevisionNotFound", 1)), (None, None));
+    }
+
+    #[test]
+    fn a_host_of_many_listeners_is_said_once() {
+        let attachment = |claim: &str, listener: &str, host: &str| {
+            let hostname = serde_json::json!({ "effective": host, "original": host });
+            serde_json::json!({ "claim": claim, "listener": listener, "hostnames": [hostname] })
+        };
+        let attachments = [("c", "a", "b.test"), ("c", "b", "a.test"), ("c", "c", "b.test"), ("c", "d", "*")];
+        let mut attachments: Vec<_> = attachments.map(|(claim, name, host)| attachment(claim, name, host)).into();
+        attachments.push(attachment("other", "a", "c.test"));
+        let origin = serde_json::json!({ "cluster": "local", "kind": "HTTPRoute", "name": "r", "uid": "1" });
+        let route: GatewayRoute = serde_json::from_value(serde_json::json!({
+            "apiVersion": "foregate.dev/v1alpha1", "kind": "GatewayRoute", "metadata": { "name": "r" },
+            "spec": { "origin": origin, "attachments": attachments },
+        }))
+        .unwrap();
+        assert_eq!(hosts_of(&route, "c"), ["b.test", "a.test"]);
     }
 
     #[test]
