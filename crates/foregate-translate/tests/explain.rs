@@ -134,8 +134,9 @@ fn listeners_and_names_are_chosen_as_connections_do() {
     assert!(none(Request { scheme: Scheme::Https, ..get("a", "/") }).contains("speaks plain HTTP; ask with http://"));
     assert!(none(Request { port: Some(8443), ..get("a", "/") }).contains("speaks TLS; ask with https://"));
     let tls = |host: &str| Request { scheme: Scheme::Https, port: Some(8443), ..get(host, "/") };
-    assert!(none(tls("example.com")).contains("no certificate for example.com; it has: *.example.com"));
-    assert!(none(tls("192.0.2.1:8443")).contains("no name (the host is an address)"));
+    let said = none(tls("example.com"));
+    assert!(said.contains("serve example.com; it serves: *.example.com (with a certificate)"), "{said}");
+    assert!(none(tls("192.0.2.1:8443")).contains("without a name (the host is an address)"));
     assert_eq!(taker(&shop.explain(&tls("a.b.example.com:8443"))), Some("HTTPRoute/shop/safe/0/0"));
     let v6 = Request { address: "2001:db8::1".parse().ok(), ..get("[2001:db8::1]:8080", "/") };
     assert_eq!(taker(&shop.explain(&v6)), Some("HTTPRoute/shop/any/0/0"));
@@ -336,6 +337,8 @@ fn mixed() -> Gateway {
         { "claim": "claim", "name": "web", "port": 8443, "protocol": "HTTPS", "tls": tls("Terminate") },
         { "claim": "claim", "name": "through", "port": 8443, "protocol": "TLS", "hostname": "*.db.example.com", "tls": tls("Passthrough") },
         { "claim": "claim", "name": "ended", "port": 8443, "protocol": "TLS", "hostname": "ended.example.com", "tls": tls("Terminate") },
+        { "claim": "claim", "name": "through-2", "port": 8444, "protocol": "TLS", "hostname": "through.test", "tls": tls("Passthrough") },
+        { "claim": "claim", "name": "ended-2", "port": 8444, "protocol": "TLS", "hostname": "ended.test", "tls": tls("Terminate") },
         { "claim": "claim", "name": "bytes", "port": 9000, "protocol": "TCP" },
         { "claim": "claim", "name": "datagrams", "port": 9000, "protocol": "UDP" },
         { "claim": "claim", "name": "nobody", "port": 9001, "protocol": "TCP" },
@@ -382,6 +385,9 @@ fn connections_and_datagrams_are_carried() {
             Ok(("TLSRoute/shop/ended/0/0", vec![("backend-0", 50.0, 2), ("foregate-unresolved", 50.0, 0)])),
         ),
         (Scheme::Tls, "other.example.com", 8443, Err("takes requests here; ask with https://")),
+        (Scheme::Https, "a.test", 8444, Err("doesn't serve a.test; it serves: ")),
+        (Scheme::Https, "a.test", 8444, Err("through.test (by passthrough)")),
+        (Scheme::Https, "a.test", 8444, Err("ended.test (with a certificate)")),
         (Scheme::Http, "a.db.example.com", 8443, Err("speaks TLS; ask with https://")),
         (Scheme::Tcp, "any", 9000, Ok(("TCPRoute/shop/bytes/0/0", vec![("backend-1", 100.0, 0)]))),
         (Scheme::Http, "any", 9000, Ok(("TCPRoute/shop/bytes/0/0", vec![("backend-1", 100.0, 0)]))),
