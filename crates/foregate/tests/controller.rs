@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use foregate_api::GatewayRoute;
 use foregate_api::gateway::{Gateway, GatewayClass, HTTPRoute};
+use foregate_api::{GatewayClaim, GatewayRoute};
 use harness::{Foregate, apply, backend, condition, eventually, free_port, gateway, gateway_address, http, service};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{DeleteParams, ListParams};
@@ -220,4 +220,34 @@ async fn of_several_replicas_another_takes_over() {
     led_by(&third).await;
     apply(&workload.client, &route("r", &["web"], "/", "blue")).await;
     answers(address, "/", "blue").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deletions_outlive_the_controller_that_was_told_of_them() {
+    let mut platform = Platform::start("127.165.8.0/24");
+    let workload = Workload::start("127.165.9.0/24").await;
+    platform.join(&workload.client, "far").await;
+    let state = tempfile::tempdir().unwrap();
+    let controller = workload.controller(state.path());
+    workload.gateway("web", "far").await;
+
+    platform.away();
+    let gateways: Api<Gateway> = Api::default_namespaced(workload.client.clone());
+    let classes: Api<GatewayClass> = Api::all(workload.client.clone());
+    gateways.delete("web", &DeleteParams::default()).await.unwrap();
+    classes.delete("far", &DeleteParams::default()).await.unwrap();
+    controller.stop(Signal::KILL);
+    let _controller = workload.controller(state.path());
+    eventually("the class says what it waits for", || async {
+        let class = serde_json::to_value(classes.get_opt("far").await.unwrap().expect("it stays")).unwrap();
+        let (.., message) = condition(&class, "/status/conditions", "Accepted")?;
+        message.contains("still to be deleted").then_some(())
+    })
+    .await;
+
+    platform.back();
+    eventually("the class is gone", || async { classes.get_opt("far").await.unwrap().is_none().then_some(()) }).await;
+    let client = platform.up.as_ref().unwrap().client().await;
+    let claims: Api<GatewayClaim> = Api::namespaced(client, foregate_api::DEFAULT_TENANT_NAMESPACE);
+    assert!(claims.list(&ListParams::default()).await.unwrap().items.is_empty(), "it goes last");
 }
