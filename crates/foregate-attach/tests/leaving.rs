@@ -97,11 +97,11 @@ fn no_gateway() -> Input {
 fn claim() -> Arc<GatewayClaim> {
     let (mut attach, id, _) = started([input(class("c", &[FINALIZER])), gateway("c")]);
     let output = attach.apply([listed(id), good(id)], &at(1));
-    let claims = output.derived[&id].iter().filter_map(|change| match change {
+    let mut claims = output.derived[&id].iter().filter_map(|change| match change {
         DerivedChange::Set(Derived::Claim(claim)) => Some(claim.clone()),
         _ => None,
     });
-    claims.last().unwrap()
+    claims.next_back().unwrap()
 }
 
 fn seen(id: TargetId) -> Input {
