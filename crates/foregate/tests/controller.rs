@@ -75,7 +75,7 @@ impl Workload {
         let up = Foregate::start(data.path(), pool, &[]);
         let client = up.client().await;
         for name in ["blue", "green"] {
-            apply(&client, &service(name, &[backend::start(name).await])).await;
+            apply(&client, &service(name, &[backend::start_outside(name).await])).await;
         }
         Self { up, client, _data: data }
     }
