@@ -27,6 +27,10 @@ pub struct Config {
     pub address_pool: String,
     /// What gateways run on, in the template that is made at the first start: `builtin`, or `envoy@VERSION`.
     pub engine: String,
+    /// Whether workload clusters may name endpoints that gateways' hosts have for themselves (loopback, link-local, Unix
+    /// sockets). Who can write to such a cluster reaches all that listens there: only for a cluster on this machine
+    /// whose users may.
+    pub host_local_endpoints: bool,
     /// Added to every listener's port, 0 to 64511.
     pub port_offset: u16,
     /// Worker threads of the engine; 0: one per core.
@@ -53,6 +57,7 @@ impl Default for Config {
             names: Vec::new(),
             address_pool: "127.100.0.0/24".to_owned(),
             engine: EngineName::Builtin.to_string(),
+            host_local_endpoints: false,
             port_offset: 0,
             workers: 0,
             drain_seconds: 10,

@@ -38,7 +38,11 @@ impl Platform {
 
     fn back(&mut self) {
         let listen = format!("127.0.0.1:{}", self.port);
-        self.up = Some(Foregate::start(self.data.path(), self.pool, &["--api-listen", &listen]));
+        // The tests' backends are on this host.
+        let config = self.data.path().join("config.yaml");
+        std::fs::write(&config, "hostLocalEndpoints: true\n").unwrap();
+        let flags = ["--api-listen", &listen, "--config", config.to_str().unwrap()];
+        self.up = Some(Foregate::start(self.data.path(), self.pool, &flags));
     }
 
     fn away(&mut self) {
@@ -75,7 +79,7 @@ impl Workload {
         let up = Foregate::start(data.path(), pool, &[]);
         let client = up.client().await;
         for name in ["blue", "green"] {
-            apply(&client, &service(name, &[backend::start_outside(name).await])).await;
+            apply(&client, &service(name, &[backend::start(name).await])).await;
         }
         Self { up, client, _data: data }
     }

@@ -20,14 +20,14 @@ const MANAGER: &str = "foregate-platform";
 /// UIDs, which follow the cluster's name in the names of what is derived: so `a` isn't taken for `a-b`.
 const UID: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
 
-/// Writes policy and binding.
+/// Writes policy and binding. With `host_local`, endpoints may be what the gateways' hosts have for themselves.
 ///
 /// # Errors
 /// When the API refuses them.
-pub async fn write(client: &Client) -> kube::Result<()> {
+pub async fn write(client: &Client, host_local: bool) -> kube::Result<()> {
     let params = PatchParams::apply(MANAGER).force();
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
-    policies.patch(NAME, &params, &Patch::Apply(policy())).await?;
+    policies.patch(NAME, &params, &Patch::Apply(policy(host_local))).await?;
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
     bindings.patch(NAME, &params, &Patch::Apply(binding())).await.map(drop)
 }
@@ -40,7 +40,7 @@ fn binding() -> Value {
     })
 }
 
-fn policy() -> Value {
+fn policy(host_local: bool) -> Value {
     let rule = |group: &str, resources: Value| {
         json!({
             "apiGroups": [group], "apiVersions": ["*"], "resources": resources,
@@ -67,7 +67,7 @@ fn policy() -> Value {
                 variable("prefix", "variables.cluster + '-'"),
                 variable("resource", "request.resource.resource"),
             ],
-            "validations": validations(),
+            "validations": validations(host_local),
         },
     })
 }
@@ -77,7 +77,7 @@ fn own(name: &str) -> String {
     format!("{name}.startsWith(variables.prefix) && {name}.substring(size(variables.prefix)).matches('{UID}')")
 }
 
-fn validations() -> Vec<Value> {
+fn validations(host_local: bool) -> Vec<Value> {
     let mut all = Vec::new();
     let mut must = |expression: String, message: &str| {
         all.push(json!({ "expression": expression, "message": message, "reason": "Forbidden" }));
@@ -106,12 +106,12 @@ fn validations() -> Vec<Value> {
             .to_owned(),
         "a workload cluster neither sets nor removes finalizers",
     );
-    references(&mut must);
+    references(&mut must, host_local);
     all
 }
 
 /// What objects may name is the cluster's own.
-fn references(must: &mut impl FnMut(String, &str)) {
+fn references(must: &mut impl FnMut(String, &str), host_local: bool) {
     let mut of = |resource: &str, condition: String, message: &str| {
         must(format!("object == null || variables.resource != '{resource}' || ({condition})"), message);
     };
@@ -143,7 +143,9 @@ fn references(must: &mut impl FnMut(String, &str)) {
         mirrors("it.filters"),
     );
     of("gatewayroutes", backends, "backends of spec.rules must be the cluster's own");
-    hosts(&mut of);
+    if !host_local {
+        hosts(&mut of);
+    }
     let slices = format!("!has(object.spec.endpointSlices) || object.spec.endpointSlices.all(it, {})", own("it"));
     of("gatewaybackends", slices, "spec.endpointSlices must be the cluster's own");
 }

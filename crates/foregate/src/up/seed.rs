@@ -21,7 +21,7 @@ pub async fn seed(client: &Client, config: &crate::config::Config) -> Result<(),
     // Before anybody can be let in whom it concerns.
     let what = || "the admission policy of workload clusters".to_owned();
     let failed = |source| UpError::Seed { what: what(), source: Box::new(source) };
-    crate::cluster::write_policy(client).await.map_err(failed)?;
+    crate::cluster::write_policy(client, config.host_local_endpoints).await.map_err(failed)?;
     let pools = Api::<foregate_api::AddressPool>::all(client.clone());
     create(&pools, json!({ "metadata": { "name": DEFAULT_NAME }, "spec": { "ranges": [config.address_pool] } }))
         .await?;

@@ -18,17 +18,6 @@ pub async fn start(name: &'static str) -> SocketAddr {
     address
 }
 
-/// Starts one at an address of this machine that isn't a loopback one: workload clusters may name no others.
-pub async fn start_outside(name: &'static str) -> SocketAddr {
-    // Nothing is sent: it says which address this machine would be seen by.
-    let socket = tokio::net::UdpSocket::bind("0.0.0.0:0").await.unwrap();
-    socket.connect("198.51.100.1:9").await.expect("a route to elsewhere, for an address that isn't a loopback one");
-    let listener = TcpListener::bind((socket.local_addr().unwrap().ip(), 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(name, listener));
-    address
-}
-
 /// Starts one at a given address.
 pub async fn start_at(name: &'static str, address: SocketAddr) {
     let listener = TcpListener::bind(address).await.unwrap();

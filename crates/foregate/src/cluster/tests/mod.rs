@@ -40,7 +40,7 @@ async fn platform() -> Platform {
     let server = Server::open(options).unwrap();
     let admin = server.client();
     crate::up::seed::kinds(&admin).await.unwrap();
-    super::write_policy(&admin).await.unwrap();
+    super::write_policy(&admin, false).await.unwrap();
     super::mount(&server);
     let stop = CancellationToken::new();
     tokio::spawn(super::keep(admin.clone(), stop.clone()));
