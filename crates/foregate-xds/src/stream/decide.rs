@@ -173,7 +173,7 @@ impl Stream {
         }
         // A suspect has had its wait.
         if !self.item(id)?.is_suspect(&entry)
-            && let Some(need) = self.first_unmet(id, &entry)
+            && let Some(need) = self.first_unmet(id, &entry).or_else(|| self.first_unmet_of_hosts(store, id))
             && self.may_wait(id, &need, now)
         {
             return None;
@@ -221,6 +221,17 @@ impl Stream {
             .filter_map(|need| Some((need, self.unready(need)?)))
             .find(|(need, _)| !acked.is_some_and(|acked| acked.needs().contains(need)))
             .map(|(_, leaf)| leaf)
+    }
+
+    /// What a composed route configuration would have to leave out virtual hosts for, that the client has never had.
+    /// Where it waits for the configuration it doesn't listen yet; without the hosts it would answer 404 for them.
+    fn first_unmet_of_hosts(&self, store: &Store, id: &ResourceId) -> Option<ResourceId> {
+        let new = id.kind == ResourceKind::RouteConfiguration && self.composes() && self.item(id)?.acked.is_none();
+        let mut hosts = new.then(|| store.virtual_hosts(&id.name))?;
+        hosts.find_map(|name| {
+            let host = ResourceId { kind: ResourceKind::VirtualHost, name: name.clone() };
+            self.first_unmet(&host, store.get(&host)?)
+        })
     }
 
     /// What a cluster still lacks on this stream: itself, its endpoints or a secret.

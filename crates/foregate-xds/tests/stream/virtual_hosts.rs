@@ -59,6 +59,22 @@ fn a_client_without_vhds_gets_whole_route_configurations() {
     assert_ne!(first.resources[0].version, second.resources[0].version);
 }
 
+/// As happens to an engine that starts while a route is moved to a new backend: it must not listen without the host.
+#[test]
+fn a_whole_is_not_sent_without_a_host_that_waits_if_the_client_has_nothing_yet() {
+    let mut talk = composed();
+    talk.apply([cluster("b", "1"), endpoints("b"), shell("r"), host("r", "x", "b"), host("r", "y", "a")], &[]);
+    let cluster = talk.one();
+    talk.subscribe(RouteConfiguration, &["r"]);
+    talk.nothing();
+    talk.ack(&cluster);
+    talk.subscribe(ClusterLoadAssignment, &["b"]);
+    let endpoints = talk.one();
+    talk.nothing();
+    talk.ack(&endpoints);
+    assert_eq!(hosts(&talk.one()), ["x to b", "y to a"]);
+}
+
 #[test]
 fn a_host_that_waits_keeps_its_old_place_in_the_whole() {
     let mut talk = composed();
