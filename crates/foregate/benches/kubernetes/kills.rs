@@ -1,4 +1,4 @@
-//! Processes killed while requests flow: the leading controller, then all of the gateway side but its engines' ports.
+//! Processes killed: controllers in turn while requests flow, then the gateway side, engine included.
 
 use std::time::Instant;
 
@@ -8,8 +8,8 @@ use crate::Args;
 use crate::measure::Probe;
 use crate::scene::{Load, NAMESPACE, Scene, none_failed, route_object};
 
-/// Controllers are killed under load, and a route written afterwards serves; the gateway side is killed too, and comes
-/// back with everything.
+/// Controllers are killed in turn under load, whichever leads, and a route written afterwards serves. The gateway side
+/// is killed without load, as it is the only one, and comes back with everything.
 pub async fn run(mut scene: Scene, args: &Args) {
     let rounds = args.times(20).max(2);
     let load = Load::start(2, scene.address, "web", "/");
