@@ -22,6 +22,8 @@ pub(crate) struct Core {
     pub registry: Arc<Registry>,
     pub auth: Auth,
     pub admission: crate::admission::Admission,
+    pub namespaces: Arc<crate::namespaces::Namespaces>,
+    pub collector: Arc<crate::gc::Collector>,
     pub pages: crate::rest::Pages,
     pub stop: CancellationToken,
     pub metrics: crate::metrics::Metrics,
@@ -102,8 +104,12 @@ impl Core {
 
 /// Reads the JSON of a stored object.
 pub(crate) fn parse(object: &Object) -> Result<Value, ApiError> {
-    serde_json::from_slice(&object.bytes)
-        .map_err(|e| ApiError::internal(format!("the stored object {} is damaged: {e}", object.key.name)))
+    serde_json::from_slice(&object.bytes).map_err(|e| damaged(object, &e))
+}
+
+/// The answer when a stored object can't be read.
+pub(crate) fn damaged(object: &Object, error: &serde_json::Error) -> ApiError {
+    ApiError::internal(format!("the stored object {} is damaged: {error}", object.key.name))
 }
 
 /// The answer to a write that the store did not do.

@@ -16,6 +16,7 @@ mod extra;
 mod follow;
 mod gc;
 mod metrics;
+mod namespaces;
 pub mod patch;
 mod registry;
 mod rest;

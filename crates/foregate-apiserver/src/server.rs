@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::Request;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +22,7 @@ use crate::auth::{Auth, Caller, Decision, MASTERS};
 use crate::core::{Core, now};
 use crate::follow::Follow;
 use crate::gc;
+use crate::namespaces::{NAMESPACES, Namespaces};
 use crate::registry::{DEFINITIONS, Registry};
 use crate::rest;
 use crate::store::{self, Durability, Event, Key, Meta, Store};
@@ -81,8 +82,9 @@ pub struct Server {
 struct Wiring {
     hub: Arc<Hub>,
     registry: Arc<Registry>,
+    namespaces: Arc<Namespaces>,
+    collector: Arc<gc::Collector>,
     core: std::sync::Weak<Core>,
-    collector: mpsc::UnboundedSender<Vec<gc::Note>>,
 }
 
 impl Wiring {
@@ -94,6 +96,8 @@ impl Wiring {
                 for storage in self.registry.apply(event) {
                     self.hub.log(&storage).wake();
                 }
+            } else if resource == NAMESPACES {
+                self.namespaces.apply(event);
             } else if resource.starts_with("rbac.authorization.k8s.io/")
                 && let Some(core) = self.core.upgrade()
             {
@@ -108,8 +112,7 @@ impl Wiring {
                 core.auth.clusters.apply(event);
             }
         }
-        // Fails only once the collector has ended with the server.
-        let _ = self.collector.send(events.iter().map(|e| gc::Note::of(e)).collect());
+        self.collector.apply(events);
         self.hub.publish(events);
     }
 }
@@ -134,16 +137,16 @@ impl Server {
         )?;
         let authority = Arc::new(Authority::open(&dir.join("pki"))?);
         let tokens = Arc::new(Tokens::open(&dir.join("pki"))?);
-        let (core, notes) = load(store)?;
-        let (sender, receiver) = mpsc::unbounded_channel();
+        let (core, collector_tasks) = load(store)?;
         let _ = wiring.set(Wiring {
             hub: core.hub.clone(),
             registry: core.registry.clone(),
+            namespaces: core.namespaces.clone(),
+            collector: core.collector.clone(),
             core: Arc::downgrade(&core),
-            collector: sender,
         });
         let tasks = TaskTracker::new();
-        tasks.spawn(gc::run(core.clone(), notes, receiver));
+        tasks.spawn(gc::run(core.clone(), collector_tasks));
         tasks.spawn(trim(core.clone()));
         let end = Arc::new(core.stop.clone().drop_guard());
         let names = options.names.clone().into();
@@ -156,7 +159,7 @@ impl Server {
     fn first_objects(&self, options: &ServerOptions) -> Result<(), OpenError> {
         let names = ["default", "kube-system"].into_iter().chain(options.namespaces.iter().map(String::as_str));
         for name in names {
-            let key = Key::new(&"/namespaces".into(), "", name);
+            let key = Key::new(&NAMESPACES.into(), "", name);
             let there = self.core.store.get(&key).map_err(|e| OpenError::Read(e.to_string()))?;
             if there.is_some() {
                 continue;
@@ -280,16 +283,20 @@ fn namespace(name: &str) -> Value {
 }
 
 /// Reads what is stored: definitions, roles, and who owns what.
-fn load(store: Store) -> Result<(Arc<Core>, Vec<gc::Note>), OpenError> {
+fn load(store: Store) -> Result<(Arc<Core>, UnboundedReceiver<Vec<gc::Task>>), OpenError> {
     let (auth, policies) = (Auth::default(), admission::Admission::default());
+    let (namespaces, (collector, tasks)) = (Namespaces::default(), gc::Collector::new());
     let mut definitions = Vec::new();
     let mut notes = Vec::new();
     let mut damaged = None;
     let snapshot = store.snapshot().map_err(|e| OpenError::Read(e.to_string()))?;
     let visited = snapshot.each(|object| {
         let mut read = || {
-            notes.push(gc::Note::stored(&object.key, Meta::read(&object.bytes)?));
-            let resource = &*object.key.resource;
+            let (meta, resource) = (Meta::read(&object.bytes)?, &*object.key.resource);
+            if resource == NAMESPACES {
+                namespaces.set(&object.key.name, &meta);
+            }
+            notes.extend(collector.stored(&object.key, meta));
             if resource == DEFINITIONS {
                 definitions.push(serde_json::from_slice(&object.bytes)?);
             } else if resource.starts_with("rbac.authorization.k8s.io/") {
@@ -309,6 +316,7 @@ fn load(store: Store) -> Result<(Arc<Core>, Vec<gc::Note>), OpenError> {
     if let Some(error) = damaged {
         return Err(OpenError::Read(error));
     }
+    collector.resume(&notes);
     let hub = Arc::new(Hub::new(store.start()));
     let core = Core {
         registry: Arc::new(Registry::new(&definitions)),
@@ -316,12 +324,14 @@ fn load(store: Store) -> Result<(Arc<Core>, Vec<gc::Note>), OpenError> {
         hub,
         auth,
         admission: policies,
+        namespaces: Arc::new(namespaces),
+        collector: Arc::new(collector),
         pages: rest::Pages::default(),
         stop: CancellationToken::new(),
         metrics: crate::metrics::Metrics::default(),
         extras: crate::extra::Extras::default(),
     };
-    Ok((Arc::new(core), notes))
+    Ok((Arc::new(core), tasks))
 }
 
 async fn trim(core: Arc<Core>) {

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::error::ApiError;
 use crate::follow::Follow;
+use crate::namespaces::NAMESPACES;
 use crate::rest::op::Op;
 use crate::schema::cel::Budget;
 use crate::store::Key;
@@ -199,7 +200,7 @@ fn namespace(op: &Op) -> Result<Option<Value>, ApiError> {
     if name.is_empty() {
         return Ok(None);
     }
-    Ok(op.core.read(&Key::new(&"/namespaces".into(), "", name))?.map(|live| live.value))
+    Ok(op.core.read(&Key::new(&NAMESPACES.into(), "", name))?.map(|live| live.value))
 }
 
 /// `AdmissionRequest`, as far as expressions may use it.

@@ -4,22 +4,27 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-static DEFINITIONS: LazyLock<Map<String, Value>> = LazyLock::new(|| {
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+/// All definitions by their full name, as published: `io.k8s.api.core.v1.Namespace`, … They take megabytes when read
+/// and are seldom wanted, so each caller reads them anew and nobody keeps them.
+pub fn definitions() -> Map<String, Value> {
     // The file is part of the binary: a test reads it, so this can't fail at run time.
     serde_json::from_str(include_str!("../../data/openapi.json")).unwrap_or_default()
-});
-
-/// All definitions by their full name, as published: `io.k8s.api.core.v1.Namespace`, …
-pub fn definitions() -> &'static Map<String, Value> {
-    &DEFINITIONS
 }
 
-/// The definitions `names` and all that they refer to: `components.schemas` of an OpenAPI document.
-pub fn definitions_of<'a>(names: impl IntoIterator<Item = &'a str>) -> Map<String, Value> {
+/// Those of `ObjectMeta` alone, which every definition of a kind needs to be compiled.
+pub fn object_meta() -> &'static Map<String, Value> {
+    static META: LazyLock<Map<String, Value>> = LazyLock::new(|| definitions_of(&definitions(), [OBJECT_META]));
+    &META
+}
+
+/// Of `all`, the definitions `names` and all that they refer to: `components.schemas` of an OpenAPI document.
+pub fn definitions_of<'a>(all: &Map<String, Value>, names: impl IntoIterator<Item = &'a str>) -> Map<String, Value> {
     let mut out = Map::new();
     let mut wanted: Vec<String> = names.into_iter().map(str::to_string).collect();
     while let Some(name) = wanted.pop() {
-        let Some(schema) = DEFINITIONS.get(&name).filter(|_| !out.contains_key(&name)) else { continue };
+        let Some(schema) = all.get(&name).filter(|_| !out.contains_key(&name)) else { continue };
         references(schema, &mut wanted);
         out.insert(name, schema.clone());
     }

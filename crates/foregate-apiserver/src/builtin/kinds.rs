@@ -1,6 +1,6 @@
 //! Which built-in kinds are served, and how.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use super::columns::{self, Column};
 use super::definitions::definitions;
@@ -271,20 +271,18 @@ pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Builtin
     KINDS.iter().find(|kind| kind.group == group && kind.version == version && kind.plural == plural)
 }
 
-static SCHEMAS: LazyLock<Vec<Result<Schema, SchemaError>>> = LazyLock::new(|| KINDS.iter().map(compile).collect());
-
-fn compile(kind: &Builtin) -> Result<Schema, SchemaError> {
-    Schema::builtin(definitions(), kind.definition, kind.completion())
-}
+/// By place in [`KINDS`], each compiled when it is first needed.
+static SCHEMAS: [OnceLock<Result<Schema, SchemaError>>; KINDS.len()] = [const { OnceLock::new() }; KINDS.len()];
 
 impl Builtin {
-    /// The compiled schema. All of them are compiled at the first call.
+    /// The compiled schema.
     ///
     /// # Errors
     /// Never with the data of this crate: a test compiles them all.
     pub fn schema(&self) -> Result<&'static Schema, &'static SchemaError> {
         let at = KINDS.iter().position(|kind| kind.definition == self.definition).unwrap_or_default();
-        SCHEMAS[at].as_ref()
+        let compile = || Schema::builtin(&definitions(), self.definition, self.completion());
+        SCHEMAS[at].get_or_init(compile).as_ref()
     }
 
     /// What may be done with it, as discovery says it.

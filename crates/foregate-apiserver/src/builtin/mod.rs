@@ -14,7 +14,7 @@ mod protobuf;
 mod validate;
 
 pub use columns::{Column, age};
-pub use definitions::{definitions, definitions_of};
+pub use definitions::{definitions, definitions_of, object_meta};
 pub use kinds::{Builtin, KINDS, find};
 pub use protobuf::{MAGIC, ProtobufError, decode_protobuf};
 

@@ -5,7 +5,7 @@ use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::builtin::definitions_of;
+use crate::builtin::{definitions, definitions_of};
 use crate::error::ApiError;
 use crate::registry::validation::Rules;
 use crate::registry::{Kind, Kinds};
@@ -80,10 +80,11 @@ pub(super) fn answer(
 
 fn document<'a>(kinds: impl Iterator<Item = &'a Kind>) -> Value {
     let (mut paths, mut schemas) = (Map::new(), Map::new());
+    let all = definitions();
     for kind in kinds {
         let name = match &kind.rules {
             Rules::Builtin(builtin) => {
-                schemas.extend(definitions_of([builtin.definition]));
+                schemas.extend(definitions_of(&all, [builtin.definition]));
                 builtin.definition.to_owned()
             }
             Rules::Definition(lazy) => {
@@ -95,7 +96,7 @@ fn document<'a>(kinds: impl Iterator<Item = &'a Kind>) -> Value {
         mark(&mut schemas, &name, kind);
         add_paths(&mut paths, kind, &name);
     }
-    for (name, schema) in definitions_of([META]) {
+    for (name, schema) in definitions_of(&all, [META]) {
         schemas.entry(name).or_insert(schema);
     }
     json!({"openapi": "3.0.0", "info": {"title": "Foregate", "version": super::VERSION.2},

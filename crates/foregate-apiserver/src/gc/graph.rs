@@ -4,14 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Note;
+use crate::namespaces::NAMESPACES;
 use crate::registry::DEFINITIONS;
 use crate::rest::delete::{FOREGROUND, ORPHAN};
 use crate::store::{Key, OwnerRef};
 
-/// The resource that namespaces are stored under.
-pub(super) const NAMESPACES: &str = "/namespaces";
-
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     pub key: Key,
     pub owners: Vec<OwnerRef>,
@@ -19,7 +17,7 @@ pub(super) struct Node {
 
 /// Something to look into. Whoever does must check the present state: it may be outdated.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Task {
+pub(crate) enum Task {
     /// An object with owners, of which some may be gone.
     Dependent(Arc<str>),
     /// An object that waits for its dependents to go.
@@ -30,6 +28,17 @@ pub(super) enum Task {
     Namespace(Arc<str>),
     /// A definition that is going away.
     Definition(Arc<str>),
+}
+
+/// What becomes of an object that has owners.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// All of its owners are there.
+    Stays,
+    /// It is deleted: no owner is left, or all that are left wait for it.
+    Goes { waits: bool },
+    /// It stays, without these owners, which are gone.
+    Loses(Vec<Arc<str>>),
 }
 
 /// Every object by its UID, and the dependents of each.
@@ -97,7 +106,7 @@ impl Graph {
                 tasks.push(Task::Orphan(uid.clone()));
             }
         }
-        if !note.meta.owners.is_empty() {
+        if self.nodes.get(uid).is_some_and(|node| !matches!(self.fate(node), Fate::Stays)) {
             tasks.push(Task::Dependent(uid.clone()));
         }
         tasks
@@ -113,14 +122,20 @@ impl Graph {
         self.nodes.get(uid)
     }
 
-    /// Whether `owner` is there for an object in `namespace`: owners are in the same namespace or in none.
-    pub fn has_owner(&self, owner: &str, namespace: &str) -> bool {
-        self.nodes.get(owner).is_some_and(|n| n.key.namespace.is_empty() || &*n.key.namespace == namespace)
+    /// What becomes of an object, as its owners are now.
+    pub fn fate(&self, node: &Node) -> Fate {
+        let (alive, gone): (Vec<_>, Vec<_>) =
+            node.owners.iter().partition(|owner| self.has_owner(&owner.uid, &node.key.namespace));
+        let waits = !alive.is_empty() && alive.iter().all(|owner| self.foreground.contains(&owner.uid));
+        if alive.is_empty() && !gone.is_empty() || waits {
+            return Fate::Goes { waits };
+        }
+        if gone.is_empty() { Fate::Stays } else { Fate::Loses(gone.iter().map(|owner| owner.uid.clone()).collect()) }
     }
 
-    /// Whether `owner` waits for its dependents to go.
-    pub fn is_foreground(&self, owner: &str) -> bool {
-        self.foreground.contains(owner)
+    /// Whether `owner` is there for an object in `namespace`: owners are in the same namespace or in none.
+    fn has_owner(&self, owner: &str, namespace: &str) -> bool {
+        self.nodes.get(owner).is_some_and(|n| n.key.namespace.is_empty() || &*n.key.namespace == namespace)
     }
 }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::graph::{Graph, NAMESPACES, Task};
+use super::graph::{Fate, Task};
 use crate::core::{Core, Live, now};
 use crate::error::ApiError;
+use crate::namespaces::NAMESPACES;
 use crate::registry::DEFINITIONS;
 use crate::rest::delete::{DEFINITION, FOREGROUND, ORPHAN};
 use crate::rest::is_gone;
@@ -16,11 +17,11 @@ use crate::store::{Durability, Key, WriteError};
 const RETRIES: usize = 20;
 
 /// Does what is to be done; false when that failed.
-pub(super) async fn run(core: &Arc<Core>, graph: &Graph, task: &Task) -> bool {
+pub(super) async fn run(core: &Arc<Core>, task: &Task) -> bool {
     let done = match task {
-        Task::Dependent(uid) => dependent(core, graph, uid).await,
-        Task::Foreground(uid) => foreground(core, graph, uid).await,
-        Task::Orphan(uid) => orphan(core, graph, uid).await,
+        Task::Dependent(uid) => dependent(core, uid).await,
+        Task::Foreground(uid) => foreground(core, uid).await,
+        Task::Orphan(uid) => orphan(core, uid).await,
         Task::Namespace(name) => namespace(core, name).await,
         Task::Definition(name) => definition(core, name).await,
     };
@@ -31,31 +32,28 @@ pub(super) async fn run(core: &Arc<Core>, graph: &Graph, task: &Task) -> bool {
 }
 
 /// Deletes an object none of whose owners is left; otherwise removes references to owners that are gone.
-async fn dependent(core: &Arc<Core>, graph: &Graph, uid: &str) -> Result<(), ApiError> {
-    let Some(node) = graph.node(uid) else { return Ok(()) };
-    let namespace = &node.key.namespace;
-    let (alive, gone): (Vec<_>, Vec<_>) = node.owners.iter().partition(|o| graph.has_owner(&o.uid, namespace));
-    let waits = !alive.is_empty() && alive.iter().all(|o| graph.is_foreground(&o.uid));
-    if alive.is_empty() && !gone.is_empty() || waits {
+async fn dependent(core: &Arc<Core>, uid: &str) -> Result<(), ApiError> {
+    let Some(node) = core.collector.node(uid) else { return Ok(()) };
+    let fate = core.collector.graph.lock().fate(&node);
+    match fate {
+        Fate::Stays => Ok(()),
         // The owner's own foreground deletion goes on to its dependents' dependents.
-        return remove(core, &node.key, uid, waits && graph.dependents_of(uid).next().is_some()).await;
+        Fate::Goes { waits } => {
+            let foreground = waits && !core.collector.dependents_of(uid).is_empty();
+            remove(core, &node.key, uid, foreground).await
+        }
+        Fate::Loses(gone) => change(core, &node.key, uid, |object| drop_owners(object, &gone)).await,
     }
-    if gone.is_empty() {
-        return Ok(());
-    }
-    let gone: Vec<&str> = gone.iter().map(|o| &*o.uid).collect();
-    change(core, &node.key, uid, |object| drop_owners(object, &gone)).await
 }
 
 /// Deletes the dependents; when none is left that the owner waits for, lets the owner go.
-async fn foreground(core: &Arc<Core>, graph: &Graph, uid: &str) -> Result<(), ApiError> {
-    let Some(owner) = graph.node(uid) else { return Ok(()) };
+async fn foreground(core: &Arc<Core>, uid: &str) -> Result<(), ApiError> {
+    let Some(owner) = core.collector.node(uid) else { return Ok(()) };
     let mut waits = false;
-    let dependents: Vec<Arc<str>> = graph.dependents_of(uid).cloned().collect();
-    for dependent in &dependents {
-        let Some(node) = graph.node(dependent) else { continue };
+    for dependent in &core.collector.dependents_of(uid) {
+        let Some(node) = core.collector.node(dependent) else { continue };
         waits |= node.owners.iter().any(|o| *o.uid == *uid && o.blocks);
-        self::dependent(core, graph, dependent).await?;
+        self::dependent(core, dependent).await?;
     }
     if waits {
         return Ok(());
@@ -64,12 +62,11 @@ async fn foreground(core: &Arc<Core>, graph: &Graph, uid: &str) -> Result<(), Ap
 }
 
 /// Lets the dependents go, then the owner.
-async fn orphan(core: &Arc<Core>, graph: &Graph, uid: &str) -> Result<(), ApiError> {
-    let Some(owner) = graph.node(uid) else { return Ok(()) };
-    let dependents: Vec<Arc<str>> = graph.dependents_of(uid).cloned().collect();
-    for dependent in &dependents {
-        let Some(node) = graph.node(dependent) else { continue };
-        change(core, &node.key, dependent, |object| drop_owners(object, &[uid])).await?;
+async fn orphan(core: &Arc<Core>, uid: &str) -> Result<(), ApiError> {
+    let Some(owner) = core.collector.node(uid) else { return Ok(()) };
+    for dependent in &core.collector.dependents_of(uid) {
+        let Some(node) = core.collector.node(dependent) else { continue };
+        change(core, &node.key, dependent, |object| drop_owners(object, &[uid.into()])).await?;
     }
     change(core, &owner.key, uid, |object| drop_finalizer(object, ORPHAN)).await
 }
@@ -122,10 +119,10 @@ async fn empty(core: &Arc<Core>, storage: &Arc<str>, namespace: Option<&str>) ->
     Ok(core.store.list(storage, namespace, 0)?.items.len())
 }
 
-fn drop_owners(object: &mut Value, gone: &[&str]) {
+fn drop_owners(object: &mut Value, gone: &[Arc<str>]) {
     let Some(meta) = object["metadata"].as_object_mut() else { return };
     let Some(owners) = meta.get_mut("ownerReferences").and_then(Value::as_array_mut) else { return };
-    owners.retain(|o| !o["uid"].as_str().is_some_and(|uid| gone.contains(&uid)));
+    owners.retain(|o| !o["uid"].as_str().is_some_and(|uid| gone.iter().any(|it| **it == *uid)));
     if owners.is_empty() {
         meta.remove("ownerReferences");
     }

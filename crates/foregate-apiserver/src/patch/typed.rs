@@ -227,7 +227,6 @@ fn differ_maps(typed: Typed<'_>, old: Option<&Value>, new: Option<&Value>, chang
 }
 
 fn differ_lists(typed: Typed<'_>, old: Option<&Value>, new: Option<&Value>, changed: &mut Set, removed: &mut Set) {
-    let items = |value: Option<&'_ Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
     let (old, new) = (items(old), items(new));
     let Some(list) = typed.id.map(|id| &typed.schema.node(id).list_type) else { return };
     // Items without keys can't be owned one by one; validation refuses them.
@@ -235,7 +234,7 @@ fn differ_lists(typed: Typed<'_>, old: Option<&Value>, new: Option<&Value>, chan
         let elements = items.iter().enumerate();
         elements.filter_map(|(index, item)| Some((typed.element(list, item).ok()?, index))).collect()
     };
-    let (old_elements, new_elements) = (indexed(&old), indexed(&new));
+    let (old_elements, new_elements) = (indexed(old), indexed(new));
     let places =
         |elements: &[(Element, usize)]| -> HashMap<Element, usize> { elements.iter().rev().cloned().collect() };
     let (old_places, new_places) = (places(&old_elements), places(&new_elements));
@@ -251,6 +250,10 @@ fn differ_lists(typed: Typed<'_>, old: Option<&Value>, new: Option<&Value>, chan
             removed.put(element.clone(), differ(below, Some(&old[*index]), None).1);
         }
     }
+}
+
+fn items(value: Option<&Value>) -> &[Value] {
+    value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// `live` with what `applied` says laid over it.

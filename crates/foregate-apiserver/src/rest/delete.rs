@@ -1,6 +1,7 @@
 //! DELETE of an object and of a collection.
 
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -20,6 +21,8 @@ pub(crate) const ORPHAN: &str = "orphan";
 /// Finalizer of a definition whose objects go first.
 pub(crate) const DEFINITION: &str = "customresourcecleanup.apiextensions.k8s.io";
 
+/// Objects of a collection that are deleted at the same time.
+const AT_ONCE: usize = 64;
 /// Namespaces that can't be deleted.
 const PERMANENT: [&str; 2] = ["default", "kube-system"];
 
@@ -74,22 +77,31 @@ pub(crate) async fn collection(op: &Op, options: &Options) -> Result<Response<Bo
     let selection = Selection::of(op)?;
     let namespace = op.target.namespace.as_deref().or((!op.kind.namespaced).then_some(""));
     let list = op.core.store.list(&op.kind.storage, namespace, 0)?;
-    let mut removed: Vec<Object> = Vec::new();
+    let mut selected = Vec::new();
     for object in list.items {
-        if !selection.takes(&object)? {
-            continue;
+        if selection.takes(&object)? {
+            selected.push(object);
         }
-        match remove(op, object.key.clone(), options).await {
-            Ok(_) => removed.push(object),
+    }
+    // Several at a time, so that they share fsyncs.
+    let mut removals = stream::iter(selected)
+        .map(|object| async move { (remove(op, object.key.clone(), options).await, object) })
+        .buffered(AT_ONCE);
+    let mut removed: Vec<Object> = Vec::new();
+    while let Some((outcome, mut object)) = removals.next().await {
+        match outcome {
+            Ok(_) => {
+                if op.blind {
+                    object.bytes = Bytes::from(super::op::veil(crate::core::parse(&object)?).to_string());
+                }
+                removed.push(object);
+            }
             Err(error) if error.code == StatusCode::NOT_FOUND => {}
             Err(error) => return Err(error),
         }
     }
-    let shown = |object| crate::core::parse(object).map(|value| if op.blind { super::op::veil(value) } else { value });
-    let items: Vec<Value> = removed.iter().map(shown).collect::<Result<_, _>>()?;
-    let list = json!({"kind": op.kind.list_kind, "apiVersion": op.kind.api_version(),
-        "metadata": {"resourceVersion": list.revision.to_string()}, "items": items});
-    op.finish(StatusCode::OK, Bytes::from(list.to_string()), &[])
+    let answer = super::read::objects(op, &removed, &list.revision.to_string(), None)?;
+    op.finish(StatusCode::OK, answer, &[])
 }
 
 /// Removes an object, or marks it for removal: then what is left is returned.

@@ -85,6 +85,7 @@ impl Op {
         let bytes = match self.accept.view {
             View::Object if self.blind => Bytes::from(veil(parse(object)?).to_string()),
             View::Object => show(&self.kind, object)?,
+            View::Partial if !self.blind => table::partial_json(object)?,
             _ => Bytes::from(self.view_of(parse(object)?).to_string()),
         };
         self.finish(code, bytes, warnings)

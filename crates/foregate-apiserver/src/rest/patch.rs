@@ -71,10 +71,11 @@ async fn apply(op: &Op, mut applied: Value) -> Result<Response<Body>, ApiError> 
     let schema = op.kind.rules.schema()?;
     let warnings = schema.prune(&mut applied, op.validation).map_err(|error| prepare::strict(op, &error))?;
     loop {
-        let there = op.core.store.get(&op.key())?.is_some();
-        let done = if there {
+        let live = op.core.read(&op.key())?;
+        let there = live.is_some();
+        let done = if let Some(live) = live {
             // What is unknown was found above; what is merged here was stored before.
-            update::change(op, FieldValidation::Ignore, |live| {
+            update::change_from(op, live, FieldValidation::Ignore, |live| {
                 Ok((manage::apply(op, Some(live), &applied)?, warnings.clone()))
             })
             .await

@@ -8,7 +8,6 @@ use crate::core::now;
 use crate::error::{ApiError, Cause};
 use crate::registry::crd;
 use crate::schema::FieldValidation;
-use crate::store::Key;
 
 /// Checks that the body is an object of the path's kind and has metadata; puts it into the stored version.
 pub(crate) fn envelope(op: &Op, object: &mut Value) -> Result<(), ApiError> {
@@ -147,11 +146,10 @@ pub(crate) fn namespace(op: &Op, name: &str) -> Result<(), ApiError> {
         return Ok(());
     }
     let namespace = op.namespace();
-    let key = Key::new(&"/namespaces".into(), "", namespace);
-    let Some(live) = op.core.read(&key)? else {
+    let Some(is_ending) = op.core.namespaces.is_ending(namespace) else {
         return Err(ApiError::not_found("", "namespaces", namespace));
     };
-    if live.meta.deleting {
+    if is_ending {
         let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
         let mut error = ApiError::forbidden(&op.kind.group, &op.kind.plural, name, why);
         let message = format!("namespace {namespace} is being terminated");

@@ -133,23 +133,16 @@ pub(crate) async fn list(op: &Op) -> Result<Response<Body>, ApiError> {
     let revision = snapshot.revision.to_string();
     let bytes = match op.accept.view {
         View::Object => objects(op, &page.items, &revision, token.as_deref())?,
-        view => {
-            let values: Vec<Value> = page
-                .items
-                .iter()
-                .map(|o| {
-                    parse(o).map(|mut v| {
-                        set_version(&op.kind, &mut v);
-                        v
-                    })
-                })
-                .collect::<Result<_, _>>()?;
-            let value = if view == View::Table {
-                table::table(&op.kind, &op.query, values.into_iter(), &revision, token.as_deref(), true)
-            } else {
-                table::partial_list(values.iter(), &revision, token.as_deref())
-            };
-            Bytes::from(value.to_string())
+        View::Partial => table::partial_list(&page.items, &revision, token.as_deref())?,
+        View::Table => {
+            let values = page.items.iter().map(|object| {
+                let mut value = parse(object)?;
+                set_version(&op.kind, &mut value);
+                Ok(value)
+            });
+            let values: Vec<Value> = values.collect::<Result<_, ApiError>>()?;
+            let table = table::table(&op.kind, &op.query, values.into_iter(), &revision, token.as_deref(), true);
+            Bytes::from(table.to_string())
         }
     };
     op.finish(StatusCode::OK, bytes, &[])
@@ -219,7 +212,7 @@ fn page(
 }
 
 /// A list, with the objects' own bytes.
-fn objects(op: &Op, items: &[Object], revision: &str, token: Option<&str>) -> Result<Bytes, ApiError> {
+pub(super) fn objects(op: &Op, items: &[Object], revision: &str, token: Option<&str>) -> Result<Bytes, ApiError> {
     let mut meta = json!({"resourceVersion": revision});
     if let Some(token) = token {
         meta["continue"] = json!(token);

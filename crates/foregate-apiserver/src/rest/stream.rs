@@ -235,7 +235,7 @@ impl Watch {
     fn say(&mut self, out: &mut BytesMut, kind: &str, object: &Object) -> Result<(), ApiError> {
         match self.op.accept.view {
             View::Object => line(out, kind, &show(&self.op.kind, object)?),
-            View::Partial => line(out, kind, table::partial(&self.value(object)?).to_string().as_bytes()),
+            View::Partial => line(out, kind, &table::partial_json(object)?),
             View::Table => {
                 let first = !std::mem::replace(&mut self.headed, true);
                 let value = self.value(object)?;

@@ -1,9 +1,15 @@
 //! Tables and partial metadata: what `kubectl get` reads.
 
-use serde_json::{Map, Value, json};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::query::Query;
+use crate::core::damaged;
+use crate::error::ApiError;
 use crate::registry::Kind;
+use crate::store::Object;
 
 /// A table of `objects`. `headed`: with column definitions, which a watch sends once.
 pub(crate) fn table(
@@ -48,13 +54,48 @@ pub(crate) fn partial(object: &Value) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
 }
 
+/// The same of an object's JSON, of which nothing else is read.
+///
+/// # Errors
+/// When that isn't the JSON of an object.
+pub(crate) fn partial_json(object: &Object) -> Result<Bytes, ApiError> {
+    let mut out = Vec::with_capacity(object.bytes.len());
+    put_partial(&mut out, object)?;
+    Ok(Bytes::from(out))
+}
+
+fn put_partial(out: &mut Vec<u8>, object: &Object) -> Result<(), ApiError> {
+    let Whole { metadata } = serde_json::from_slice(&object.bytes).map_err(|e| damaged(object, &e))?;
+    out.extend_from_slice(br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#);
+    out.extend_from_slice(metadata.get().as_bytes());
+    out.push(b'}');
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Whole<'a> {
+    #[serde(borrow)]
+    metadata: &'a RawValue,
+}
+
 /// The metadata of several objects.
-pub(crate) fn partial_list<'a>(objects: impl Iterator<Item = &'a Value>, revision: &str, next: Option<&str>) -> Value {
-    let mut meta = Map::new();
-    meta.insert("resourceVersion".into(), json!(revision));
+///
+/// # Errors
+/// When one of them isn't the JSON of an object.
+pub(crate) fn partial_list(objects: &[Object], revision: &str, next: Option<&str>) -> Result<Bytes, ApiError> {
+    let mut meta = json!({"resourceVersion": revision});
     if let Some(next) = next {
-        meta.insert("continue".into(), json!(next));
+        meta["continue"] = json!(next);
     }
-    let items: Vec<Value> = objects.map(partial).collect();
-    json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "items": items})
+    let mut out =
+        format!(r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{meta},"items":["#)
+            .into_bytes();
+    for (i, object) in objects.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        put_partial(&mut out, object)?;
+    }
+    out.extend_from_slice(b"]}");
+    Ok(Bytes::from(out))
 }

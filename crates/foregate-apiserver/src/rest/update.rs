@@ -28,9 +28,18 @@ pub(crate) async fn change(
     mode: FieldValidation,
     make: impl Fn(&Value) -> Result<(Value, Vec<String>), ApiError>,
 ) -> Result<Response<Body>, ApiError> {
+    change_from(op, op.live()?, mode, make).await
+}
+
+/// The same, with the object as it was read just now.
+pub(crate) async fn change_from(
+    op: &Op,
+    mut live: Live,
+    mode: FieldValidation,
+    make: impl Fn(&Value) -> Result<(Value, Vec<String>), ApiError>,
+) -> Result<Response<Body>, ApiError> {
     let mut attempt = 0;
     loop {
-        let live = op.live()?;
         let shown = shown(op, &live);
         let (mut new, mut warnings) = make(&shown)?;
         prepare::envelope(op, &mut new)?;
@@ -65,6 +74,7 @@ pub(crate) async fn change(
             Err(WriteError::Changed { .. }) if !pinned && attempt < RETRIES => attempt += 1,
             Err(error) => return Err(refuse(&op.kind, op.name(), &error)),
         }
+        live = op.live()?;
     }
 }
 

@@ -62,7 +62,7 @@ impl Schema {
     /// The first keyword or rule that can't be used.
     pub fn compile(schema: &Value) -> Result<Self, SchemaError> {
         let compile = || {
-            let mut compiler = Compiler::new(crate::builtin::definitions(), false);
+            let mut compiler = Compiler::new(crate::builtin::object_meta(), false);
             let root = compiler.node(schema, "", 0)?;
             compiler.type_meta(root)?;
             Ok(compiler.finish(root))

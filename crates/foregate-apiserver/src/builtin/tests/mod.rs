@@ -27,7 +27,7 @@ fn every_kind_has_a_schema_and_a_definition_of_its_own() {
 
 #[test]
 fn definitions_come_with_what_they_refer_to() {
-    let taken = definitions_of(["io.k8s.api.core.v1.Namespace"]);
+    let taken = definitions_of(&definitions(), ["io.k8s.api.core.v1.Namespace"]);
     assert!(taken.contains_key("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"));
     assert!(taken.contains_key("io.k8s.api.core.v1.NamespaceCondition"));
     assert!(!taken.contains_key("io.k8s.api.core.v1.Service"));

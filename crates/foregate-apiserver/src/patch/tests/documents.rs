@@ -46,7 +46,7 @@ fn merge_patches() {
 /// (live spec of a Service, patch of it, result): ports merge by `port`.
 #[test]
 fn strategic_merge() {
-    let schema = Schema::builtin(definitions(), "io.k8s.api.core.v1.Service", None).unwrap();
+    let schema = Schema::builtin(&definitions(), "io.k8s.api.core.v1.Service", None).unwrap();
     let two = json!({"ports": [{"port": 80, "name": "a"}, {"port": 81, "name": "b"}], "type": "ClusterIP"});
     let table = [
         (
@@ -97,7 +97,7 @@ fn strategic_merge() {
 
 #[test]
 fn strategic_merge_refuses_nonsense() {
-    let schema = Schema::builtin(definitions(), "io.k8s.api.core.v1.Service", None).unwrap();
+    let schema = Schema::builtin(&definitions(), "io.k8s.api.core.v1.Service", None).unwrap();
     for patch in [
         json!([]),
         json!({"spec": {"ports": [{"name": "no key"}]}}),
