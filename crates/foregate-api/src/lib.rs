@@ -17,6 +17,7 @@ pub mod crds;
 pub mod engine;
 pub mod envoy_gateway;
 pub mod gateway;
+pub mod external_auth;
 pub mod instance;
 pub mod node;
 pub mod object;

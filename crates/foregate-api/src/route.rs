@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Origin;
 use crate::backend::SessionPersistence;
+use crate::external_auth::ExternalAuth;
 
 /// One route, attached to the listeners of one or more claims.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -205,6 +206,8 @@ pub enum RouteFilter {
     /// Answers browsers that ask whether another site's page may see the response (the Fetch standard's CORS
     /// protocol).
     Cors(Cors),
+    /// Asks a service whether the request may pass.
+    ExternalAuth(ExternalAuth),
 }
 
 /// Who may read responses across origins. Lists hold what the user wrote: `*` stands for all where the standard says so.

@@ -159,9 +159,6 @@ impl Attach {
             self.evaluate_class(&class);
         }
         let held = self.held();
-        for gateway in take_free(&mut self.dirty.gateways, &held.gateways) {
-            self.evaluate_gateway(&gateway);
-        }
         for backend in take_free(&mut self.dirty.directs, &held.directs) {
             self.evaluate_direct(&backend);
         }
@@ -172,6 +169,9 @@ impl Attach {
             self.evaluate_xbackend(&backend);
         }
         while let Some(route) = self.dirty.routes.pop_first() {
+        for gateway in take_free(&mut self.dirty.gateways, &held.gateways) {
+            self.evaluate_gateway(&gateway);
+        }
             self.resolve_route(&route);
         }
         for name in std::mem::take(&mut self.dirty.wanted) {

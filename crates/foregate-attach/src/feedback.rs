@@ -115,10 +115,11 @@ impl Attach {
                 None => target.feedback.backends.remove(&name),
             };
             for concerned in old.iter().chain(&refused) {
-                self.dirty.routes.extend(self.index.upstream_routes.of(&concerned.upstream).cloned());
+                self.mark_users(&concerned.upstream);
             }
         }
-        target.book.seen((DerivedKind::Backend, name), object.map(|o| Derived::Backend(slim(o))));
+        let seen = object.map(|o| Derived::Backend(slim(o)));
+        self.targets.get_mut(id).book.seen((DerivedKind::Backend, name), seen);
     }
 
     pub(crate) fn take_slice_back(&mut self, target: TargetId, change: Change<GatewayEndpointSlice>) {

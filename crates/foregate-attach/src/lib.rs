@@ -12,6 +12,7 @@ mod certificate;
 mod class;
 mod dirty;
 mod duration;
+mod external_auth;
 mod features;
 mod feedback;
 mod finalizer;

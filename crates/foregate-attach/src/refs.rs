@@ -119,12 +119,16 @@ pub(crate) struct Index {
     /// Service or Backend → routes that name it as a backend.
     pub upstream_routes: Refs<Upstream, RouteId>,
     /// Service → its EndpointSlices.
+    /// Service or Backend → Gateways and ListenerSets whose claims name it.
+    pub upstream_parents: Refs<Upstream, ParentId>,
     pub service_slices: Refs<Key, Key>,
-    /// Service or Backend → what of it attached routes use, or claims want.
+    /// Service or Backend → what of it attached routes use, or claims name or want.
     pub upstream_backends: Refs<Upstream, BackendId>,
     /// Backend → attached routes that use it.
     pub backend_routes: Refs<BackendId, RouteId>,
     /// Service or Backend → policies for it.
+    /// Backend → accepted Gateways and ListenerSets whose claims name it.
+    pub backend_parents: Refs<BackendId, ParentId>,
     pub target_policies: Refs<Upstream, Key>,
     /// Service or Backend → XBackendTrafficPolicies for it.
     pub target_traffic: Refs<Upstream, Key>,

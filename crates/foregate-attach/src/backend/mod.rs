@@ -6,6 +6,7 @@ mod direct;
 mod pods;
 mod policy;
 mod policy_status;
+mod reference;
 mod service;
 mod session;
 mod slice;
@@ -31,6 +32,7 @@ pub(crate) use ca::{CA_KEY, CaSource, TlsUser};
 pub(crate) use direct::DirectState;
 pub(crate) use pods::PodState;
 pub(crate) use policy::PolicyState;
+pub(crate) use reference::{Referrer, Target};
 pub(crate) use session::parse as parse_session;
 pub(crate) use traffic::TrafficState;
 pub(crate) use wanted::{Wanted, WantedName};
@@ -202,9 +204,9 @@ impl Attach {
         self.derive(Source::Backend(id.clone()), wanted);
     }
 
-    /// Whether an attached route uses it, or a claim wants it.
+    /// Whether an attached route uses it, or a claim names or wants it.
     fn is_used(&self, id: &BackendId) -> bool {
-        self.index.backend_routes.has(id) || self.wanted.has(id)
+        self.index.backend_routes.has(id) || self.index.backend_parents.has(id) || self.wanted.has(id)
     }
 
     /// Who uses a backend, or wants it, has changed.
@@ -235,9 +237,9 @@ impl Attach {
         self.index.upstream_backends.of(upstream).any(|id| id.target == target)
     }
 
-    /// Marks what is sent to an object: routes that name it, and backends made of it.
+    /// Marks what is sent to an object: who names it, and backends made of it.
     fn mark_upstream(&mut self, upstream: &Upstream) {
-        self.dirty.routes.extend(self.index.upstream_routes.of(upstream).cloned());
+        self.mark_users(upstream);
         self.dirty.backends.extend(self.index.upstream_backends.of(upstream).cloned());
     }
 

@@ -96,9 +96,18 @@ impl Attach {
         Some(vec![accepted, resolved])
     }
 
-    /// Gateways of ours whose routes name one of these, with their controllers.
+    /// Gateways of ours that name one of these, or whose routes do, with their controllers.
     fn senders<'a>(&self, upstreams: impl Iterator<Item = &'a Upstream>) -> BTreeMap<Key, Arc<str>> {
-        let routes = upstreams.flat_map(|upstream| self.index.upstream_routes.of(upstream));
-        routes.filter_map(|route| self.routes.get(route)).flat_map(|route| route.accepting_gateways()).collect()
+        let mut gateways = BTreeMap::new();
+        for upstream in upstreams {
+            let routes = self.index.upstream_routes.of(upstream).filter_map(|route| self.routes.get(route));
+            gateways.extend(routes.flat_map(|route| route.accepting_gateways()));
+            for parent in self.index.upstream_parents.of(upstream) {
+                let accepted = self.parent_view(parent).filter(|view| view.claim.is_some());
+                let controller = accepted.map(|view| view.controller.clone());
+                gateways.extend(self.gateway_of(parent).zip(controller));
+            }
+        }
+        gateways
     }
 }

@@ -25,8 +25,7 @@ impl Attach {
         self.dirty.slices.extend(self.index.service_slices.of(&key).cloned());
         let upstream = Upstream::Service(key);
         self.know(&upstream, old.map(|it| uid(&it.metadata)), new.map(|it| uid(&it.metadata)));
-        self.dirty.routes.extend(self.index.upstream_routes.of(&upstream).cloned());
-        self.dirty.backends.extend(self.index.upstream_backends.of(&upstream).cloned());
+        self.mark_upstream(&upstream);
     }
 
     /// The backend that a route means by a port of a Service.

@@ -83,7 +83,7 @@ fn claim_listener(target: &TargetState, listener: &ListenerVerdict) -> Option<Cl
             certificates: listener.certificates.iter().map(|c| copy_name(target, c)).collect(),
             client_validation: listener.validation.clone(),
         }),
-        filters: Vec::new(),
+        filters: listener.filters.effective.clone(),
     })
 }
 

@@ -9,9 +9,12 @@ use foregate_api::gateway::conditions::reason;
 
 use super::ParentId;
 use super::certificate::{self, Certificate};
+use super::filters::{self, ResolvedFilters};
 use super::frontend::Frontend;
 use super::protocol::{self, Protocol};
 use crate::Key;
+use crate::backend::BackendId;
+use crate::external_auth::ParsedAuth;
 use crate::problem::{Problem, join};
 use crate::route::RouteKind;
 use crate::world::World;
@@ -33,7 +36,11 @@ pub(crate) struct ListenerVerdict {
     pub hostname: Option<String>,
     pub kinds: Vec<RouteKind>,
     pub accepted: Result<(), Problem>,
+    /// Whether its own references lead somewhere; see [`Self::references`].
     pub resolved: Result<(), Problem>,
+    /// Its filters as they are written, and with what they name.
+    pub parsed_filters: Vec<ParsedAuth>,
+    pub filters: ResolvedFilters,
     pub conflict: Option<Problem>,
     /// Another TLS listener of the port has hosts in common with it.
     pub overlaps: bool,
@@ -49,12 +56,24 @@ impl Verdict {
         let served = self.listeners.iter().filter(|l| self.accepted.is_ok() && l.is_served());
         served.flat_map(|l| &l.certificates).map(|c| c.secret.clone()).collect()
     }
+
+    /// The backends that its claim names, sorted.
+    pub fn used_backends(&self) -> Vec<BackendId> {
+        let served = self.listeners.iter().filter(|l| self.accepted.is_ok() && l.is_served());
+        let used: BTreeSet<&BackendId> = served.flat_map(|l| &l.filters.backends).collect();
+        used.into_iter().cloned().collect()
+    }
 }
 
 impl ListenerVerdict {
     /// Syntax and semantics are right.
     pub fn is_valid(&self) -> bool {
         self.accepted.is_ok() && self.conflict.is_none()
+    }
+
+    /// Whether all its references lead somewhere.
+    pub fn references(&self) -> Result<(), &Problem> {
+        self.resolved.as_ref().copied().and(self.filters.problem.as_ref().map_or(Ok(()), Err))
     }
 
     /// The platform is asked for it.
@@ -83,14 +102,20 @@ pub(super) fn judge(world: &World, owner: &ParentId, frontend: &Frontend, listen
         )),
         _ => Ok(()),
     };
+    let (parsed_filters, refused) = match filters::parse(listener, &owner.key.namespace) {
+        Ok(parsed) => (Some(parsed), Ok(())),
+        Err(problem) => (None, Err(problem)),
+    };
     ListenerVerdict {
         name: listener.name.as_str().into(),
         port: listener.port,
         protocol: known,
         hostname: hostname.map(str::to_ascii_lowercase),
         kinds,
-        accepted: protocol.and_then(|protocol| protocol.check(listener)).and(trusts),
+        accepted: protocol.and_then(|protocol| protocol.check(listener)).and(trusts).and(refused),
         resolved: join(problems),
+        parsed_filters: parsed_filters.unwrap_or_default(),
+        filters: ResolvedFilters::default(),
         conflict: None,
         overlaps: false,
         certificates,

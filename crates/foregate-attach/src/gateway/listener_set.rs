@@ -15,9 +15,11 @@ use foregate_api::gateway::{
 use super::ParentId;
 use super::certificate::{self, Certificate};
 use super::conflict::{Overlaps, Taken};
+use super::filters;
 use super::frontend::Frontend;
 use super::listener::{self, ListenerVerdict, Verdict};
 use super::view::{self, ParentView};
+use crate::backend::{BackendId, Upstream};
 use crate::class::Placement;
 use crate::problem::Problem;
 use crate::refs::Dependent;
@@ -38,6 +40,8 @@ pub(crate) struct ListenerSetState {
     /// Whether the listeners have to be judged again.
     is_stale: bool,
     used: Vec<Key>,
+    /// Backends that its claim names.
+    backends: Vec<BackendId>,
     pub(super) pending: Pending<ListenerSetStatus>,
 }
 
@@ -46,6 +50,7 @@ pub(crate) struct ListenerSetState {
 struct Named {
     gateway: Option<Key>,
     secrets: Vec<Key>,
+    upstreams: Vec<Upstream>,
     grants: Vec<(Arc<str>, Arc<str>)>,
     selects: bool,
 }
@@ -88,6 +93,7 @@ impl ListenerSetState {
             used: Vec::new(),
             pending: Pending::default(),
         }
+            backends: Vec::new(),
     }
 
     /// The Gateway that it names.
@@ -112,7 +118,9 @@ impl Named {
     fn of(own: &Key, spec: &ListenerSetSpec) -> Self {
         let namespace = &own.namespace;
         let secrets: Vec<Key> = spec.listeners.iter().flat_map(|l| certificate::secrets(l, namespace)).collect();
-        let others: BTreeSet<_> = secrets.iter().map(|s| s.namespace.clone()).filter(|n| n != namespace).collect();
+        let upstreams = filters::upstreams(&spec.listeners, namespace);
+        let named = secrets.iter().chain(upstreams.iter().map(Upstream::key));
+        let others: BTreeSet<_> = named.map(|key| key.namespace.clone()).filter(|n| n != namespace).collect();
         let parent = &spec.parent_ref;
         let is_gateway = parent.group.as_deref().unwrap_or(GATEWAY_GROUP) == GATEWAY_GROUP
             && parent.kind.as_deref().unwrap_or("Gateway") == "Gateway";
@@ -122,6 +130,7 @@ impl Named {
             secrets,
             grants: others.into_iter().map(|other| (other, namespace.clone())).collect(),
             selects: spec.listeners.iter().any(view::selects),
+            upstreams,
         }
     }
 }
@@ -160,6 +169,7 @@ impl Attach {
         self.use_secrets(&id, &state.used, &[]);
         self.mark_routes_of(&id);
         self.dirty.gateways.extend(state.named.gateway);
+        self.use_claim_backends(&id, &state.backends, &[]);
     }
 
     fn index_listener_set(&mut self, key: &Key, old: &Named, new: &Named) {
@@ -168,6 +178,8 @@ impl Attach {
         self.index.secret_parents.replace(&id, &old.secrets, &new.secrets);
         self.index.grants.replace(&Dependent::Parent(id.clone()), &old.grants, &new.grants);
         if new.selects {
+        self.index.upstream_parents.replace(&id, &old.upstreams, &new.upstreams);
+        old.upstreams.iter().chain(&new.upstreams).for_each(|upstream| self.mark_policies(upstream));
             self.index.selectors.insert(id);
         } else {
             self.index.selectors.remove(&id);
@@ -218,6 +230,7 @@ impl Attach {
                 state.view = view;
             }
         }
+                state.named.upstreams.iter().for_each(|upstream| self.mark_policies(upstream));
         state.basis = basis.cloned();
         state.is_stale = false;
         self.listener_sets.insert(key.clone(), state);
@@ -249,7 +262,9 @@ impl Attach {
         };
         let moved = taken.place(&mut listeners);
         let accepted = accepted(basis, &listeners);
-        let changed = moved || before.as_ref() != Some(&accepted);
+        let changed = moved || resolved || before.as_ref() != Some(&accepted);
+        let id = ParentId::listener_set(key.clone());
+        let resolved = self.resolve_listeners_filters(&id, basis.placement.target, &mut listeners);
         state.verdict = Some(Verdict { accepted, listeners });
         changed
     }
@@ -290,6 +305,9 @@ impl Attach {
         state.used = used;
         self.dirty.listener_set_statuses.insert(key.clone());
     }
+        let backends = verdict.map(Verdict::used_backends).unwrap_or_default();
+        self.use_claim_backends(&id, &state.backends, &backends);
+        state.backends = backends;
 }
 
 /// Its Gateway is gone; one that never was ours is nothing to us. Returns whether anything changed.

@@ -146,7 +146,7 @@ fn conditions(
         Ok(()) if is_conflicted => lost(ACCEPTED),
         Ok(()) => stamp.of(ACCEPTED, Ok((ACCEPTED, ""))),
     };
-    let resolved = stamp.of(RESOLVED_REFS, listener.resolved.as_ref().map(|()| (RESOLVED_REFS, "")));
+    let resolved = stamp.of(RESOLVED_REFS, listener.references().map(|()| (RESOLVED_REFS, "")));
     let programmed = if listener.accepted.is_ok() && is_conflicted {
         lost(PROGRAMMED)
     } else if !listener.is_served() {

@@ -4,6 +4,7 @@ mod address;
 mod certificate;
 mod claim;
 mod conflict;
+mod filters;
 mod frontend;
 mod heard;
 mod infrastructure;
@@ -23,7 +24,7 @@ use foregate_api::claim::ClaimInfrastructure;
 use foregate_api::gateway::conditions::reason;
 use foregate_api::gateway::{FromNamespaces, Gateway, GatewaySpec, GatewayStatus};
 
-use crate::backend::{CaSource, TlsUser};
+use crate::backend::{BackendId, CaSource, TlsUser, Upstream};
 use crate::problem::Problem;
 use crate::refs::Dependent;
 use crate::status::Pending;
@@ -54,6 +55,8 @@ pub(crate) struct GatewayState {
     used: Vec<Key>,
     pending: Pending<GatewayStatus>,
 }
+    /// Backends that its claim names.
+    backends: Vec<BackendId>,
 
 /// What a Gateway's spec names.
 #[derive(Debug, Default, PartialEq)]
@@ -66,6 +69,7 @@ struct Named {
     selects_sets: bool,
 }
 
+    upstreams: Vec<Upstream>,
 /// What is known of a Gateway of ours without the platform.
 #[derive(Debug)]
 struct GatewayVerdict {
@@ -120,6 +124,7 @@ impl Attach {
 
     fn index_gateway(&mut self, key: &Key, old: &Named, new: &Named) {
         let id = ParentId::gateway(key.clone());
+        self.use_claim_backends(&id, &state.backends, &[]);
         let class = |named: &Named| (!named.class.is_empty()).then(|| named.class.clone());
         self.index.class_gateways.replace(key, &class(old), &class(new));
         // The first to come and the last to go matter to the class.
@@ -136,6 +141,8 @@ impl Attach {
             self.index.set_selectors.insert(key.clone());
         } else {
             self.index.set_selectors.remove(key);
+        self.index.upstream_parents.replace(&id, &old.upstreams, &new.upstreams);
+        old.upstreams.iter().chain(&new.upstreams).for_each(|upstream| self.mark_policies(upstream));
         }
     }
 
@@ -165,12 +172,15 @@ impl Attach {
         let attached = self.evaluate_sets(key, basis.as_ref().map_or(Parent::Foreign, Parent::Ours), &mut taken);
         if let Some(verdict) = &mut verdict {
             verdict.attached_sets = attached;
+        let backends = verdict.as_ref().map(|verdict| verdict.common.used_backends()).unwrap_or_default();
             let overlaps = taken.overlaps();
             overlaps.mark(&mut verdict.common.listeners);
             self.mark_overlaps_of_sets(key, &overlaps);
         }
-        (state.verdict, state.used) = (verdict, used);
+        (state.verdict, state.used, state.backends) = (verdict, used, backends);
+        self.use_claim_backends(&id, &state.backends, &backends);
         self.dirty.gateway_statuses.insert(key.clone());
+            state.named.upstreams.iter().for_each(|upstream| self.mark_policies(upstream));
         self.gateways.insert(key.clone(), state);
     }
 
@@ -209,6 +219,7 @@ impl Attach {
             accepted: accepted.clone(),
             allowed: spec.allowed_listeners.clone(),
             claim: self.claim_name(placement.target, &object.metadata),
+        self.resolve_listeners_filters(id, placement.target, &mut listeners);
             placement,
             addresses: address::requested(&spec.addresses),
             client_certificate: client_certificate.as_ref().and_then(|c| c.as_ref().ok()).cloned(),
@@ -255,7 +266,8 @@ impl Named {
             _ => None,
         }));
         let trusted = cas.iter().filter_map(frontend::named);
-        let named = secrets.iter().chain(trusted).map(|key| &key.namespace);
+        let named = secrets.iter().chain(trusted).chain(upstreams.iter().map(Upstream::key)).map(|key| &key.namespace);
+            backends: Vec::new(),
         let others: BTreeSet<Arc<str>> = named.filter(|n| *n != own).cloned().collect();
         let from = spec.allowed_listeners.as_ref().and_then(|a| a.namespaces.as_ref()).and_then(|n| n.from);
         Self {
@@ -282,6 +294,7 @@ fn known_parameters(spec: &GatewaySpec) -> Result<(), Problem> {
         parameters.kind, parameters.name, parameters.group
     );
     Err(Problem::new(reason::INVALID_PARAMETERS, message))
+        let upstreams = filters::upstreams(&spec.listeners, own);
 }
 
 fn infrastructure(spec: &GatewaySpec) -> Option<ClaimInfrastructure> {
@@ -293,6 +306,7 @@ fn infrastructure(spec: &GatewaySpec) -> Option<ClaimInfrastructure> {
 fn any_valid(listeners: &[ListenerVerdict]) -> Result<(), Problem> {
     if listeners.iter().any(ListenerVerdict::is_valid) {
         return Ok(());
+            upstreams,
     }
     Err(Problem::new(reason::LISTENERS_NOT_VALID, "none of its listeners is valid; see their conditions"))
 }

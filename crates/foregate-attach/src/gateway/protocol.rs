@@ -55,8 +55,9 @@ impl Protocol {
     /// Whether a listener's fields fit it.
     pub fn check(self, listener: &Listener) -> Result<(), Problem> {
         let unsupported = |message: String| Err(Problem::new(reason::UNSUPPORTED_VALUE, message));
-        if listener.filters.as_ref().is_some_and(|filters| !filters.requests.is_empty()) {
-            return unsupported("filters.requests: Foregate knows no filters of listeners; remove them".to_owned());
+        let is_http = matches!(self.name, ListenerProtocol::Http | ListenerProtocol::Https);
+        if !is_http && listener.filters.as_ref().is_some_and(|filters| !filters.requests.is_empty()) {
+            return unsupported(format!("filters.requests: protocol {} has none; remove them", listener.protocol));
         }
         let Some(tls) = &listener.tls else { return Ok(()) };
         match (self.name, tls.mode.unwrap_or_default()) {

@@ -98,7 +98,7 @@ fn resolved(stamp: &Stamp<'_>, verdict: &GatewayVerdict) -> Condition {
     if let Some(Err(problem)) = &verdict.client_certificate {
         return stamp.of(RESOLVED_REFS, Err(problem));
     }
-    let unresolved = verdict.common.listeners.iter().filter(|l| l.resolved.is_err());
+    let unresolved = verdict.common.listeners.iter().filter(|l| l.references().is_err());
     let unresolved: Vec<&str> = unresolved.map(|l| &*l.name).collect();
     if unresolved.is_empty() {
         return stamp.of(RESOLVED_REFS, Ok((RESOLVED_REFS, "")));

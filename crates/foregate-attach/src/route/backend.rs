@@ -1,15 +1,13 @@
 //! Backends of rules: references to Services and Backends, resolved.
 
 use foregate_api::gateway::GATEWAY_GROUP;
-use foregate_api::gateway::conditions::reason;
 use foregate_api::route::{Mirror, RouteBackend, RouteFilter, RouteRule};
 
 use super::filter::ParsedFilter;
-use super::parse::{ParsedRule, Target};
+use super::parse::ParsedRule;
 use super::{RouteId, RouteState};
 use crate::Attach;
-use crate::backend::{BackendId, Found, Sending, Upstream, Usage};
-use crate::grants::Reference;
+use crate::backend::{BackendId, Referrer, Sending, Target, Usage};
 use crate::problem::Problem;
 use crate::target::TargetId;
 
@@ -59,7 +57,8 @@ impl Attach {
         }
     }
 
-    /// A mirror that leads nowhere is left out: what it mirrors is served nonetheless.
+    /// A mirror that leads nowhere is left out: what it mirrors is served nonetheless. Who is to be asked and isn't there
+    /// stays: nobody passes.
     fn resolve_filters(
         &self,
         id: &RouteId,
@@ -77,6 +76,10 @@ impl Attach {
                         effective.push(RouteFilter::Mirror(Mirror { backend, numerator, denominator }));
                     }
                 }
+                ParsedFilter::Auth(auth) => {
+                    let backend = self.note(id, &auth.target, Sending { usage: auth.usage(), ..to }, resolved);
+                    effective.push(RouteFilter::ExternalAuth(auth.with(backend)));
+                }
             }
         }
         effective
@@ -84,14 +87,10 @@ impl Attach {
 
     /// Name of the GatewayBackend, noted as used; or the problem, noted as such.
     fn note(&self, route: &RouteId, target: &Target, to: Sending, resolved: &mut Resolved) -> Option<String> {
-        match self.resolve_target(route, target, to) {
+        let from = Referrer { group: GATEWAY_GROUP, kind: route.kind.as_str(), namespace: &route.key.namespace };
+        match self.find_backend(from, target, to) {
             Ok((name, backend)) => {
-                let feedback = &self.targets.get(to.target).feedback;
-                let refused = name.as_deref().and_then(|name| feedback.backends.get(name));
-                if let Some(refused) = refused {
-                    let message = format!("{backend}: {}", refused.message);
-                    resolved.problems.push(Problem::new(reason::UNSUPPORTED_PROTOCOL, message).at(&target.path));
-                }
+                resolved.problems.extend(self.backend_refusal(name.as_deref(), &backend, &target.path));
                 resolved.used.push(backend);
                 name
             }
@@ -100,31 +99,5 @@ impl Attach {
                 None
             }
         }
-    }
-
-    fn resolve_target(&self, route: &RouteId, target: &Target, to: Sending) -> Result<Found, Problem> {
-        let (upstream, port) = target.named.clone()?;
-        let permitted = self.world.grants.permit(&Reference {
-            from_group: GATEWAY_GROUP,
-            from_kind: route.kind.as_str(),
-            from_namespace: &route.key.namespace,
-            to_group: upstream.group(),
-            to_kind: upstream.kind(),
-            to: upstream.key(),
-        });
-        if !permitted {
-            let message = format!(
-                "{upstream} is in another namespace, and no ReferenceGrant there lets {}s of {} name it",
-                route.kind.as_str(),
-                route.key.namespace
-            );
-            return Err(Problem::new(reason::REF_NOT_PERMITTED, message).at(&target.path));
-        }
-        let found = match &upstream {
-            Upstream::Service(service) => self.find_service(service, port, to),
-            Upstream::Backend(backend) => self.find_direct(backend, to),
-            Upstream::XBackend(backend) => self.find_xbackend(backend, to),
-        };
-        found.map_err(|problem| problem.at(&target.path))
     }
 }

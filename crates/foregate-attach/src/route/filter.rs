@@ -10,7 +10,9 @@ use foregate_api::route::{
 };
 
 use super::kind::RouteKind;
-use super::parse::{From, Target};
+use super::parse::From;
+use crate::backend::Target;
+use crate::external_auth::{self, ParsedAuth};
 use crate::problem::Problem;
 
 /// How long a preflight's answer is kept where the user doesn't say it, in seconds (HTTPCORSFilter.maxAge).
@@ -21,20 +23,25 @@ const CORS_MAX_AGE: u32 = 5;
 pub(crate) enum ParsedFilter {
     Plain(EffectiveFilter),
     Mirror { target: Target, numerator: u32, denominator: u32 },
+    Auth(Box<ParsedAuth>),
 }
 
 impl ParsedFilter {
-    pub fn mirror_target(&self) -> Option<&Target> {
+    /// The backend that it names.
+    pub fn target(&self) -> Option<&Target> {
         match self {
             Self::Plain(_) => None,
             Self::Mirror { target, .. } => Some(target),
+            Self::Auth(auth) => Some(&auth.target),
         }
     }
 }
 
 pub(crate) fn parse(filter: &RouteFilter, from: From<'_>, path: &str) -> Result<ParsedFilter, Problem> {
     use RouteFilterType as Type;
-    if from.kind == RouteKind::Grpc && matches!(filter.kind, Type::RequestRedirect | Type::UrlRewrite | Type::Cors) {
+    if from.kind == RouteKind::Grpc
+        && matches!(filter.kind, Type::RequestRedirect | Type::UrlRewrite | Type::Cors | Type::ExternalAuth)
+    {
         return Err(unsupported(format!("{path}.type: a GRPCRoute has no filter {:?}", filter.kind)));
     }
     let missing = |field: &str| unsupported(format!("{path}.{field}: its type says that it is set, and it isn't"));
@@ -69,7 +76,9 @@ pub(crate) fn parse(filter: &RouteFilter, from: From<'_>, path: &str) -> Result<
             return Err(unsupported(format!("{path}.extensionRef: {what} isn't a kind of filter that Foregate knows")));
         }
         RouteFilterType::ExternalAuth => {
-            return Err(unsupported(format!("{path}.type: ExternalAuth isn't supported; remove the filter")));
+            let auth = filter.external_auth.as_ref().ok_or_else(|| missing("externalAuth"))?;
+            let parsed = external_auth::parse(auth, from.namespace, &format!("{path}.externalAuth"))?;
+            return Ok(ParsedFilter::Auth(Box::new(parsed)));
         }
         RouteFilterType::Unknown => {
             return Err(unsupported(format!("{path}.type: not a filter that this version knows")));
@@ -90,6 +99,11 @@ pub(crate) fn compatible(filters: &[ParsedFilter], matches: &[RouteMatch], path:
     }
     if redirect.is_some() && rewrite.is_some() {
         let message = format!("{path}.filters: RequestRedirect and URLRewrite can't be used together");
+        return Err(Problem::new(reason::INCOMPATIBLE_FILTERS, message));
+    }
+    if filters.iter().filter(|filter| matches!(filter, ParsedFilter::Auth(_))).count() > 1 {
+        let message =
+            format!("{path}.filters: a rule can have one ExternalAuth; one more is for the listener's filters");
         return Err(Problem::new(reason::INCOMPATIBLE_FILTERS, message));
     }
     let edit = redirect.or(rewrite).flatten();

@@ -4,19 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use foregate_api::backend::SessionPersistence;
-use foregate_api::envoy_gateway;
 use foregate_api::gateway::conditions::reason;
-use foregate_api::gateway::experimental::EXPERIMENTAL_GROUP;
-use foregate_api::gateway::{BackendTarget, HttpRouteRetry, HttpRouteTimeouts, RouteFilter};
+use foregate_api::gateway::{HttpRouteRetry, HttpRouteTimeouts, RouteFilter};
 use foregate_api::route::{Retry, RouteFilter as EffectiveFilter, RouteMatch};
 
 use super::filter::{self, ParsedFilter};
 use super::kind::{Route, RouteKind, Rule};
-use crate::backend::{Upstream, parse_session};
+use crate::backend::{Target, Upstream, parse_session};
+use crate::duration;
 use crate::gateway::ParentId;
 use crate::problem::Problem;
 use crate::world::uid;
-use crate::{Key, duration};
 
 /// A parsed route.
 #[derive(Debug, Default)]
@@ -63,44 +61,11 @@ pub(crate) struct ParsedBackend {
     pub filters: Vec<ParsedFilter>,
 }
 
-/// A reference to a backend, and where it is written.
-#[derive(Debug)]
-pub(crate) struct Target {
-    pub path: String,
-    /// What can be said of it without looking it up: the object, and the port of a Service.
-    pub named: Result<(Upstream, u16), Problem>,
-}
-
 /// The route that references are in.
 #[derive(Clone, Copy)]
 pub(crate) struct From<'a> {
     pub kind: RouteKind,
     pub namespace: &'a Arc<str>,
-}
-
-impl Target {
-    pub fn new(target: BackendTarget<'_>, own: &Arc<str>, path: String) -> Self {
-        let namespace = if target.namespace == &**own { own.clone() } else { target.namespace.into() };
-        let key = Key { namespace, name: target.name.into() };
-        let named = match (Upstream::of(target.group, target.kind, key), target.port) {
-            (Some(service @ Upstream::Service(_)), Some(port)) => Ok((service, port)),
-            (Some(Upstream::Service(_)), None) => {
-                Err(Problem::new(reason::BACKEND_NOT_FOUND, "a Service needs a port").at(&path))
-            }
-            // They have ports of their own.
-            (Some(other), _) => Ok((other, 0)),
-            (None, _) => {
-                let BackendTarget { group, kind, name, .. } = target;
-                let message = format!(
-                    "{kind} {name:?} of group {group:?} isn't a Service of the core group, a Backend of {} or an \
-                     XBackend of {EXPERIMENTAL_GROUP}",
-                    envoy_gateway::GROUP
-                );
-                Err(Problem::new(reason::INVALID_KIND, message).at(&path))
-            }
-        };
-        Self { path, named }
-    }
 }
 
 pub(crate) fn parse(object: &dyn Route, from: From<'_>) -> Parsed {
@@ -119,8 +84,7 @@ pub(crate) fn parse(object: &dyn Route, from: From<'_>) -> Parsed {
         }
     }
     let targets = parsed.rules.iter().flat_map(ParsedRule::targets);
-    let upstreams: BTreeSet<Upstream> =
-        targets.filter_map(|t| t.named.as_ref().ok()).map(|(upstream, _)| upstream.clone()).collect();
+    let upstreams: BTreeSet<Upstream> = targets.filter_map(Target::upstream).cloned().collect();
     let others: BTreeSet<&Arc<str>> = upstreams.iter().map(|u| &u.key().namespace).filter(|n| *n != own).collect();
     parsed.grants = others.into_iter().map(|other| (other.clone(), own.clone())).collect();
     parsed.upstreams = upstreams.into_iter().collect();
@@ -132,7 +96,7 @@ pub(crate) fn parse(object: &dyn Route, from: From<'_>) -> Parsed {
 impl ParsedRule {
     fn targets(&self) -> impl Iterator<Item = &Target> {
         let filters = self.filters.iter().chain(self.backends.iter().flat_map(|b| &b.filters));
-        self.backends.iter().map(|b| &b.target).chain(filters.filter_map(ParsedFilter::mirror_target))
+        self.backends.iter().map(|b| &b.target).chain(filters.filter_map(ParsedFilter::target))
     }
 }
 
@@ -194,7 +158,7 @@ fn backend_filters(
     for (i, filter) in filters.iter().enumerate() {
         let path = format!("{path}.filters[{i}]");
         match filter::parse(filter, from, &path)? {
-            ParsedFilter::Plain(EffectiveFilter::Redirect(_)) => {
+            ParsedFilter::Plain(EffectiveFilter::Redirect(_)) | ParsedFilter::Auth(_) => {
                 let message = format!("filter {:?} isn't supported on a backend; use it on the rule", filter.kind);
                 return Err(Problem::new(reason::UNSUPPORTED_VALUE, message).at(&path));
             }

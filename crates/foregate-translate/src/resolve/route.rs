@@ -198,6 +198,9 @@ impl Filters {
             RouteFilter::Mirror(mirror) => self.mirror(mirror, field, context)?,
             RouteFilter::Cors(cors) => self.cors = Some(cors.clone()),
         }
+            RouteFilter::ExternalAuth(_) => {
+                return Err(Problem::unsupported(field, "external authorization isn't served yet"));
+            }
         Ok(())
     }
 
@@ -236,15 +239,16 @@ fn without_host(edit: &HeaderEdit, field: &str) -> Result<(HeaderEdit, Option<St
     Ok((edit, host))
 }
 
-/// Names of all backends that a route names, mirrors included.
+/// Names of all backends that a route names, those of filters included.
 pub(crate) fn backends(spec: &GatewayRouteSpec) -> impl Iterator<Item = &str> {
     spec.rules.iter().flat_map(|rule| {
         let named = rule.backends.iter().filter_map(|backend| backend.backend.as_deref());
         let nested = rule.backends.iter().flat_map(|backend| &backend.filters);
-        let mirrors = rule.filters.iter().chain(nested).filter_map(|filter| match filter {
+        let filters = rule.filters.iter().chain(nested).filter_map(|filter| match filter {
             RouteFilter::Mirror(mirror) => Some(mirror.backend.as_str()),
             _ => None,
+            RouteFilter::ExternalAuth(auth) => auth.backend.as_deref(),
         });
-        named.chain(mirrors)
+        named.chain(filters)
     })
 }
