@@ -18,6 +18,7 @@ use super::per_filter;
 use super::refusal::{At, Refusal, nothing_left, unpack};
 use super::route_config::RouteConfig;
 use super::session::{self, KeptSession};
+use super::tracing::{self, Tracing};
 use super::upgrades::{self, Upgrades};
 use crate::slots::{Numbers, Slot};
 
@@ -138,6 +139,8 @@ pub(crate) struct HttpOptions {
     pub(crate) session: Option<KeptSession>,
     /// Headers with underscores.
     pub(crate) underscores: Underscores,
+    /// How requests are traced; none: they aren't.
+    pub(crate) tracing: Option<Tracing>,
 }
 
 #[cfg(test)]
@@ -148,7 +151,7 @@ impl HttpOptions {
         let mut numbers = Numbers::default();
         let slot = numbers.routes.slot("r");
         let mut message = hcm::HttpConnectionManager { route_specifier: Some(config), ..Default::default() };
-        options(&mut message, slot, Filters::default()).unwrap_or_else(|refusal| panic!("{refusal}"))
+        options(&mut message, slot, Filters::default(), None).unwrap_or_else(|refusal| panic!("{refusal}"))
     }
 }
 
@@ -179,7 +182,9 @@ pub(crate) fn compile(
 ) -> Result<(HttpOptions, RouteSource), Refusal> {
     let filters = filters(std::mem::take(&mut message.http_filters))?;
     let source = route_source(message.route_specifier.take(), numbers)?;
-    let options = options(&mut message, slot(&source), filters)?;
+    let tracing = message.tracing.take().map(|tracing| tracing::compile(tracing, &mut numbers.clusters));
+    let tracing = tracing.transpose().at("tracing")?.flatten();
+    let options = options(&mut message, slot(&source), filters, tracing)?;
     // Names statistics; the engine names its own by instance and listener.
     message.stat_prefix.clear();
     // Streams here end with their requests: there is no delayed close or flush to wait for.
@@ -287,6 +292,7 @@ fn options(
     message: &mut hcm::HttpConnectionManager,
     routes: Arc<Slot>,
     filters: Filters,
+    tracing: Option<Tracing>,
 ) -> Result<HttpOptions, Refusal> {
     let common =
         common(message.common_http_protocol_options.take().unwrap_or_default()).at("common_http_protocol_options")?;
@@ -339,6 +345,7 @@ fn options(
         cors: filters.cors,
         kept: filters.kept,
         session: filters.session,
+        tracing,
     })
 }
 

@@ -24,6 +24,8 @@ pub(crate) mod route_config;
 pub(crate) mod session;
 pub(crate) mod tcp_proxy;
 pub(crate) mod tls;
+pub(crate) mod trace_export;
+pub(crate) mod tracing;
 pub(crate) mod udp_proxy;
 pub(crate) mod upgrades;
 pub(crate) mod upstream_tls;

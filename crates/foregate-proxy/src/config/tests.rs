@@ -101,7 +101,7 @@ filter_chains:
             "http2_protocol_options: { connection_keepalive: { interval: 30s, timeout: 5s, interval_jitter: { value: 5 } } }",
             Some("http2_protocol_options.connection_keepalive.interval_jitter"),
         ),
-        ("tracing: {}", Some("tracing")),
+        ("tracing: {}", None),
         ("access_log: [{ name: x }]", Some("access_log")),
         ("forward_client_cert_details: SANITIZE", None),
         ("forward_client_cert_details: APPEND_FORWARD", Some("forward_client_cert_details")),

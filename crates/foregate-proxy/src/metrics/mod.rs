@@ -139,6 +139,10 @@ pub(crate) struct Registry {
     instances: Mutex<Shards<ControlStats>>,
     /// Access log lines that found no room.
     pub(crate) log_dropped: Counter,
+    /// Spans that collectors have taken.
+    pub(crate) spans_exported: Counter,
+    /// Spans that found no room, or no collector that takes them.
+    pub(crate) spans_dropped: Counter,
     /// How many connections there may be.
     pub(crate) limit: ConnectionLimit,
 }

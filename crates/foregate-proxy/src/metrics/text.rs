@@ -21,6 +21,10 @@ pub(crate) fn render(registry: &Registry) -> String {
     let _ = writeln!(out, "foregate_proxy_connections_shed_total {}", registry.limit.shed.get());
     head(&mut out, "access_log_dropped_total", "counter", "Access log lines that found no room.");
     let _ = writeln!(out, "foregate_proxy_access_log_dropped_total {}", registry.log_dropped.get());
+    head(&mut out, "spans_exported_total", "counter", "Spans that collectors have taken.");
+    let _ = writeln!(out, "foregate_proxy_spans_exported_total {}", registry.spans_exported.get());
+    head(&mut out, "spans_dropped_total", "counter", "Spans that found no room, or no collector that takes them.");
+    let _ = writeln!(out, "foregate_proxy_spans_dropped_total {}", registry.spans_dropped.get());
     out
 }
 

@@ -6,6 +6,8 @@ mod backend;
 mod backend2;
 mod client;
 mod client2;
+#[path = "../../tests/otlp/mod.rs"]
+mod otlp;
 mod resources;
 mod rig;
 
@@ -26,6 +28,7 @@ mod plain;
 mod resilience;
 mod tcp;
 mod tls;
+mod tracing;
 mod udp;
 mod upgrades;
 mod upstream2;

@@ -78,6 +78,21 @@ impl Failure {
         }
     }
 
+    /// What became of a try, in Envoy's words; nothing where it never got as far as an endpoint.
+    pub(super) fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::NoEndpoint | Self::Overflow => None,
+            Self::Connect(DialError::Timeout) => Some("connection timeout"),
+            Self::Connect(_) => Some("remote connection failure"),
+            Self::Closed => Some("connection termination"),
+            Self::Reset => Some("remote reset"),
+            Self::Refused => Some("remote refused stream reset"),
+            Self::Protocol => Some("protocol error"),
+            Self::RequestBody => Some("local reset"),
+            Self::TryTimeout => Some("per try timeout"),
+        }
+    }
+
     /// The request was under way, and then it wasn't any more.
     pub(super) fn is_reset(&self) -> bool {
         matches!(self, Self::Closed | Self::Reset | Self::Refused | Self::Protocol)

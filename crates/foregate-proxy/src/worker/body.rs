@@ -40,6 +40,8 @@ pub(super) enum RequestBody {
     Replay(Rc<Replay>, Position),
     /// A copy, as it comes.
     Copy(CopiedBody),
+    /// The engine's own, whole; nothing once it has been sent.
+    Whole(Option<Bytes>),
 }
 
 /// The copy of a body.
@@ -97,6 +99,7 @@ impl Body for RequestBody {
                 None if copy.whole.get() => None,
                 None => Some(Err(BodyError::Gone)),
             }),
+            Self::Whole(data) => Poll::Ready(data.take().map(|data| Ok(Frame::data(data)))),
         }
     }
 
@@ -105,6 +108,7 @@ impl Body for RequestBody {
             Self::Empty => true,
             Self::Stream(received) => received.incoming.is_end_stream(),
             Self::Replay(..) | Self::Copy(..) => false,
+            Self::Whole(data) => data.is_none(),
         }
     }
 
@@ -114,6 +118,7 @@ impl Body for RequestBody {
             Self::Stream(received) => received.incoming.size_hint(),
             Self::Replay(replay, _) => replay.size,
             Self::Copy(copy) => copy.size,
+            Self::Whole(data) => SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64)),
         }
     }
 }
@@ -234,6 +239,8 @@ impl Body for ResponseBody {
                 if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange) {
                     exchange.bytes_out += data.len() as u64;
                     exchange.stream().moved();
+                } else if let (Some(trailers), Some(exchange)) = (frame.trailers_ref(), &mut this.exchange) {
+                    exchange.note_answer(trailers);
                 }
             }
             Some(Err(_)) => this.failed(Flag::Uc),

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
@@ -11,6 +12,7 @@ use super::host::Host;
 use super::instance::Local;
 use super::logging::{Line, Outcome};
 use super::stream::{Late, Phase, StreamState};
+use super::trace::Trace;
 use crate::metrics::RouteStats;
 
 /// Why a response is what it is, in Envoy's letters.
@@ -78,6 +80,8 @@ pub(super) struct Exchange {
     pub(super) bytes_in: Option<Rc<Cell<u64>>>,
     pub(super) bytes_out: u64,
     pub(super) upstream: Option<Rc<Host>>,
+    /// Its trace, where requests are traced.
+    pub(super) trace: Option<Box<Trace>>,
     complete: bool,
 }
 
@@ -97,12 +101,16 @@ impl Exchange {
             bytes_in: None,
             bytes_out: 0,
             upstream: None,
+            trace: None,
             complete: false,
         })
     }
 
-    /// Notes the route for the access log.
-    pub(super) fn note_route(&mut self, name: &str) {
+    /// Notes the route for the access log, and for spans.
+    pub(super) fn note_route(&mut self, name: &Arc<str>) {
+        if let Some(trace) = &mut self.trace {
+            trace.note_route(name);
+        }
         if let Some(line) = &mut self.line {
             line.set_route(name);
         }
@@ -112,6 +120,13 @@ impl Exchange {
     pub(super) fn note_id(&mut self, id: Option<&HeaderValue>) {
         if let (Some(line), Some(id)) = (&mut self.line, id) {
             line.set_id(id.as_bytes());
+        }
+    }
+
+    /// Notes what an answer of gRPC says of itself.
+    pub(super) fn note_answer(&mut self, headers: &HeaderMap) {
+        if let Some(trace) = self.trace.as_mut().filter(|_| self.grpc) {
+            trace.note_answer(headers);
         }
     }
 
@@ -176,6 +191,9 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.complete {
             self.broke_off();
+        }
+        if let Some(trace) = self.trace.take() {
+            trace.finish(self);
         }
         let listener = &self.stream.connection.listener;
         let stats = &listener.stats;

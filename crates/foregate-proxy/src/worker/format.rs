@@ -158,7 +158,8 @@ fn show(address: SocketAddr, what: Show, out: &mut Vec<u8>) {
     }
 }
 
-fn protocol(version: http::Version) -> &'static str {
+/// A version of HTTP as Envoy calls it.
+pub(super) fn protocol(version: http::Version) -> &'static str {
     match version {
         http::Version::HTTP_10 => "HTTP/1.0",
         http::Version::HTTP_2 => "HTTP/2",

@@ -123,6 +123,9 @@ pub(super) fn begin<'a>(
     });
     edits::edit_request(&mut headers, (&parts.method, &uri), job.place(weighted), exchange);
     edits::rewrite_host(&mut headers, job.forward, weighted);
+    if let Some(trace) = &mut exchange.trace {
+        trace.forward((&parts.method, &uri), &mut headers, &upstream.name);
+    }
     let path = job.forward.rewrite.apply(uri.path(), &job.route.matcher.path);
     let uri = match &path {
         Cow::Borrowed(_) => uri,
@@ -223,6 +226,7 @@ fn respond(
 ) -> Response<ResponseBody> {
     let (mut parts, incoming) = response.into_parts();
     exchange.responding(parts.status);
+    exchange.note_answer(&parts.headers);
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return upgrade::accept(job, parts, lease, exchange);
     }

@@ -50,6 +50,7 @@ impl LocalReply {
         let silent = exchange.stream().silent.get();
         let (head, text) = self.into_parts(exchange.grpc, exchange.stream().http2);
         exchange.responding(head.status());
+        exchange.note_answer(head.headers());
         head.map(|()| ResponseBody::full(if silent { Bytes::new() } else { text }, exchange))
     }
 

@@ -50,6 +50,7 @@ mod stream;
 mod strict;
 mod sweep;
 mod tcp;
+mod trace;
 mod tries;
 mod udp;
 mod upgrade;
@@ -144,6 +145,8 @@ pub(crate) struct Worker {
     /// All open client connections.
     connections: RefCell<Vec<Weak<ConnectionState>>>,
     instances: RefCell<HashMap<u64, Rc<Instance>>>,
+    /// Where spans go.
+    tracers: trace::Tracers,
     /// Buffers of heads, to be used again.
     heads: RefCell<Vec<Vec<u8>>>,
     /// Where connections read to what they pass on at once.
@@ -161,6 +164,7 @@ impl Worker {
             tick: Rc::new(Cell::new(1)),
             connections: RefCell::new(Vec::new()),
             instances: RefCell::new(HashMap::new()),
+            tracers: trace::Tracers::default(),
             heads: RefCell::new(Vec::new()),
             scratch: RefCell::new(vec![0; SCRATCH].into()),
             outs: RefCell::new(Vec::new()),
@@ -221,13 +225,15 @@ impl Worker {
                 }
             }
             Command::Remove { instance, drain, done } => {
-                let removed = self.instances.borrow_mut().remove(&instance);
+                let key = instance;
+                let removed = self.instances.borrow_mut().remove(&key);
                 let worker = Rc::clone(self);
                 tokio::task::spawn_local(async move {
                     if let Some(instance) = removed {
                         let drains = instance.close_all().into_iter().map(|l| Rc::clone(&worker).drain(l, drain));
                         futures::future::join_all(drains).await;
                     }
+                    worker.tracers.finish(key).await;
                     worker.log.flush();
                     let _ = done.send(());
                 });

@@ -26,6 +26,7 @@ use super::redirect;
 use super::stream::{Late, StreamState};
 use super::strict;
 use super::sweep::ticks;
+use super::trace::Trace;
 use super::upgrade::{Asked, Pending};
 use crate::config::action::Action;
 use crate::config::hcm::HttpOptions;
@@ -220,10 +221,20 @@ fn begin<'a>(
         Ok(taken) => taken,
         Err(reply) => return (Begun::Done(reply.into_response(exchange)), None),
     };
+    if options.tracing.is_some() {
+        trace(session, &mut request, &mut exchange);
+    }
     let id = request.headers().get(&head::X_REQUEST_ID);
     exchange.note_id(id);
     let id = id.filter(|_| options.request_id_in_response).cloned();
     (route(session, stream, snapshot, options, request, taken, exchange), id)
+}
+
+/// Begins a request's trace, or goes on with its client's.
+fn trace(session: &Session, request: &mut Request<Incoming>, exchange: &mut Exchange) {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let line = (&method, &uri, request.headers_mut());
+    exchange.trace = Trace::begin(&session.http.borrow(), line, exchange.start());
 }
 
 /// Checks a request's head and brings it into its normal form.

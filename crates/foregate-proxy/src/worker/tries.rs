@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::Response;
+use http::{Response, StatusCode, Version};
 
 use super::attempt::{self, Failure, Try};
 use super::body::Arriving;
@@ -42,7 +42,13 @@ pub(super) async fn tries(
             policy,
             avoid: avoid.as_ref(),
         };
+        if let Some(trace) = exchange.trace.as_mut().filter(|trace| trace.has_tries()) {
+            trace.begin_try(prepared.headers_mut());
+        }
         let result = attempt::attempt(upstream, prepared, payload, terms, exchange).await;
+        if let Some(trace) = &mut exchange.trace {
+            trace.heard(heard(&result));
+        }
         let again = policy.is_some_and(|policy| is_retriable(policy, &result)) && payload.can_restart();
         let limit = upstream.cluster().config.limits.retries;
         let within = limit.may_grow(upstream.retrying.get(), upstream.active.get() + upstream.pending.get());
@@ -50,6 +56,10 @@ pub(super) async fn tries(
             left -= 1;
             // A key stays with its endpoint, unless the policy says otherwise.
             let elsewhere = hash.is_none() || policy.is_some_and(|policy| policy.not_again);
+            if let Some(mut trace) = exchange.trace.take() {
+                trace.end_try(exchange);
+                exchange.trace = Some(trace);
+            }
             avoid = exchange.upstream.clone().filter(|_| elsewhere);
             drop(result);
             let _retrying = Retrying::new(upstream);
@@ -69,6 +79,14 @@ pub(super) async fn tries(
                 (response, lease)
             })
             .map_err(|failure| failure.reply(attempt > 1));
+    }
+}
+
+/// What a try's span says of it.
+fn heard(result: &Result<(Response<Arriving>, Lease), Failure>) -> Result<(StatusCode, Version), Option<&'static str>> {
+    match result {
+        Ok((response, _)) => Ok((response.status(), response.version())),
+        Err(failure) => Err(failure.reason()),
     }
 }
 
