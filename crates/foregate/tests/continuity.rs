@@ -27,6 +27,11 @@ async fn endpoints_are_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endpoints_refuse() {
+    Scene::set("127.112.2.0/24").await.endpoints_refuse().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_is_replaced() {
     Scene::set("127.112.1.0/24").await.certificate_is_replaced().await;
 }

@@ -25,6 +25,7 @@ async fn the_configuration_changes_on_envoy() {
     scene.certificate_is_replaced().await;
     scene.another_listener_comes_and_goes().await;
     scene.gateways_template_changes().await;
+    scene.endpoints_refuse().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

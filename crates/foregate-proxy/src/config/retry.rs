@@ -120,6 +120,12 @@ fn back_off_into(policy: &mut RetryPolicy, mut message: route::retry_policy::Ret
 }
 
 impl RetryPolicy {
+    /// Whether what an endpoint may have looked at is sent again, so that it has to be kept.
+    pub(crate) fn resends(&self) -> bool {
+        let on_response = self.retriable_4xx || !self.statuses.is_empty() || !self.grpc_statuses.is_empty();
+        self.retries > 0 && (self.on_reset() || on_response)
+    }
+
     /// Whether a response is tried again.
     pub(crate) fn on_response(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         self.on_status(status) || (!self.grpc_statuses.is_empty() && self.on_grpc_status(headers))

@@ -19,6 +19,7 @@ mod basics;
 mod changes;
 mod chaos;
 mod client_certs;
+mod connect_retry;
 mod dns;
 mod http2;
 mod kept;

@@ -110,7 +110,7 @@ pub(super) struct Try<'a> {
     pub(super) hash: Option<u64>,
     /// The address of the endpoint that the client has been at, if it still is one.
     pub(super) wanted: Option<&'a str>,
-    /// Another try may follow.
+    /// Another try may follow one that an endpoint has seen.
     pub(super) keep: bool,
     pub(super) policy: Option<&'a RetryPolicy>,
     /// Another host than this, if there is one.
@@ -188,7 +188,16 @@ async fn exchange_with(
         let carrier = match ready {
             Some(carrier) => carrier,
             // In a box, as it is rare and large: every request would carry room for it.
-            None => Box::pin(pool::wait(upstream, host, speak)).await?,
+            None => match Box::pin(pool::wait(upstream, host, speak)).await {
+                Ok(carrier) => carrier,
+                Err(failure) => {
+                    // A stale connection has given it back: another endpoint may get it.
+                    if let Some(request) = unsent {
+                        take_back(request, prepared, payload);
+                    }
+                    return Err(failure);
+                }
+            },
         };
         let mut lease = Lease::new(carrier, host, upstream);
         // An endpoint may close a connection while a request is on its way there; with HTTP/2 it says which it has seen.

@@ -13,6 +13,7 @@ use super::mirror;
 use super::prepared::Prepared;
 use super::replay::{DEFAULT_LIMIT, Replay};
 use crate::config::action::Mirror;
+use crate::config::retry::RetryPolicy;
 
 /// A request's body; kept only if it may be needed again, which `once` denies.
 pub(super) fn payload(
@@ -34,7 +35,8 @@ pub(super) fn payload(
     let received = Received { incoming, bytes: Rc::clone(&bytes), stream: Rc::clone(stream) };
     exchange.bytes_in = Some(bytes);
     // A connection of HTTP/2 may be closing when a request comes: what wasn't looked at is sent again elsewhere.
-    if once && job.retry_policy().is_none() && mirrors.is_empty() && !is_idempotent(&prepared.method) {
+    let resends = job.retry_policy().is_some_and(RetryPolicy::resends);
+    if once && !resends && mirrors.is_empty() && !is_idempotent(&prepared.method) {
         return Payload::Once(Some(received));
     }
     let limit = job.route.buffer_limit.or(job.host.buffer_limit).unwrap_or(DEFAULT_LIMIT);

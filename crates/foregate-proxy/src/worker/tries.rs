@@ -26,6 +26,7 @@ pub(super) async fn tries(
     let hash = affinity.hash;
     let upstream: &Rc<Upstream> = upstream;
     let mut left = policy.map_or(0, |policy| policy.retries);
+    let resends = policy.is_some_and(RetryPolicy::resends);
     let mut avoid = None;
     let mut attempt: u32 = 1;
     loop {
@@ -38,7 +39,7 @@ pub(super) async fn tries(
             scheme: job.options.scheme,
             hash,
             wanted,
-            keep: left > 0,
+            keep: left > 0 && resends,
             policy,
             avoid: avoid.as_ref(),
         };

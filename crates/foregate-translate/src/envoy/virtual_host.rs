@@ -1,10 +1,12 @@
 //! Virtual hosts and the shells of route configurations.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use foregate_envoy::pb::envoy::config::route::v3 as pb;
 use prost::Message;
 
-use super::{check, patch};
+use super::{check, patch, retries};
 use crate::Problem;
 
 /// Name of the message.
@@ -17,19 +19,34 @@ pub(crate) fn head(name: &str, domain: &str) -> Bytes {
         .into()
 }
 
+/// What follows a virtual host's routes: retries for those that say nothing about them.
+pub(crate) fn tail() -> Bytes {
+    static TAIL: LazyLock<Bytes> = LazyLock::new(|| {
+        let host = pb::VirtualHost { retry_policy: Some(retries::by_default()), ..Default::default() };
+        host.encode_to_vec().into()
+    });
+    TAIL.clone()
+}
+
 /// Checks what a route's host name makes of a virtual host.
 pub(crate) fn check_head(name: &str, domain: &str) -> Result<(), Problem> {
     check(TYPE, &head(name, domain), "spec.attachments")
 }
 
-/// What a gateway's template adds to a virtual host, checked together with its head.
+/// What follows the routes of a virtual host that a gateway's template adds something to, checked together with its
+/// head. Retries that the template has take the place of what there is otherwise.
 pub(crate) fn patched(
     head: &[u8],
     name: &str,
     domain: &str,
     patch: &patch::VirtualHostPatch<'_>,
 ) -> Result<Bytes, Problem> {
-    let tail = patch.render(name, domain)?;
+    let mut tail = patch.render(name, domain)?;
+    let retries = pb::VirtualHost::decode(&*tail).is_ok_and(|host| host.retry_policy.is_some());
+    if !retries {
+        tail.extend_from_slice(&self::tail());
+        foregate_envoy::canonical::sort(TYPE, &mut tail);
+    }
     check(TYPE, &[head, &tail].concat(), patch::VIRTUAL_HOST_FIELD).map_err(Problem::into_template)?;
     Ok(tail.into())
 }

@@ -114,7 +114,7 @@ pub struct Forward {
     pub mirrors: Vec<MirrorTarget>,
     /// The whole request, in milliseconds; 0: none.
     pub timeout_millis: u64,
-    /// Further attempts.
+    /// Further attempts; none: one more where nothing can have reached an endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,
     /// Who may read responses across origins.
@@ -177,7 +177,7 @@ pub struct MirrorTarget {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Retries {
-    /// After the first attempt, at least 1.
+    /// After the first attempt; 0: there is never another one.
     pub attempts: u32,
     /// Response codes that are tried again, besides failures to connect and resets.
     pub codes: Vec<u16>,

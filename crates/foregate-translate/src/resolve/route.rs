@@ -75,12 +75,13 @@ fn act(
     }
     let attempt = rule.backend_timeout_millis.filter(|millis| *millis > 0);
     let request = rule.request_timeout_millis.filter(|millis| *millis > 0);
-    let retries = rule.retry.as_ref().and_then(|retry| retries(retry, attempt));
+    let retries = rule.retry.as_ref().map(|retry| retries(retry, attempt));
     // Without retries there is one attempt, so that the shorter of the two limits decides.
-    let timeout = match (&retries, request, attempt) {
-        (None, Some(request), Some(attempt)) => Some(request.min(attempt)),
-        (None, None, attempt) => attempt,
-        (_, request, _) => request,
+    let alone = retries.as_ref().is_none_or(|retries| retries.attempts == 0);
+    let timeout = match (request, attempt) {
+        (Some(request), Some(attempt)) if alone => Some(request.min(attempt)),
+        (None, attempt) if alone => attempt,
+        (request, _) => request,
     };
     let forward = Forward {
         destinations,
@@ -103,13 +104,13 @@ fn unresolved_status(rule: &RouteRule, field: &str) -> Result<u16, Problem> {
     }
 }
 
-fn retries(retry: &Retry, attempt_timeout_millis: Option<u64>) -> Option<ir::Retries> {
-    (retry.attempts > 0).then(|| ir::Retries {
+fn retries(retry: &Retry, attempt_timeout_millis: Option<u64>) -> ir::Retries {
+    ir::Retries {
         attempts: retry.attempts,
         codes: retry.codes.clone(),
         backoff_millis: retry.backoff_millis.filter(|millis| *millis > 0),
         attempt_timeout_millis,
-    })
+    }
 }
 
 fn destinations(
@@ -197,10 +198,10 @@ impl Filters {
             }
             RouteFilter::Mirror(mirror) => self.mirror(mirror, field, context)?,
             RouteFilter::Cors(cors) => self.cors = Some(cors.clone()),
-        }
             RouteFilter::ExternalAuth(_) => {
                 return Err(Problem::unsupported(field, "external authorization isn't served yet"));
             }
+        }
         Ok(())
     }
 
@@ -246,8 +247,8 @@ pub(crate) fn backends(spec: &GatewayRouteSpec) -> impl Iterator<Item = &str> {
         let nested = rule.backends.iter().flat_map(|backend| &backend.filters);
         let filters = rule.filters.iter().chain(nested).filter_map(|filter| match filter {
             RouteFilter::Mirror(mirror) => Some(mirror.backend.as_str()),
-            _ => None,
             RouteFilter::ExternalAuth(auth) => auth.backend.as_deref(),
+            _ => None,
         });
         named.chain(filters)
     })

@@ -56,13 +56,13 @@ impl Translator {
     }
 }
 
-/// What the gateway's patch adds; an older one's where the present one fails.
+/// What follows the routes, with what the gateway's patch adds; an older one's where the present one fails.
 fn tail(proxy: &Proxy, host: &VirtualHost, place: &Place, head: &[u8], work: &mut Work) -> Result<Bytes, Problem> {
     let mut failed = None;
     for templates in proxy.templates.candidates_or_current() {
         let Ok(parsed) = &templates.parsed else { continue };
         let tail = match &parsed.virtual_host_patch {
-            None => Ok(Bytes::new()),
+            None => Ok(virtual_host::tail()),
             Some(template) => {
                 let patch = patch::VirtualHostPatch { template, gateway: &proxy.data, values: &parsed.values };
                 virtual_host::patched(head, &place.1, &host.domain, &patch)

@@ -136,6 +136,27 @@ impl Scene {
         .await;
     }
 
+    /// One of two endpoints refuses connections, now this one and now that, and nobody says so: Pods without readiness.
+    pub async fn endpoints_refuse(&self) {
+        let one = backend::start("one").await;
+        let others = ["127.0.0.2", "127.0.0.3"].map(|ip| SocketAddr::new(ip.parse().unwrap(), one.port()));
+        // Until they serve, they refuse.
+        apply(&self.client, &service("one", &[one, others[0]])).await;
+        let load = self.load();
+        let mut posted = 0;
+        let mut tick = tokio::time::interval(PERIOD);
+        for index in 0..self.changes {
+            tick.tick().await;
+            let refusing = others[index % 2];
+            let pair = if index % 4 < 2 { [one, refusing] } else { [refusing, one] };
+            apply(&self.client, &service("one", &pair)).await;
+            let response = http::post(self.address, "web", "/", "body").await.unwrap();
+            assert_eq!(response.status(), 200, "a request with a body");
+            posted += 1;
+        }
+        self.none_failed(load, &format!("endpoints that refuse, {posted} changes")).await;
+    }
+
     pub async fn certificate_is_replaced(&self) {
         const HOST: &str = "web.test";
         let pairs = [0, 1].map(|_| rcgen::generate_simple_self_signed(vec![HOST.to_owned()]).unwrap());
