@@ -80,6 +80,15 @@ impl Gate {
         self.0.iter().all(|told| *told.borrow())
     }
 
+    /// Itself, once it may have opened or closed.
+    fn moved(mut self) -> BoxFuture<'static, Self> {
+        async move {
+            self.changed().await;
+            self
+        }
+        .boxed()
+    }
+
     /// Waits until it may have opened or closed.
     pub async fn changed(&mut self) {
         // Who is gone changes nothing any more.
@@ -104,7 +113,7 @@ impl Gate {
 pub async fn run<K, J, F>(
     mut batches: mpsc::UnboundedReceiver<Batch<K, J>>,
     limit: usize,
-    mut gate: Gate,
+    gate: Gate,
     shutdown: CancellationToken,
     execute: F,
 ) where
@@ -114,6 +123,9 @@ pub async fn run<K, J, F>(
 {
     let mut queue = Queue::<K, J>::default();
     let mut running = FuturesUnordered::new();
+    // Made once, as there is much else to wake for.
+    let mut shutdown = std::pin::pin!(shutdown.cancelled_owned());
+    let mut moved = gate.clone().moved();
     loop {
         while running.len() < limit && gate.is_open() {
             let Some((key, waiting)) = queue.next() else { break };
@@ -121,8 +133,8 @@ pub async fn run<K, J, F>(
             running.push(made.map(move |outcome| (key, waiting, outcome)).boxed());
         }
         tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = gate.changed() => {}
+            () = &mut shutdown => return,
+            watched = &mut moved => moved = watched.moved(),
             Some((key, waiting, outcome)) = running.next() => queue.tried(key, waiting, outcome),
             Some((key, waiting)) = queue.pauses.next(), if !queue.pauses.is_empty() => queue.again(key, waiting),
             received = batches.recv() => match received {

@@ -11,6 +11,7 @@
 
 mod backoff;
 mod client;
+mod decode;
 pub mod dispatch;
 mod error;
 pub mod files;

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::decode::Lean;
 use crate::source::{Fed, Followed};
 use crate::voice::Voice;
 
@@ -92,11 +93,11 @@ impl Named {
         let shutdown = self.shutdown.clone();
         match place.0 {
             Kind::Secret => {
-                let api = Api::<Secret>::namespaced(client, &namespace);
+                let api = Api::<Lean<Secret>>::namespaced(client, &namespace);
                 self.tasks.spawn(until(shutdown, follow(api, namespace, told, feed)));
             }
             Kind::ConfigMap => {
-                let api = Api::<ConfigMap>::namespaced(client, &namespace);
+                let api = Api::<Lean<ConfigMap>>::namespaced(client, &namespace);
                 self.tasks.spawn(until(shutdown, follow(api, namespace, told, feed)));
             }
         }
@@ -142,7 +143,7 @@ impl Nameable for ConfigMap {
 
 /// Follows what is named in a namespace until nothing is.
 async fn follow<K: Nameable + 'static>(
-    api: Api<K>,
+    api: Api<Lean<K>>,
     namespace: Arc<str>,
     mut names: watch::Receiver<Names>,
     feed: Feed,
@@ -184,14 +185,14 @@ async fn follow<K: Nameable + 'static>(
 }
 
 /// One object.
-async fn one<K: Nameable + 'static>(api: Api<K>, key: Key, number: u64, feed: Feed) {
+async fn one<K: Nameable + 'static>(api: Api<Lean<K>>, key: Key, number: u64, feed: Feed) {
     let config = watcher::Config::default().fields(&format!("metadata.name={}", key.name));
     let mut known = Some(Fed::Input(Input::Known(K::need(key), number)));
     run(api, config, K::input, move || known.take(), feed).await;
 }
 
 /// All of a namespace, of which some are named.
-async fn all<K: Nameable + 'static>(api: Api<K>, namespace: Arc<str>, wanted: Names, feed: Feed) {
+async fn all<K: Nameable + 'static>(api: Api<Lean<K>>, namespace: Arc<str>, wanted: Names, feed: Feed) {
     let known = wanted
         .into_iter()
         .map(|(name, number)| Fed::Input(Input::Known(K::need(Key::new(namespace.clone(), name)), number)));
@@ -200,7 +201,7 @@ async fn all<K: Nameable + 'static>(api: Api<K>, namespace: Arc<str>, wanted: Na
 }
 
 async fn run<K: Nameable + 'static>(
-    api: Api<K>,
+    api: Api<Lean<K>>,
     config: watcher::Config,
     input: fn(Change<K>) -> Input,
     listed: impl FnMut() -> Option<Fed> + Send,
@@ -208,7 +209,8 @@ async fn run<K: Nameable + 'static>(
 ) {
     let Feed { to, voice } = feed;
     let served = |_: &_| true;
-    let followed = Followed { api, kind: K::KIND, config, served, is_missing_if_forbidden: true, voice, input, listed };
+    let (kind, is_kept) = (K::KIND, false);
+    let followed = Followed { api, kind, config, served, is_missing_if_forbidden: true, voice, input, is_kept, listed };
     if let Err(error) = followed.run(to).await {
         tracing::error!(%error, "workload");
     }

@@ -198,8 +198,15 @@ impl Writers {
         finalizers: Vec<foregate_attach::FinalizerChange>,
         services: Vec<foregate_attach::ServiceChange>,
     ) {
-        let _ = self.statuses.send(statuses.into_iter().map(write::status_job).collect::<Vec<_>>().into());
-        let _ = self.finalizers.send(finalizers.into_iter().map(write::finalizer_job).collect::<Vec<_>>().into());
-        let _ = self.services.send(services.into_iter().map(write::service_job).collect::<Vec<_>>().into());
+        hand(&self.statuses, statuses, write::status_job);
+        hand(&self.finalizers, finalizers, write::finalizer_job);
+        hand(&self.services, services, write::service_job);
+    }
+}
+
+/// Nobody is woken for nothing.
+fn hand<K, J>(to: &mpsc::UnboundedSender<Batch<K, J>>, changes: Vec<J>, job: fn(J) -> dispatch::Job<K, J>) {
+    if !changes.is_empty() {
+        let _ = to.send(changes.into_iter().map(job).collect::<Vec<_>>().into());
     }
 }

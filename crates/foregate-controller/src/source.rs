@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::ControllerError;
 use crate::backoff::Backoff;
+use crate::decode::Lean;
 use crate::served::Served;
 use crate::voice::{Failure, Voice};
 
@@ -29,7 +30,7 @@ pub enum Fed {
 /// One kind to follow.
 pub struct Followed<K, I, L> {
     /// Where.
-    pub api: Api<K>,
+    pub api: Api<Lean<K>>,
     /// For messages.
     pub kind: &'static str,
     /// Which of them.
@@ -38,6 +39,8 @@ pub struct Followed<K, I, L> {
     pub served: fn(&Served) -> bool,
     /// What a change is to the decision.
     pub input: I,
+    /// Whether what is read is kept for long, in as little memory as it takes.
+    pub is_kept: bool,
     /// Whether those that may not be read are taken for missing, instead of waited for.
     pub is_missing_if_forbidden: bool,
     /// Says what goes wrong.
@@ -108,6 +111,7 @@ where
 
     async fn follow(&mut self, known: &mut HashSet<Key>, feed: &mpsc::Sender<Fed>) -> Result<(), ControllerError> {
         let kind = self.kind;
+        let own = if self.is_kept { compact } else { Arc::new };
         let mut events = std::pin::pin!(watcher(self.api.clone(), self.config.clone()).backoff(Backoff::default()));
         let mut listing = HashSet::new();
         loop {
@@ -123,31 +127,31 @@ where
                 }
             };
             let listed = matches!(event, watcher::Event::InitDone);
-            let changes: Vec<Change<K>> = match event {
+            let (change, gone) = match event {
                 watcher::Event::Init => {
                     listing.clear();
                     continue;
                 }
                 watcher::Event::InitApply(object) => {
                     listing.insert(key(&object));
-                    vec![Change::Set(compact(object))]
+                    (Some(Change::Set(own(object.0))), Vec::new())
                 }
                 watcher::Event::InitDone => {
-                    let gone = known.difference(&listing).cloned().map(Change::Gone).collect();
+                    let gone = known.difference(&listing).cloned().collect();
                     *known = std::mem::take(&mut listing);
-                    gone
+                    (None, gone)
                 }
                 watcher::Event::Apply(object) => {
                     known.insert(key(&object));
-                    vec![Change::Set(compact(object))]
+                    (Some(Change::Set(own(object.0))), Vec::new())
                 }
                 watcher::Event::Delete(object) => {
                     known.remove(&key(&object));
-                    vec![Change::Gone(key(&object))]
+                    (Some(Change::Gone(key(&object))), Vec::new())
                 }
             };
-            tracing::trace!(kind, changes = changes.len(), listed, "watch");
-            for change in changes {
+            tracing::trace!(kind, gone = gone.len(), listed, "watch");
+            for change in change.into_iter().chain(gone.into_iter().map(Change::Gone)) {
                 if feed.send(Fed::Input((self.input)(change))).await.is_err() {
                     return Ok(());
                 }
@@ -176,9 +180,7 @@ pub fn once(said: Fed) -> impl FnMut() -> Option<Fed> + Send {
 }
 
 /// In as little memory as it takes: a decoded list has room for four items at least, its clone for those it has.
-/// Nobody here reads who manages which field.
-fn compact<K: Resource + Clone>(mut object: K) -> Arc<K> {
-    object.meta_mut().managed_fields = None;
+fn compact<K: Clone>(object: K) -> Arc<K> {
     Arc::new(object.clone())
 }
 

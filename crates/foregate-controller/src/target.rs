@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{self, Exchangeable};
+use crate::decode::Lean;
 use crate::dispatch::{self, Batch, Gate};
 use crate::health::{self, Teller};
 use crate::source::{Fed, Followed, once};
@@ -127,7 +128,7 @@ impl Targets {
             Place { id, namespace: to.namespace.clone(), cluster: to.cluster.clone(), voice: Voice::of_checked() };
         let exchangeable = Exchangeable::new();
         let doubt = Arc::new(Notify::new());
-        let client = client::doubting(exchangeable.client(&to.namespace), doubt.clone());
+        let client = exchangeable.doubting(&to.namespace, doubt.clone());
         let (up, is_up) = watch::channel(false);
         let jobs = self.write_to(&client, &place, self.gate.and(is_up.clone()), stop.clone());
         self.follow_with_one_voice(&client, &place, &stop, &is_up);
@@ -159,11 +160,12 @@ impl Targets {
     /// Follows the copies of Secrets that were made before: who shares the workload's API may read them.
     fn follow_copies(&mut self, client: &Client, place: &Place, stop: &CancellationToken) {
         let followed = Followed {
-            api: Api::<Secret>::namespaced(client.clone(), &place.namespace),
+            api: Api::<Lean<Secret>>::namespaced(client.clone(), &place.namespace),
             kind: "Secret",
             config: watcher::Config::default().labels(&format!("{CLUSTER_LABEL}={}", place.cluster)),
             served: |_| true,
             input: Input::Secret,
+            is_kept: false,
             is_missing_if_forbidden: false,
             voice: place.voice.clone(),
             listed: once(Fed::Listed),
@@ -211,11 +213,13 @@ impl Targets {
         macro_rules! follow {
             ($kind:ty, $input:path) => {
                 let followed = Followed {
-                    api: Api::<$kind>::namespaced(client.clone(), &place.namespace),
+                    api: Api::<Lean<$kind>>::namespaced(client.clone(), &place.namespace),
                     kind: stringify!($kind),
                     config: config.clone(),
                     served: |_| true,
                     input: move |change| $input(id, change),
+                    // Of what is as we wrote it, what we wrote is kept.
+                    is_kept: false,
                     is_missing_if_forbidden: false,
                     voice: place.voice.clone(),
                     listed: listed(),

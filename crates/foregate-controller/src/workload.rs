@@ -19,6 +19,7 @@ use tokio::sync::{SetOnce, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::ControllerError;
+use crate::decode::Lean;
 use crate::lean;
 use crate::served::Served;
 use crate::source::{Fed, Followed, once};
@@ -37,11 +38,12 @@ pub fn follow(
     macro_rules! followed {
         ($kind:ty, $input:expr, $served:expr) => {
             Followed {
-                api: Api::<$kind>::all(client.clone()),
+                api: Api::<Lean<$kind>>::all(client.clone()),
                 kind: stringify!($kind),
                 config: watcher::Config::default(),
                 served: $served,
                 input: $input,
+                is_kept: true,
                 is_missing_if_forbidden: false,
                 voice: voice.clone(),
                 listed: once(Fed::Listed),
@@ -76,11 +78,12 @@ pub fn follow(
     follow_if_served!(XBackendTrafficPolicy, Input::XBackendTrafficPolicy);
     follow_if_served!(ReferenceGrant, Input::ReferenceGrant);
     let pods = Followed {
-        api: Api::<Pod>::all(client.clone()),
+        api: Api::<Lean<Pod>>::all(client.clone()),
         kind: "Pod",
         config: watcher::Config::default(),
         served: Served::has::<Pod>,
         input: Input::Pod,
+        is_kept: false,
         is_missing_if_forbidden: false,
         voice: voice.clone(),
         listed: || None,

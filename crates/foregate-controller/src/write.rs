@@ -1,6 +1,5 @@
 //! What the decision wants written, as one API call each.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +14,12 @@ use foregate_attach::{
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use k8s_openapi::NamespaceResourceScope;
+use http::Request;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, Resource};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::dispatch::{Job, Outcome};
@@ -107,31 +106,22 @@ impl Platform {
 
     async fn apply_one<K>(&self, object: &K, name: &str) -> kube::Result<()>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+        K: Resource<DynamicType = ()> + Serialize,
     {
-        let params = PatchParams::apply(MANAGER).force();
-        self.api::<K>().patch_metadata(name, &params, &Patch::Apply(object)).await.map(drop)
+        let path = K::url_path(&(), Some(&self.namespace));
+        apply(&self.client, path, name, object).await
     }
 
     async fn delete(&self, kind: DerivedKind, name: &str) -> kube::Result<()> {
-        match kind {
-            DerivedKind::Secret => self.delete_one::<Secret>(name).await,
-            DerivedKind::Slice => self.delete_one::<GatewayEndpointSlice>(name).await,
-            DerivedKind::Backend => self.delete_one::<GatewayBackend>(name).await,
-            DerivedKind::Claim => self.delete_one::<GatewayClaim>(name).await,
-            DerivedKind::Route => self.delete_one::<GatewayRoute>(name).await,
-        }
-    }
-
-    async fn delete_one<K>(&self, name: &str) -> kube::Result<()>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-    {
-        delete(&self.api::<K>(), name).await
-    }
-
-    fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        let namespace = Some(&*self.namespace);
+        let path = match kind {
+            DerivedKind::Secret => Secret::url_path(&(), namespace),
+            DerivedKind::Slice => GatewayEndpointSlice::url_path(&(), namespace),
+            DerivedKind::Backend => GatewayBackend::url_path(&(), namespace),
+            DerivedKind::Claim => GatewayClaim::url_path(&(), namespace),
+            DerivedKind::Route => GatewayRoute::url_path(&(), namespace),
+        };
+        delete(&self.client, path, name).await
     }
 }
 
@@ -165,14 +155,16 @@ impl Workload {
     pub fn write_service(&self, change: ServiceChange) -> BoxFuture<'static, Outcome> {
         let key = change.key();
         let what = format!("Service {key}");
-        let api = Api::<Service>::namespaced(self.client.clone(), &key.namespace);
+        let client = self.client.clone();
         let write = async move {
             match change {
                 ServiceChange::Set(service) => {
-                    let params = PatchParams::apply(MANAGER).force();
-                    overtaken(api.patch_metadata(&key.name, &params, &Patch::Apply(&*service)).await.map(drop))
+                    let path = Service::url_path(&(), Some(&key.namespace));
+                    overtaken(apply(&client, path, &key.name, &*service).await)
                 }
-                ServiceChange::Delete(_) => delete(&api, &key.name).await,
+                ServiceChange::Delete(_) => {
+                    delete(&client, Service::url_path(&(), Some(&key.namespace)), &key.name).await
+                }
             }
         };
         attempt(write, what, self.voice.clone()).boxed()
@@ -183,27 +175,22 @@ impl Workload {
         let client = self.client.clone();
         let (kind, what) = (change.kind, format!("status of {} {}", change.kind.as_str(), change.key));
         let write = async move {
-            let namespace = &*change.key.namespace;
-            overtaken(match change.kind {
-                StatusKind::GatewayClass => write_status(Api::<GatewayClass>::all(client), &change).await,
-                StatusKind::Gateway => write_status(Api::<Gateway>::namespaced(client, namespace), &change).await,
-                StatusKind::HttpRoute => write_status(Api::<HTTPRoute>::namespaced(client, namespace), &change).await,
-                StatusKind::GrpcRoute => write_status(Api::<GRPCRoute>::namespaced(client, namespace), &change).await,
-                StatusKind::TcpRoute => write_status(Api::<TCPRoute>::namespaced(client, namespace), &change).await,
-                StatusKind::TlsRoute => write_status(Api::<TLSRoute>::namespaced(client, namespace), &change).await,
-                StatusKind::UdpRoute => write_status(Api::<UDPRoute>::namespaced(client, namespace), &change).await,
-                StatusKind::ListenerSet => {
-                    write_status(Api::<ListenerSet>::namespaced(client, namespace), &change).await
-                }
-                StatusKind::XBackend => write_status(Api::<XBackend>::namespaced(client, namespace), &change).await,
-                StatusKind::XBackendTrafficPolicy => {
-                    write_status(Api::<XBackendTrafficPolicy>::namespaced(client, namespace), &change).await
-                }
-                StatusKind::BackendTlsPolicy => {
-                    write_status(Api::<BackendTLSPolicy>::namespaced(client, namespace), &change).await
-                }
-                StatusKind::Backend => write_status(Api::<Backend>::namespaced(client, namespace), &change).await,
-            })
+            let namespace = Some(&*change.key.namespace).filter(|namespace| !namespace.is_empty());
+            let path = match change.kind {
+                StatusKind::GatewayClass => GatewayClass::url_path(&(), namespace),
+                StatusKind::Gateway => Gateway::url_path(&(), namespace),
+                StatusKind::HttpRoute => HTTPRoute::url_path(&(), namespace),
+                StatusKind::GrpcRoute => GRPCRoute::url_path(&(), namespace),
+                StatusKind::TcpRoute => TCPRoute::url_path(&(), namespace),
+                StatusKind::TlsRoute => TLSRoute::url_path(&(), namespace),
+                StatusKind::UdpRoute => UDPRoute::url_path(&(), namespace),
+                StatusKind::ListenerSet => ListenerSet::url_path(&(), namespace),
+                StatusKind::XBackend => XBackend::url_path(&(), namespace),
+                StatusKind::XBackendTrafficPolicy => XBackendTrafficPolicy::url_path(&(), namespace),
+                StatusKind::BackendTlsPolicy => BackendTLSPolicy::url_path(&(), namespace),
+                StatusKind::Backend => Backend::url_path(&(), namespace),
+            };
+            overtaken(write_status(&client, &path, &change).await)
         };
         let rests = matches!(kind, StatusKind::Gateway | StatusKind::ListenerSet);
         attempt(write, what, self.voice.clone())
@@ -212,26 +199,51 @@ impl Workload {
     }
 }
 
+/// What an answer to a write may be: nobody reads more of it than whether the write was taken.
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
 /// Replaces the whole status of the version that it was made from.
-async fn write_status<K>(api: Api<K>, change: &StatusChange) -> kube::Result<()>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
-{
+async fn write_status(client: &Client, path: &str, change: &StatusChange) -> kube::Result<()> {
     // A test on resourceVersion would be a 422; a replaced one is checked as any other write's is: a 409.
-    let patch = json!([
-        { "op": "replace", "path": "/metadata/resourceVersion", "value": change.resource_version },
-        { "op": "add", "path": "/status", "value": change.status },
-    ]);
-    let patch: json_patch::Patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    api.patch_status(&change.key.name, &params, &Patch::Json::<K>(patch)).await.map(drop)
+    let patch = (
+        Replacement { op: "replace", path: "/metadata/resourceVersion", value: &change.resource_version },
+        Replacement { op: "add", path: "/status", value: &change.status },
+    );
+    let body = serde_json::to_vec(&patch).map_err(kube::Error::SerdeError)?;
+    // Names are DNS subdomains: nothing in them needs to be escaped.
+    let request = Request::patch(format!("{path}/{}/status?fieldManager={MANAGER}", change.key.name))
+        .header(ACCEPT, METADATA)
+        .header(CONTENT_TYPE, "application/json-patch+json")
+        .body(body);
+    send(client, request.map_err(kube::Error::HttpError)?).await
+}
+
+/// An operation of a JSON Patch (RFC 6902).
+#[derive(Serialize)]
+struct Replacement<'a, T> {
+    op: &'static str,
+    path: &'static str,
+    value: &'a T,
+}
+
+/// Creates or replaces an object, as far as it is ours.
+async fn apply<K: Serialize>(client: &Client, path: String, name: &str, object: &K) -> kube::Result<()> {
+    let params = PatchParams::apply(MANAGER).force();
+    let request = kube::core::Request::new(path).patch_metadata(name, &params, &Patch::Apply(object));
+    send(client, request.map_err(kube::Error::BuildRequest)?).await
+}
+
+/// Of the answer only whether it is an error is read.
+async fn send(client: &Client, request: Request<Vec<u8>>) -> kube::Result<()> {
+    client.request_text(request).await.map(drop)
 }
 
 /// Deletes what may be gone already.
-async fn delete<K: Resource + Clone + Debug + DeserializeOwned>(api: &Api<K>, name: &str) -> kube::Result<()> {
-    match api.delete(name, &DeleteParams::default()).await {
+async fn delete(client: &Client, path: String, name: &str) -> kube::Result<()> {
+    let request = kube::core::Request::new(path).delete(name, &DeleteParams::default());
+    match send(client, request.map_err(kube::Error::BuildRequest)?).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        result => result.map(drop),
+        result => result,
     }
 }
 

@@ -130,7 +130,7 @@ impl ControllerArgs {
 /// # Errors
 /// When a part can't start, or stops by itself.
 pub fn run(args: &ControllerArgs, config: Config, started: Instant) -> Result<(), UpError> {
-    let runtime = up::runtime(&config)?;
+    let runtime = up::small_runtime(&config)?;
     match args.source {
         Some(Source::Files) | None => runtime.block_on(files::run(args, &config, started)),
         Some(Source::Kubernetes) => runtime.block_on(kubernetes::run(args, started)),

@@ -46,16 +46,30 @@ pub fn run(config: Config, demo: bool, started: Instant) -> Result<(), UpError> 
 /// # Errors
 /// When the operating system refuses it.
 pub fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, UpError> {
-    crate::logging::install(config.log_format, &config.log_filter);
-    // One provider by default: with two linked, rustls would panic at the first handshake.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    raise_open_files();
+    prepare(config);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("foregate-control")
         .enable_all()
         .build()
         .map_err(|source| UpError::Runtime { source })
+}
+
+/// The same, for a role that waits for others most of the time: on one thread nobody has to be woken to go on.
+///
+/// # Errors
+/// When the operating system refuses it.
+pub fn small_runtime(config: &Config) -> Result<tokio::runtime::Runtime, UpError> {
+    prepare(config);
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().map_err(|source| UpError::Runtime { source })
+}
+
+fn prepare(config: &Config) {
+    crate::logging::install(config.log_format, &config.log_filter);
+    // One provider by default: with two linked, rustls would panic at the first handshake.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    raise_open_files();
 }
 
 /// Each connection is an open file: as many as this user may have.
