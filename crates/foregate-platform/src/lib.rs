@@ -12,9 +12,9 @@
 //!
 //! # Inside
 //! One task owns all state (`pipeline`): it takes what has happened, draws the consequences in pure code, publishes,
-//! and hands writes to short-lived tasks (`write`), at most one per object (`outbox`). Watches (`watch`) and engines'
-//! events come in by channels. Nothing polls, and no lock is held anywhere. Decisions that can be looked at alone are
-//! pure code in files of their own: `bind`, `certificate`, `merge`, `pool`, `presence`, `revisions`, `search`, `status`.
+//! and hands writes to short-lived tasks (`write`), at most one per object (`outbox`). It reads the watches (`watch`)
+//! itself; engines' events come in by a channel. Nothing polls, and no lock is held anywhere. Decisions that can be
+//! looked at alone are pure code in files of their own: `bind`, `certificate`, `merge`, `pool`, `presence`, `revisions`, `search`, `status`.
 //! A second task (`keeper`) writes revisions after the fact, and finds out what a pinned one was.
 //!
 //! # Restart

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foregate_xds::{Cache, Event};
+use futures::stream::{BoxStream, SelectAll};
+use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use kube::api::Api;
 use kube::core::NamespaceResourceScope;
@@ -12,7 +14,7 @@ use tokio::sync::{SetOnce, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::keeper::{Rebuilt, Record, Texts, keep};
+use crate::keeper::{Rebuilt, Recorder, Texts, channel, keep};
 use crate::outbox::{Kind, Target, Write};
 use crate::pipeline::{Input, Observation, Outcome, Pipeline};
 use crate::watch::watch;
@@ -55,12 +57,12 @@ pub async fn run(
     events: mpsc::UnboundedReceiver<Event>,
     shutdown: CancellationToken,
 ) -> Result<(), PlatformError> {
-    // Dropped at the end of this function, which ends the watches with it.
+    // Dropped at the end of this function, which ends the keeper with it.
     let stop = shutdown.child_token();
     let _stopped = stop.clone().drop_guard();
     let Clients { client, durable } = clients.into();
-    let observations = watch_all(&client, &options, &stop);
-    let (records, taken) = mpsc::unbounded_channel();
+    let observations = watch_all(&client, &options);
+    let (records, taken) = channel();
     let serving = Arc::clone(&options.serving);
     let texts = Texts {
         to_text: options.revision_text.unwrap_or(|_, _| None),
@@ -84,9 +86,9 @@ struct Shell {
     client: Client,
     durable: Client,
     pipeline: Pipeline,
-    observations: mpsc::Receiver<Observation>,
+    observations: SelectAll<BoxStream<'static, Observation>>,
     events: mpsc::UnboundedReceiver<Event>,
-    records: mpsc::UnboundedSender<Record>,
+    records: Recorder,
     /// What revisions were.
     rebuilt: mpsc::UnboundedReceiver<Rebuilt>,
     writes: JoinSet<(Target, Write, Outcome)>,
@@ -113,7 +115,7 @@ impl Shell {
             let input = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                observed = self.observations.recv() => Some(Input::Observed(observed.ok_or(PlatformError::WatchesEnded)?)),
+                observed = self.observations.next() => Some(Input::Observed(observed.ok_or(PlatformError::WatchesEnded)?)),
                 event = self.events.recv() => Some(Input::Xds(event.ok_or(PlatformError::EventsEnded)?)),
                 Some(answer) = self.rebuilt.recv() => Some(Input::Rebuilt(answer)),
                 Some(done) = self.writes.join_next() => ended(done),
@@ -136,8 +138,7 @@ impl Shell {
         }
         let effects = self.pipeline.step(now, clock);
         for record in effects.records {
-            // The other side ends only with us.
-            let _ = self.records.send(record);
+            self.records.send(record);
         }
         if effects.serving {
             // Set by us alone, unless the options are used twice.
@@ -158,7 +159,7 @@ impl Shell {
     }
 
     fn ready(&mut self) -> Option<Input> {
-        if let Ok(observed) = self.observations.try_recv() {
+        if let Some(Some(observed)) = self.observations.next().now_or_never() {
             return Some(Input::Observed(observed));
         }
         if let Ok(event) = self.events.try_recv() {
@@ -179,12 +180,12 @@ fn ended(done: Result<(Target, Write, Outcome), tokio::task::JoinError>) -> Opti
     }
 }
 
-fn watch_all(client: &Client, options: &PlatformOptions, stop: &CancellationToken) -> mpsc::Receiver<Observation> {
-    let (sender, receiver) = mpsc::channel(1024);
+fn watch_all(client: &Client, options: &PlatformOptions) -> SelectAll<BoxStream<'static, Observation>> {
+    let mut all = SelectAll::new();
     let streaming = options.streaming_lists;
     macro_rules! start {
         ($api:expr, $wrap:path) => {
-            tokio::spawn(watch($api, streaming, $wrap, sender.clone(), stop.clone()))
+            all.push(watch($api, streaming, $wrap).boxed())
         };
     }
     let namespace = options.namespace.as_deref();
@@ -199,7 +200,7 @@ fn watch_all(client: &Client, options: &PlatformOptions, stop: &CancellationToke
     start!(spaced(client, namespace), Observation::Backend);
     start!(spaced(client, namespace), Observation::Slice);
     start!(spaced(client, namespace), Observation::Secret);
-    receiver
+    all
 }
 
 fn spaced<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(

@@ -1,9 +1,10 @@
 //! Makings for tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use foregate_api::GatewayClaim;
+use foregate_api::backend::{GatewayEndpointSliceSpec, SliceEndpoint};
 use foregate_api::claim::{ClaimListener, GatewayClaimSpec, ListenerProtocol};
 use foregate_api::origin::Origin;
+use foregate_api::{GatewayClaim, GatewayEndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 pub(crate) fn origin(kind: &str, name: &str, created: &str) -> Origin {
@@ -39,6 +40,27 @@ pub(crate) fn claim(name: &str, created: &str) -> GatewayClaim {
 
 pub(crate) fn listener(name: &str, port: u16, protocol: ListenerProtocol, hostname: Option<&str>) -> ClaimListener {
     ClaimListener { name: name.into(), port, protocol, hostname: hostname.map(Into::into), tls: None, filters: vec![] }
+}
+
+/// A slice with so many endpoints of one Service.
+pub(crate) fn slice_with(name: &str, endpoints: usize) -> GatewayEndpointSlice {
+    let endpoint = |index: usize| SliceEndpoint {
+        addresses: vec![std::net::Ipv4Addr::from(index as u32).to_string()],
+        ready: true,
+        serving: true,
+        terminating: false,
+        zone: None,
+        node_name: None,
+    };
+    let spec = GatewayEndpointSliceSpec {
+        origin: origin("EndpointSlice", name, "2026-01-01T00:00:00Z"),
+        service_uid: "service".into(),
+        ports: vec![],
+        endpoints: (0..endpoints).map(endpoint).collect(),
+    };
+    let mut slice = GatewayEndpointSlice::new(name, spec);
+    slice.metadata.namespace = Some("tenant-default".into());
+    slice
 }
 
 /// Resources as JSON and back.

@@ -1,16 +1,14 @@
-//! Watches: one per kind, with recovery, into one channel.
+//! Watches: one per kind, with recovery.
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use futures::{StreamExt as _, pin_mut};
+use futures::{Stream, StreamExt as _};
 use kube::api::Api;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch_kind};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::Observation;
 use crate::store::Seen;
@@ -18,40 +16,28 @@ use crate::store::Seen;
 /// Holds the last `kubectl apply`: as large as the object, and nobody here reads it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Watches one kind until the shutdown.
-pub(crate) async fn watch<K>(
+/// Watches one kind. Whoever polls it decodes: there is no task in between.
+pub(crate) fn watch<K>(
     api: Api<K>,
     streaming_list: bool,
     wrap: fn(Seen<K>) -> Observation,
-    observations: mpsc::Sender<Observation>,
-    shutdown: CancellationToken,
-) where
+) -> impl Stream<Item = Observation> + Send
+where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let config = watcher::Config::default();
     let config = if streaming_list { config.streaming_lists() } else { config.page_size(10_000) };
-    let events = watch_kind(api, config).default_backoff();
-    pin_mut!(events);
     let mut list = Vec::new();
-    loop {
-        let event = tokio::select! {
-            () = shutdown.cancelled() => return,
-            event = events.next() => event,
-        };
+    watch_kind(api, config).default_backoff().filter_map(move |event| {
         let seen = match event {
-            Some(Ok(event)) => seen(event, &mut list),
-            Some(Err(error)) => {
+            Ok(event) => seen(event, &mut list),
+            Err(error) => {
                 tracing::warn!(kind = %K::kind(&()), %error, "a watch was lost; it is tried again");
                 None
             }
-            None => return,
         };
-        if let Some(seen) = seen
-            && observations.send(wrap(seen)).await.is_err()
-        {
-            return;
-        }
-    }
+        std::future::ready(seen.map(wrap))
+    })
 }
 
 fn seen<K: Resource + Clone>(event: Event<K>, list: &mut Vec<Arc<K>>) -> Option<Seen<K>> {

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use foregate_envoy::{Delta, Owner, Resource, ResourceId, ResourceKind};
-use foregate_proxy::{AccessLog, Engine, EngineOptions, InstanceOptions, LogFormat};
+use foregate_proxy::{AccessLog, ConfigSource, Engine, EngineOptions, InstanceOptions, LogFormat};
 use foregate_xds::{Cache, Instance, Options, serve_unix};
 use tokio_util::sync::CancellationToken;
 
@@ -84,7 +84,8 @@ async fn main() {
     cache.apply("example", Delta { set: resources(&listen, &backend), remove: Vec::new() });
     let engine =
         Engine::start(EngineOptions { workers: 1, access_log, ..EngineOptions::default() }).expect("an engine");
-    let options = InstanceOptions { name: "example".into(), xds_socket: socket, node_id: "local".into() };
+    let options =
+        InstanceOptions { name: "example".into(), xds: ConfigSource::Socket { path: socket, node_id: "local".into() } };
     engine.add(options).await.expect("an instance");
     while let Some(event) = events.recv().await {
         println!("{event:?}");

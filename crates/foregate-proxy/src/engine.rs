@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use foregate_xds::Endpoint;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -40,14 +41,26 @@ impl Default for EngineOptions {
 }
 
 /// One gateway's instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct InstanceOptions {
     /// Its name, unique in the engine; labels its metrics and log lines.
     pub name: String,
-    /// The unix socket that its configuration comes over.
-    pub xds_socket: PathBuf,
-    /// What the engine calls itself there.
-    pub node_id: String,
+    /// Where its configuration comes from.
+    pub xds: ConfigSource,
+}
+
+/// Where an instance's configuration comes from.
+#[derive(Clone, Debug)]
+pub enum ConfigSource {
+    /// Over a unix socket.
+    Socket {
+        /// Which.
+        path: PathBuf,
+        /// What the engine calls itself there.
+        node_id: String,
+    },
+    /// From a cache in this process.
+    Local(Endpoint),
 }
 
 /// An address that a listener is bound to.
@@ -138,7 +151,7 @@ impl Engine {
         Ok(Self { requests, registry, addresses, drain: options.drain, names, threads, writer })
     }
 
-    /// Runs an instance; its configuration comes over its socket, and comes again whenever the socket does.
+    /// Runs an instance. Where its configuration comes over a socket, it comes again whenever the socket does.
     ///
     /// # Errors
     /// There is one of that name, or the engine has stopped.

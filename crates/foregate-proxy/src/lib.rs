@@ -38,4 +38,4 @@ pub use worker::fuzz as fuzzing;
 mod tests;
 
 pub use access_log::{AccessLog, LogFormat};
-pub use engine::{Engine, EngineError, EngineOptions, InstanceOptions, Listening};
+pub use engine::{ConfigSource, Engine, EngineError, EngineOptions, InstanceOptions, Listening};

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use foregate_envoy::{Delta, Resource, ResourceId};
+use foregate_envoy::{Delta, Resource, ResourceId, ResourceKind};
 use indexmap::IndexMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::event::{Event, Instance};
 use crate::options::Options;
-use crate::stats::{Counters, Stats};
+use crate::stats::{Counters, SentBytes, Stats};
 use crate::store::Store;
 
 /// The resources of all gateways. Clones share it.
@@ -28,6 +28,7 @@ struct Shared {
     instances: Mutex<HashMap<Instance, BTreeMap<u64, Standing>>>,
     events: mpsc::UnboundedSender<Event>,
     counters: Counters,
+    sent_bytes: SentBytes,
     next_stream: AtomicU64,
     started: watch::Sender<bool>,
 }
@@ -75,6 +76,7 @@ impl Cache {
             instances: Mutex::default(),
             events,
             counters: Counters::default(),
+            sent_bytes: SentBytes::default(),
             next_stream: AtomicU64::new(1),
             started,
         };
@@ -146,6 +148,11 @@ impl Cache {
         self.shared.counters.read()
     }
 
+    /// Bytes of resources that were sent to engines and relays, by kind: names, versions and bodies.
+    pub fn sent_bytes(&self) -> Vec<(ResourceKind, u64)> {
+        self.shared.sent_bytes.read()
+    }
+
     /// The options that it was made with.
     pub fn options(&self) -> &Options {
         &self.shared.options
@@ -153,6 +160,10 @@ impl Cache {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.shared.counters
+    }
+
+    pub(crate) fn sent(&self) -> &SentBytes {
+        &self.shared.sent_bytes
     }
 
     pub(crate) fn emit(&self, event: Event) {

@@ -10,7 +10,8 @@
 //! - [`stream`] is what one stream knows and does, as a pure state machine: subscriptions, nonces, the order of
 //!   make before break, the search for the culprit of a refusal, progress. It does no I/O, so that it can be tested
 //!   with clients that delay, reorder, refuse and die.
-//! - [`client`] is the delta client that foregate-proxy and the node agent use.
+//! - [`client`] is the delta client that foregate-proxy and the node agent use; [`local`] is the same in the cache's own
+//!   process: no socket, no messages, no other task.
 //! - [`Event`]s come back from all streams: connected, disconnected, applied up to a sequence, refused a resource.
 //!
 //! # Order
@@ -30,8 +31,10 @@
 
 pub mod cache;
 pub mod client;
+mod dialogue;
 pub mod directory;
 pub mod event;
+pub mod local;
 pub mod options;
 pub mod relay;
 pub mod server;
@@ -49,6 +52,7 @@ pub use cache::Cache;
 pub use client::{Client, ClientError};
 pub use directory::Directory;
 pub use event::{Event, Instance};
+pub use local::Endpoint;
 pub use options::Options;
 pub use relay::{Relay, RelayOptions};
 pub use server::{ServeError, UnixSocket, serve, serve_unix};

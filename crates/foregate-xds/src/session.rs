@@ -7,15 +7,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use crate::cache::{Attached, Cache};
+use crate::cache::Cache;
+use crate::dialogue::{Dialogue, TooMany};
 use crate::directory::Directory;
-use crate::event::{Event, Instance};
-use crate::stats::Counters;
-use crate::stream::{Counts, Output, Profile, Request, Response, Stream};
+use crate::event::Instance;
 use crate::wire::Protocol;
-
-/// Requests that a client may send before its group is served.
-const MAX_EARLY: usize = 4096;
 
 /// How long a client may take to say who it is.
 const FIRST_REQUEST: Duration = Duration::from_secs(30);
@@ -107,123 +103,47 @@ async fn admit<P: Protocol>(
 /// Serves a client that speaks plain xDS.
 pub(crate) async fn serve<P: Protocol>(talk: Talk<P>, first: P::Request) -> Result<(), Status> {
     let Talk { cache, instance, mut requests, responses } = talk;
-    let attached = cache.attach(&instance);
-    let inbox = attached.inbox.clone();
-    let (profile, responses) = (P::profile(&first), &responses);
-    let mut session =
-        Session { cache: &cache, attached, profile, joined: false, stream: None, early: Vec::new(), responses };
-    session.request::<P>(first).await?;
+    let mut dialogue = Dialogue::new(&cache, &instance, P::profile(&first));
+    let (inbox, responses) = (dialogue.inbox(), &responses);
+    request::<P>(&mut dialogue, first)?;
+    step::<P>(&mut dialogue, responses).await?;
     loop {
-        let deadline = session.stream.as_ref().and_then(Stream::deadline);
+        let deadline = dialogue.deadline();
         tokio::select! {
-            request = requests.message() => match request? {
-                Some(request) => session.request::<P>(request).await?,
+            next = requests.message() => match next? {
+                Some(next) => request::<P>(&mut dialogue, next)?,
                 None => return Ok(()),
             },
-            () = inbox.notify.notified() => session.step::<P>().await?,
-            () = sleep_until(deadline) => session.step::<P>().await?,
+            () = inbox.notify.notified() => {}
+            () = sleep_until(deadline) => {}
             () = responses.closed() => return Ok(()),
         }
+        step::<P>(&mut dialogue, responses).await?;
     }
 }
 
-async fn sleep_until(deadline: Option<Instant>) {
+/// Sleeps until then; none: for good.
+pub(crate) async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
 }
 
-struct Session<'a, R> {
-    cache: &'a Cache,
-    attached: Attached,
-    profile: Profile,
-    /// It counts as the instance's engine.
-    joined: bool,
-    /// None until the group may be served.
-    stream: Option<Stream>,
-    /// Requests from before: what the client has is compared with a complete cache only.
-    early: Vec<Request>,
-    responses: &'a mpsc::Sender<Result<R, Status>>,
+fn request<P: Protocol>(dialogue: &mut Dialogue, request: P::Request) -> Result<(), Status> {
+    dialogue
+        .request(P::request(request))
+        .map_err(|TooMany| Status::resource_exhausted("more requests than a client can have before the first response"))
 }
 
-impl<R: Send + 'static> Session<'_, R> {
-    async fn request<P: Protocol<Response = R>>(&mut self, request: P::Request) -> Result<(), Status> {
-        let Some(request) = P::request(request) else {
-            // Envoy asks for what its bootstrap names (runtime, scoped routes): no answer is a valid one.
-            tracing::debug!("a request for a type that isn't served");
-            Counters::add(&self.cache.counters().unknown_types, 1);
-            return Ok(());
-        };
-        if self.early.len() >= MAX_EARLY {
-            return Err(Status::resource_exhausted("more requests than a client can have before the first response"));
-        }
-        // Who takes only what it names, as gRPC's clients do, says nothing of what the gateway serves.
-        if !self.joined && request.is_for_all() {
-            self.joined = true;
-            self.attached.join();
-        }
-        self.early.push(request);
-        self.step::<P>().await
-    }
-
-    /// One step of the state machine, under the read lock of the group's store; then what came out of it.
-    async fn step<P: Protocol<Response = R>>(&mut self) -> Result<(), Status> {
-        let Some((outputs, version)) = self.advance() else { return Ok(()) };
-        for output in outputs {
-            match output {
-                Output::Response(response) => self.send::<P>(response, version).await?,
-                Output::Progress(applied) => self.attached.progress(applied),
-                Output::Nacked { id, version, owners, message } => {
-                    Counters::add(&self.cache.counters().culprits, 1);
-                    let instance = self.attached.instance.clone();
-                    self.cache.emit(Event::Nacked { instance, id, version, owners, message });
-                }
-                Output::Recovered { id, version } => {
-                    let instance = self.attached.instance.clone();
-                    self.cache.emit(Event::Recovered { instance, id, version });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The outputs, and the sequence of the store that they are made from; none if the group isn't served yet.
-    fn advance(&mut self) -> Option<(Vec<Output>, u64)> {
-        let store = self.attached.group.store.read();
-        if !self.attached.may_serve(&store) {
-            return None;
-        }
-        let now = Instant::now();
-        let changes = self.attached.inbox.take();
-        let stream = self.stream.get_or_insert_with(|| Stream::new(self.profile, self.cache.options(), now));
-        if !changes.is_empty() {
-            stream.changed(&store, changes);
-        }
-        for request in self.early.drain(..) {
-            stream.request(&store, request);
-        }
-        stream.advance(&store, now);
-        if let Some(refused) = stream.take_refused() {
-            self.attached.refuses(refused);
-        }
-        count(self.cache.counters(), stream.take_counts());
-        Some((stream.take(), store.sequence()))
-    }
-
-    async fn send<P: Protocol<Response = R>>(&self, response: Response, version: u64) -> Result<(), Status> {
-        let counters = self.cache.counters();
-        Counters::add(&counters.responses, 1);
-        Counters::add(&counters.resources, response.resources.len() as u64);
-        Counters::add(&counters.removals, response.removed.len() as u64);
+async fn step<P: Protocol>(
+    dialogue: &mut Dialogue,
+    sender: &mpsc::Sender<Result<P::Response, Status>>,
+) -> Result<(), Status> {
+    let (responses, version) = dialogue.step();
+    for response in responses {
         let gone = |_| Status::cancelled("the client left");
-        self.responses.send(Ok(P::response(response, version))).await.map_err(gone)
+        sender.send(Ok(P::response(response, version))).await.map_err(gone)?;
     }
-}
-
-fn count(counters: &Counters, counts: Counts) {
-    Counters::add(&counters.acks, counts.acks);
-    Counters::add(&counters.nacks, counts.nacks);
-    Counters::add(&counters.stale_nonces, counts.stale_nonces);
-    Counters::add(&counters.forced, counts.forced);
+    Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use foregate_api::instance::{EngineState, EngineStatus};
 use foregate_api::{EngineName, GatewayInstance};
-use foregate_xds::{Cache, Instance, UnixSocket};
+use foregate_xds::{Cache, Endpoint, Instance, UnixSocket};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use parking_lot::Mutex;
@@ -282,7 +282,8 @@ impl Actor {
     }
 
     pub(super) fn builtin(&self, shares_addresses: bool) -> BuiltinInstance {
-        BuiltinInstance { name: self.name.clone(), xds_socket: self.xds_socket.clone(), shares_addresses }
+        let xds = Endpoint::new(self.cache.clone(), self.identity.clone(), self.serving.clone());
+        BuiltinInstance { name: self.name.clone(), xds, shares_addresses }
     }
 
     fn lacks(&mut self, why: &str) {

@@ -1,8 +1,8 @@
 //! The built-in engine, as the agent needs it.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
+use foregate_xds::Endpoint;
 use futures::future::BoxFuture;
 
 use crate::envoy::listening::Bound;
@@ -11,19 +11,19 @@ use crate::envoy::listening::Bound;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// One gateway's instance of the built-in engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct BuiltinInstance {
-    /// Its name, unique in the engine; also what it calls itself to the xDS server.
+    /// Its name, unique in the engine.
     pub name: String,
-    /// The unix socket that its configuration comes over.
-    pub xds_socket: PathBuf,
+    /// Where its configuration comes from.
+    pub xds: Endpoint,
     /// Whether it may listen where another process listens: while it takes the place of another engine.
     pub shares_addresses: bool,
 }
 
 /// The built-in engine. The agent has no arrow to foregate-proxy: the binary brings it along.
 pub trait Builtin: Send + Sync + 'static {
-    /// Starts an instance; its configuration comes over its socket.
+    /// Starts an instance.
     fn add(&self, instance: BuiltinInstance) -> BoxFuture<'_, Result<(), BoxError>>;
 
     /// Ends an instance: its sockets close at once, whoever waits in their queues is served. Returns when the requests

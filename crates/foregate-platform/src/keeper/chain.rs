@@ -67,7 +67,8 @@ impl From<&Snapshot> for PartOf {
 
 #[derive(Debug, Default)]
 struct Pending {
-    causes: Vec<Origin>,
+    /// By cluster and UID.
+    causes: IndexMap<(String, String), Origin>,
     /// By type URL and name.
     changes: IndexMap<(&'static str, Arc<str>), Change>,
     refusals: Vec<Refusal>,
@@ -147,7 +148,7 @@ impl Chain {
                 number,
                 parent: parent.take(),
                 time: MicroTime(now),
-                causes: self.pending.causes.clone(),
+                causes: self.pending.causes.values().cloned().collect(),
                 change_count: changes.len() as u32,
                 changes,
                 refusals: if last { self.pending.refusals.clone() } else { Vec::new() },
@@ -276,13 +277,7 @@ impl Pending {
         changes: Vec<foregate_translate::ResourceChange>,
         refusals: Vec<Refusal>,
     ) {
-        for cause in causes {
-            let same = |known: &Origin| known.uid == cause.uid && known.cluster == cause.cluster;
-            match self.causes.iter_mut().find(|known| same(known)) {
-                Some(known) => *known = cause,
-                None => self.causes.push(cause),
-            }
-        }
+        self.causes.extend(causes.into_iter().map(|cause| ((cause.cluster.clone(), cause.uid.clone()), cause)));
         self.refusals.extend(refusals);
         for change in changes {
             let id = (change.id.kind.type_url(), change.id.name.clone());

@@ -1,10 +1,12 @@
 //! ConfigRevisions: what was published, written down after the fact, never in a change's path.
 //!
 //! The pipeline sends a [`Record`] per published step. One task gathers them per gateway (`chain`) and writes at most
-//! one revision a second for each: steps in between become one. If the API is away, steps wait and grow together.
+//! one revision a second for each: steps in between become one. If the API is away, steps wait and grow together. Nobody
+//! is woken for a step while another one waits to be written: it is taken in with that one ([`Records`]).
 
 mod chain;
 mod pinned;
+mod records;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -21,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::Clients;
 use chain::Chain;
 pub(crate) use pinned::{Ask, Content, Rebuilt};
+use records::Next;
+pub(crate) use records::{Recorder, Records, channel};
 
 /// One step in a gateway's configuration.
 #[derive(Clone, Debug)]
@@ -70,7 +74,7 @@ pub(crate) async fn keep(
     clients: Clients,
     namespace: Option<String>,
     texts: Texts,
-    mut records: mpsc::UnboundedReceiver<Record>,
+    mut records: Records,
     answers: mpsc::UnboundedSender<Rebuilt>,
     shutdown: CancellationToken,
 ) {
@@ -78,24 +82,16 @@ pub(crate) async fn keep(
     let text = texts.to_text;
     let Some(mut chains) = read_all(&client, namespace.as_deref(), &shutdown).await else { return };
     loop {
-        let deadline = chains.values().filter_map(Chain::due).min();
-        let alarm = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
+        let due = chains.values().filter_map(Chain::due).min();
+        match records.next(due, &shutdown).await {
+            Next::Record(record) => {
+                // What a pinned revision was can't be derived again.
+                let client = if matches!(record, Record::Ask(_)) { &durable } else { &client };
+                take(client, &mut chains, record, texts, &answers).await;
             }
-        };
-        tokio::select! {
-            record = records.recv() => match record {
-                Some(record) => {
-                    // What a pinned revision was can't be derived again.
-                    let client = if matches!(record, Record::Ask(_)) { &durable } else { &client };
-                    take(client, &mut chains, record, texts, &answers).await;
-                }
-                // The pipeline has ended and all that it said is taken in.
-                None => return write_due(&client, &mut chains, text, |_| true).await,
-            },
-            () = alarm => {
+            // The pipeline has ended and all that it said is taken in.
+            Next::End => return write_due(&client, &mut chains, text, |_| true).await,
+            Next::Due => {
                 let now = Instant::now();
                 write_due(&client, &mut chains, text, |at| at <= now).await;
             }

@@ -5,7 +5,7 @@
 //! written. Everything is level-triggered: a gateway that something touched is looked at as a whole, and what is there
 //! already is neither published nor written again.
 //!
-//! One file per step: `observe` (what a change touches), `shape` (claims to gateway, addresses, instances), `address`,
+//! One file per step: `observe` (what a change touches), `pace` (endpoints of very large Services), `shape` (claims to gateway, addresses, instances), `address`,
 //! `publish` (translation, sequences), `pin`, `flow` and `wanted` (gateways held at a
 //! revision), `engines` (what they say), `trial` (who is to blame among several), `dissent` (who refuses what others have taken), `report` (statuses), `copies` (Secrets
 //! that nobody needs).
@@ -18,6 +18,7 @@ mod flow;
 pub(crate) mod gateway;
 pub(crate) mod last_good;
 mod observe;
+mod pace;
 mod patience;
 mod pin;
 mod publish;
@@ -51,6 +52,7 @@ use crate::store::{Key, Seen, Store};
 use address::Pools;
 use copies::Copies;
 use gateway::Gateway;
+use pace::Pace;
 use patience::Patience;
 use readiness::Readiness;
 use wanted::Waiting;
@@ -157,6 +159,8 @@ pub(crate) struct Pipeline {
     fading: BTreeSet<(Instant, ProxyRef)>,
     /// Tenants whose endpoints or secrets have changed.
     stirred: BTreeSet<String>,
+    /// Slices on their way to translation.
+    pace: Pace,
     /// Secrets that nobody needs any more.
     copies: Copies,
     /// When certificates expire.
@@ -224,6 +228,7 @@ impl Pipeline {
             waiting: BTreeMap::new(),
             fading: BTreeSet::new(),
             stirred: BTreeSet::new(),
+            pace: Pace::default(),
             copies: Copies::default(),
             expiries: Expiries::default(),
             gone: Vec::new(),
@@ -261,6 +266,7 @@ impl Pipeline {
         for namespace in self.expiries.expire(now, clock) {
             self.restate.extend(self.gateways.keys().filter(|it| it.namespace == namespace).cloned());
         }
+        self.slices_changed(now);
         self.shape_all(now);
         self.publish(now);
         if first {
@@ -280,7 +286,8 @@ impl Pipeline {
             return None;
         }
         let (presences, patience) = (self.presences.next_deadline(), self.patience.next_deadline());
-        let others = [presences, patience, self.expiries.next_deadline(), self.copies.next_deadline()];
+        let pace = self.pace.next_deadline();
+        let others = [presences, patience, self.expiries.next_deadline(), self.copies.next_deadline(), pace];
         let fading = self.fading.first().map(|(at, _)| *at);
         let waiting = self.waiting.values().map(Waiting::until).chain(fading);
         self.outbox.next_due().into_iter().chain(waiting).chain(others.into_iter().flatten()).min()

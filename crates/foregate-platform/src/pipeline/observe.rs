@@ -1,6 +1,7 @@
 //! What a change in the API touches.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use foregate_api::address::{Address, AddressPool, ProxyRef};
 use foregate_api::{
@@ -28,14 +29,9 @@ impl Pipeline {
             Observation::Node(seen) => self.each(seen, |stores| &mut stores.nodes, Self::node_changed),
             Observation::Route(seen) => self.each(seen, |stores| &mut stores.routes, Self::route_changed),
             Observation::Backend(seen) => self.each(seen, |stores| &mut stores.backends, Self::backend_changed),
-            Observation::Slice(seen) => self.each(
-                seen,
-                |stores| &mut stores.slices,
-                |this, changed| {
-                    this.stirred.insert(changed.key.namespace.clone());
-                    this.changes.push(Translate::Slice(for_translator(&changed)));
-                },
-            ),
+            Observation::Slice(seen) => {
+                self.each(seen, |stores| &mut stores.slices, |this, changed| this.pace.observe(changed));
+            }
             Observation::Secret(seen) => self.each(seen, |stores| &mut stores.secrets, Self::secret_changed),
         }
     }
@@ -126,6 +122,17 @@ impl Pipeline {
         self.expiries.observe(&changed);
         self.copies.secret(&changed);
         self.changes.push(Translate::Secret(for_translator(&changed)));
+    }
+
+    /// Hands on the slices whose time has come.
+    pub(super) fn slices_changed(&mut self, now: Instant) {
+        for change in self.pace.take(now) {
+            self.stirred.insert(match &change {
+                Change::Set(slice) => slice.namespace().unwrap_or_default(),
+                Change::Gone(key) => key.namespace.to_string(),
+            });
+            self.changes.push(Translate::Slice(change));
+        }
     }
 
     fn claim_changed(&mut self, changed: Changed<GatewayClaim>) {

@@ -20,12 +20,12 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::bind::Addresses;
-use crate::engine::{EngineError, InstanceOptions};
+use crate::engine::{ConfigSource, EngineError, InstanceOptions};
 use crate::metrics::Registry;
 use crate::shared::InstanceShared;
 use crate::worker::Command;
 
-use source::UnixConnector;
+use source::{LocalConnector, UnixConnector};
 use store::Store;
 
 /// What the engine asks of its control thread.
@@ -88,8 +88,16 @@ pub(crate) async fn run(shared: Shared, mut requests: UnboundedReceiver<Request>
     while let Some(request) = requests.recv().await {
         match request {
             Request::Add(options, reply) => {
-                let connector = UnixConnector { socket: options.xds_socket, node_id: options.node_id };
-                let _ = reply.send(add(&shared, &mut instances, &mut next, options.name, connector));
+                let InstanceOptions { name, xds } = options;
+                let added = match xds {
+                    ConfigSource::Socket { path: socket, node_id } => {
+                        add(&shared, &mut instances, &mut next, name, UnixConnector { socket, node_id })
+                    }
+                    ConfigSource::Local(endpoint) => {
+                        add(&shared, &mut instances, &mut next, name, LocalConnector(endpoint))
+                    }
+                };
+                let _ = reply.send(added);
             }
             #[cfg(test)]
             Request::AddFake(name, connector, reply) => {

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use foregate_envoy::ResourceKind;
+use foregate_xds::Endpoint;
 use foregate_xds::client::{Client, ClientError, Known, Response};
+use foregate_xds::local::Local;
 
 use crate::resolve::Resolver;
 
@@ -48,6 +50,43 @@ impl Connector for UnixConnector {
 
     async fn connect(&mut self, known: Known) -> Result<Client, ClientError> {
         Client::resume_unix(&self.socket, &self.node_id, known).await
+    }
+}
+
+/// xDS from a cache in this process.
+pub(crate) struct LocalConnector(pub(crate) Endpoint);
+
+impl Connector for LocalConnector {
+    type Source = Local;
+
+    async fn connect(&mut self, _: Known) -> Result<Local, ClientError> {
+        Ok(self.0.connect().await)
+    }
+}
+
+impl Source for Local {
+    async fn next(&mut self) -> Result<Response, ClientError> {
+        Local::next(self).await
+    }
+
+    fn subscribe(&mut self, kind: ResourceKind, names: Vec<String>) -> Result<(), ClientError> {
+        Local::subscribe(self, kind, names)
+    }
+
+    fn unsubscribe(&mut self, kind: ResourceKind, names: Vec<String>) -> Result<(), ClientError> {
+        Local::unsubscribe(self, kind, names)
+    }
+
+    fn ack(&mut self, response: &Response) -> Result<(), ClientError> {
+        Local::ack(self, response)
+    }
+
+    fn nack(&mut self, response: &Response, message: &str) -> Result<(), ClientError> {
+        Local::nack(self, response, message)
+    }
+
+    fn into_known(self) -> Known {
+        Known::new()
     }
 }
 

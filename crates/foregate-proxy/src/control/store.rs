@@ -150,9 +150,13 @@ impl Store {
         self.snapshot.generation += 1;
         self.instance.stats.generation.set(self.snapshot.generation);
         self.instance.published.store(self.snapshot.clone());
-        let clusters: Arc<[u32]> = std::mem::take(&mut self.touched).into();
-        let instance = self.instance.key;
-        self.shared.workers.all(|| Command::Refresh { instance, clusters: Arc::clone(&clusters) });
+        // A request finds the new snapshot by itself, and an idle worker lets go of the old one before long: nobody is
+        // woken for a route. Connections to endpoints that are gone don't wait.
+        if !self.touched.is_empty() {
+            let clusters: Arc<[u32]> = std::mem::take(&mut self.touched).into();
+            let instance = self.instance.key;
+            self.shared.workers.all(|| Command::Refresh { instance, clusters: Arc::clone(&clusters) });
+        }
         // After the snapshot: a listener that begins to accept finds itself in it.
         self.open_sockets();
     }

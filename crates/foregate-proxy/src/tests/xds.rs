@@ -13,7 +13,7 @@ use super::backend::Backend;
 use super::client::{Client, LIMIT};
 use super::resources::{eds_cluster, endpoints, host, listener, rds, resource};
 use super::rig::until;
-use crate::{Engine, EngineOptions, InstanceOptions};
+use crate::{ConfigSource, Engine, EngineOptions, InstanceOptions};
 
 const GROUP: &str = "tenant/gw";
 
@@ -113,7 +113,10 @@ async fn from_the_cache_to_traffic_and_back() {
     let sequence = cache.apply(GROUP, Delta { set, remove: Vec::new() });
 
     let engine = Engine::start(EngineOptions { workers: 2, ..EngineOptions::default() }).unwrap();
-    let options = InstanceOptions { name: GROUP.into(), xds_socket: socket.clone(), node_id: "local".into() };
+    let options = InstanceOptions {
+        name: GROUP.into(),
+        xds: ConfigSource::Socket { path: socket.clone(), node_id: "local".into() },
+    };
     engine.add(options.clone()).await.unwrap();
     assert_eq!(engine.add(options).await.unwrap_err().to_string(), "gateway instance tenant/gw runs already");
     assert!(settled(&mut events, sequence).await.is_empty());
@@ -194,7 +197,8 @@ async fn gateway_without_routes() -> Duration {
     });
     let sequence = cache.apply(GROUP, Delta { set: without_routes("http-1", "rc"), remove: Vec::new() });
     let engine = Engine::start(EngineOptions { workers: 1, ..EngineOptions::default() }).unwrap();
-    let options = InstanceOptions { name: GROUP.into(), xds_socket: socket, node_id: "local".into() };
+    let options =
+        InstanceOptions { name: GROUP.into(), xds: ConfigSource::Socket { path: socket, node_id: "local".into() } };
     engine.add(options).await.unwrap();
     settled(&mut events, sequence).await;
     let begin = std::time::Instant::now();

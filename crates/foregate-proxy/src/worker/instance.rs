@@ -117,8 +117,10 @@ impl Instance {
         self.routes.of(slot, &self.shared.name, registry)
     }
 
-    /// Lets go of what is gone: routes' counters, and connections to endpoints that have been idle for too long.
+    /// Lets go of what is gone: an old snapshot, routes' counters, and connections to endpoints that have been idle for
+    /// too long.
     pub(super) fn prune(&self, now: u32) {
+        drop(self.snapshot());
         self.routes.clean(self.generation.get());
         for upstream in self.upstreams.borrow().iter().flatten() {
             upstream.prune(now);

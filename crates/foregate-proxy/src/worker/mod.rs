@@ -116,7 +116,7 @@ pub(crate) enum Command {
         /// For the requests.
         drain: Duration,
     },
-    /// There is a new snapshot: let go of the old one.
+    /// There is a new snapshot, with other clusters or endpoints.
     Refresh {
         /// Whose.
         instance: u64,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use foregate_api::address::ProxyRef;
 use foregate_envoy::{Delta, Resource};
-use foregate_proxy::{Engine, EngineOptions, InstanceOptions};
+use foregate_proxy::{ConfigSource, Engine, EngineOptions, InstanceOptions};
 use foregate_translate::explain::Gateway;
 use foregate_translate::{Input, Options, Translator};
 use foregate_xds::{Cache, Event, Instance, UnixSocket, serve};
@@ -154,7 +154,10 @@ impl Side {
 
 async fn run(directory: &Path) -> Engine {
     let engine = Engine::start(EngineOptions { workers: 1, ..EngineOptions::default() }).unwrap();
-    let options = InstanceOptions { name: "web".into(), xds_socket: directory.join("xds"), node_id: "local".into() };
+    let options = InstanceOptions {
+        name: "web".into(),
+        xds: ConfigSource::Socket { path: directory.join("xds"), node_id: "local".into() },
+    };
     engine.add(options).await.unwrap();
     engine
 }

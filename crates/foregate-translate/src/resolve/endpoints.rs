@@ -58,7 +58,7 @@ fn collect<'a>(
     slices: impl Iterator<Item = &'a GatewayEndpointSliceSpec>,
     phase: Phase,
 ) -> Vec<Endpoint> {
-    let mut found = BTreeSet::new();
+    let mut found = Vec::new();
     for slice in slices {
         let Some(port) = slice.ports.iter().find(|port| port.name == backend.port_name) else { continue };
         let taken = slice.endpoints.iter().filter(|endpoint| phase.takes(endpoint));
@@ -67,6 +67,8 @@ fn collect<'a>(
             taken.filter_map(|endpoint| Some((endpoint.addresses.first()?.parse::<IpAddr>().ok()?, port.port))),
         );
     }
+    found.sort_unstable();
+    found.dedup();
     found
         .into_iter()
         .map(|(address, port)| Endpoint {

@@ -68,6 +68,9 @@ impl Upstream {
         let counters = self.cache.counters();
         Counters::add(&counters.resources, change.set.len() as u64);
         Counters::add(&counters.removals, change.remove.len() as u64);
+        let sent = self.cache.sent();
+        change.set.iter().for_each(|entry| sent.entry(entry));
+        change.remove.iter().for_each(|id| sent.add(id.kind, id.name.len()));
         let mut part = Part { remove: change.remove, ..Part::default() };
         let mut bytes = 0;
         for entry in change.set {

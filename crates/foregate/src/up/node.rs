@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use foregate_node::agent::BoxError;
 use foregate_node::{Bound, Builtin, BuiltinInstance};
-use foregate_proxy::{Engine, EngineError, InstanceOptions};
+use foregate_proxy::{ConfigSource, Engine, EngineError, InstanceOptions};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::RwLock;
@@ -33,8 +33,8 @@ impl Builtin for BuiltinEngine {
             let guard = self.0.read().await;
             let engine = guard.as_ref().ok_or(EngineError::Stopped)?;
             engine.share_addresses(&instance.name, instance.shares_addresses);
-            let BuiltinInstance { name, xds_socket, .. } = instance;
-            engine.add(InstanceOptions { node_id: name.clone(), name, xds_socket }).await.map_err(Into::into)
+            let BuiltinInstance { name, xds, .. } = instance;
+            engine.add(InstanceOptions { name, xds: ConfigSource::Local(xds) }).await.map_err(Into::into)
         }
         .boxed()
     }
