@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a GatewayClass's `parametersRef` names, in the workload cluster: the platform, who the cluster is there, and
-/// which template its gateways are made from. `foregate cluster add` prints one.
+/// which template its gateways are made from. `foregate cluster add` prints one. A Gateway's
+/// `infrastructure.parametersRef` may name one with a template and nothing else.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "foregate.dev",
@@ -24,16 +25,20 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayClassParametersSpec {
-    /// The platform's API.
-    pub platform: PlatformEndpoint,
-    /// The Secret with the cluster's credential (see [`CREDENTIAL_KEYS`]).
-    pub credentials_ref: CredentialsReference,
-    /// The tenant; its namespace on the platform is `tenant-` and this.
+    /// The platform's API. A class needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<PlatformEndpoint>,
+    /// The Secret with the cluster's credential (see [`CREDENTIAL_KEYS`]). A class needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_ref: Option<CredentialsReference>,
+    /// The tenant; its namespace on the platform is `tenant-` and this. A class needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 56))]
-    pub tenant: String,
-    /// Name of this workload cluster on the platform: a part of every derived object's name.
+    pub tenant: Option<String>,
+    /// Name of this workload cluster on the platform: a part of every derived object's name. A class needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
-    pub cluster: String,
+    pub cluster: Option<String>,
     /// The GatewayTemplate, in the tenant's namespace, that gateways are made from.
     #[serde(default = "default_template")]
     pub template: String,

@@ -1,5 +1,6 @@
 //! The CustomResourceDefinitions that Foregate installs: its own, generated from the types; the Gateway API's, which are
-//! the project's own manifests (1.7.0, experimental channel); and Envoy Gateway's `Backend`, written by hand.
+//! the project's own manifests (1.7.0, experimental channel); and Envoy Gateway's `Backend` and `EnvoyProxy`, written by
+//! hand.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -21,8 +22,12 @@ pub struct CrdError {
     pub message: String,
 }
 
-const MANIFESTS: [(&str, &str); 13] = [
+const MANIFESTS: [(&str, &str); 15] = [
     ("backends.gateway.envoyproxy.io", include_str!("../crds/envoy-gateway/gateway.envoyproxy.io_backends.yaml")),
+    (
+        "envoyproxies.gateway.envoyproxy.io",
+        include_str!("../crds/envoy-gateway/gateway.envoyproxy.io_envoyproxies.yaml"),
+    ),
     (
         "backendtlspolicies.gateway.networking.k8s.io",
         include_str!("../crds/gateway-api/gateway.networking.k8s.io_backendtlspolicies.yaml"),
@@ -68,22 +73,53 @@ const MANIFESTS: [(&str, &str); 13] = [
         "xbackendtrafficpolicies.gateway.networking.x-k8s.io",
         include_str!("../crds/gateway-api/gateway.networking.x-k8s.io_xbackendtrafficpolicies.yaml"),
     ),
+    (
+        "xtelemetrypolicies.gateway.networking.x-k8s.io",
+        include_str!("../crds/gateway-api/gateway.networking.x-k8s.io_xtelemetrypolicies.yaml"),
+    ),
 ];
 
-/// Everything that `foregate up` installs: Foregate's kinds and those of others that it serves. They are large and
-/// wanted once, so nobody keeps them.
+/// Those of Foregate's own kinds, as [`own`] makes them; a test keeps them so. What generates them is large, and not
+/// needed to install them.
+const OWN: [(&str, &str); 13] = [
+    ("addresses.foregate.dev", include_str!("../crds/foregate/foregate.dev_addresses.yaml")),
+    ("addresspools.foregate.dev", include_str!("../crds/foregate/foregate.dev_addresspools.yaml")),
+    ("configrevisions.foregate.dev", include_str!("../crds/foregate/foregate.dev_configrevisions.yaml")),
+    ("gatewaybackends.foregate.dev", include_str!("../crds/foregate/foregate.dev_gatewaybackends.yaml")),
+    ("gatewayclaims.foregate.dev", include_str!("../crds/foregate/foregate.dev_gatewayclaims.yaml")),
+    ("gatewayclassparameters.foregate.dev", include_str!("../crds/foregate/foregate.dev_gatewayclassparameters.yaml")),
+    ("gatewayendpointslices.foregate.dev", include_str!("../crds/foregate/foregate.dev_gatewayendpointslices.yaml")),
+    ("gatewayinstances.foregate.dev", include_str!("../crds/foregate/foregate.dev_gatewayinstances.yaml")),
+    ("gatewaynodes.foregate.dev", include_str!("../crds/foregate/foregate.dev_gatewaynodes.yaml")),
+    ("gatewayproxies.foregate.dev", include_str!("../crds/foregate/foregate.dev_gatewayproxies.yaml")),
+    ("gatewayroutes.foregate.dev", include_str!("../crds/foregate/foregate.dev_gatewayroutes.yaml")),
+    ("gatewaytemplates.foregate.dev", include_str!("../crds/foregate/foregate.dev_gatewaytemplates.yaml")),
+    ("workloadclusters.foregate.dev", include_str!("../crds/foregate/foregate.dev_workloadclusters.yaml")),
+];
+
+/// Everything that `foregate up` installs: Foregate's kinds and those of others that it serves. They are large: each is
+/// read when its turn comes, and nobody keeps them.
+pub fn manifests() -> impl Iterator<Item = Result<Value, CrdError>> {
+    OWN.into_iter().chain(MANIFESTS).map(|(name, text)| {
+        let mut crd: Value = serde_saphyr::from_str(text)
+            .map_err(|error| CrdError { name: name.to_owned(), message: error.to_string() })?;
+        if let Some(crd) = crd.as_object_mut() {
+            crd.remove("status");
+        }
+        Ok(crd)
+    })
+}
+
+/// All of [`manifests`], typed.
 ///
 /// # Errors
 /// [`CrdError`] when the binary holds a damaged manifest.
 pub fn crds() -> Result<Vec<CustomResourceDefinition>, CrdError> {
-    let mut all = own()?;
-    for (name, text) in MANIFESTS {
-        let mut crd: CustomResourceDefinition = serde_saphyr::from_str(text)
-            .map_err(|error| CrdError { name: name.to_owned(), message: error.to_string() })?;
-        crd.status = None;
-        all.push(crd);
-    }
-    Ok(all)
+    let typed = |crd: Value| {
+        let name = crd["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        serde_json::from_value(crd).map_err(|error| CrdError { name, message: error.to_string() })
+    };
+    manifests().map(|crd| crd.and_then(typed)).collect()
 }
 
 /// Foregate's own CRDs, generated from the types.

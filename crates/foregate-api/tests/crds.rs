@@ -37,7 +37,7 @@ fn manifests_are_fresh() {
 fn everything_that_is_installed_is_there() {
     let crds = foregate_api::crds().unwrap();
     let names: BTreeSet<&str> = crds.iter().map(|c| c.metadata.name.as_deref().unwrap()).collect();
-    assert_eq!(names.len(), 26);
+    assert_eq!(names.len(), 28);
     for name in ["httproutes.gateway.networking.k8s.io", "gatewayclaims.foregate.dev", "addresspools.foregate.dev"] {
         assert!(names.contains(name), "{name}");
     }

@@ -9,10 +9,12 @@ use crate::backend::{DirectState, PolicyState, Source, TrafficState, Wanted, XBa
 use crate::class::ClassState;
 use crate::dirty::Dirty;
 use crate::gateway::{GatewayState, Infrastructure, ListenerSetState, ParentId};
+use crate::glimpse::Glimpses;
 use crate::need::{Needs, take_free};
 use crate::refs::Index;
 use crate::route::{Contention, RouteId, RouteKind, RouteState};
 use crate::target::{TargetId, Targets};
+use crate::telemetry::TelemetryState;
 use crate::world::World;
 use crate::{Input, Key, Output, Settings};
 
@@ -29,6 +31,7 @@ pub struct Attach {
     pub(crate) policies: HashMap<Key, PolicyState>,
     pub(crate) traffic: HashMap<Key, TrafficState>,
     pub(crate) xbackends: HashMap<Key, XBackendState>,
+    pub(crate) telemetry: HashMap<Key, TelemetryState>,
     pub(crate) routes: HashMap<RouteId, RouteState>,
     pub(crate) contention: Contention,
     pub(crate) index: Index,
@@ -38,6 +41,8 @@ pub struct Attach {
     pub(crate) attached: HashMap<ParentId, BTreeMap<Arc<str>, i32>>,
     /// Names of what is derived from backends, EndpointSlices and Secrets.
     pub(crate) derived_names: HashMap<Source, Arc<str>>,
+    /// The parts that the Pods of XBackends are in.
+    pub(crate) pod_parts: HashMap<(TargetId, Key), Vec<Arc<str>>>,
     pub(crate) targets: Targets,
     /// Where claims are.
     pub(crate) claim_targets: HashMap<ParentId, TargetId>,
@@ -46,6 +51,7 @@ pub struct Attach {
     pub(crate) leaving: BTreeSet<Arc<str>>,
     /// None: all that there is is fed.
     pub(crate) needs: Option<Needs>,
+    pub(crate) glimpses: Glimpses,
     leads: bool,
 }
 
@@ -64,17 +70,20 @@ impl Attach {
             policies: HashMap::new(),
             traffic: HashMap::new(),
             xbackends: HashMap::new(),
+            telemetry: HashMap::new(),
             routes: HashMap::new(),
             contention: Contention::default(),
             index: Index::default(),
             wanted: Wanted::default(),
             attached: HashMap::new(),
             derived_names: HashMap::new(),
+            pod_parts: HashMap::new(),
             targets,
             claim_targets: HashMap::new(),
             dirty: Dirty::default(),
             leaving: BTreeSet::new(),
             needs: None,
+            glimpses: Glimpses::default(),
             leads: true,
         }
     }
@@ -120,9 +129,11 @@ impl Attach {
     pub(crate) fn take(&mut self, input: Input) {
         match input {
             Input::Known(need, number) => self.take_known(&need, number),
+            Input::Fetched(fetched) => self.take_fetched(fetched),
             Input::GatewayClass(change) => self.take_class(change),
             Input::Release(release) => self.take_release(release),
             Input::Parameters(change) => self.take_parameters(change),
+            Input::EnvoyProxy(change) => self.take_envoy_proxy(change),
             Input::Target(target, event) => self.take_target(target, event),
             Input::Gateway(change) => self.take_gateway(change),
             Input::ListenerSet(change) => self.take_listener_set(change),
@@ -135,6 +146,7 @@ impl Attach {
             Input::BackendTlsPolicy(change) => self.take_policy(change),
             Input::XBackend(change) => self.take_xbackend(change),
             Input::XBackendTrafficPolicy(change) => self.take_traffic(change),
+            Input::XTelemetryPolicy(change) => self.take_telemetry(change),
             Input::Pod(change) => self.take_pod(change),
             Input::ClusterTrustBundle(change) => self.take_trust_bundle(change),
             Input::ConfigMap(change) => self.take_config_map(change),
@@ -168,23 +180,34 @@ impl Attach {
         for backend in take_free(&mut self.dirty.xbackends, &held.xbackends) {
             self.evaluate_xbackend(&backend);
         }
-        while let Some(route) = self.dirty.routes.pop_first() {
+        // They come after the backends that their filters name.
         for gateway in take_free(&mut self.dirty.gateways, &held.gateways) {
             self.evaluate_gateway(&gateway);
         }
-            self.resolve_route(&route);
+        let mut waiting = Vec::new();
+        while let Some(route) = self.dirty.routes.pop_first() {
+            if held.routes.contains(&route) {
+                waiting.push(route);
+            } else {
+                self.resolve_route(&route);
+            }
         }
+        self.dirty.routes.extend(waiting);
         for name in std::mem::take(&mut self.dirty.wanted) {
             self.resolve_wanted(&name);
         }
+        for backend in std::mem::take(&mut self.dirty.pod_slices) {
+            self.derive_pods(&backend);
+        }
         for backend in std::mem::take(&mut self.dirty.backends) {
-            self.derive_backend(&backend);
+            if self.waits_for_service_of(&backend) {
+                self.dirty.backends.insert(backend);
+            } else {
+                self.derive_backend(&backend);
+            }
         }
         for slice in std::mem::take(&mut self.dirty.slices) {
             self.derive_slice(&slice);
-        }
-        for backend in std::mem::take(&mut self.dirty.pod_slices) {
-            self.derive_pods(&backend);
         }
         for secret in std::mem::take(&mut self.dirty.secrets) {
             self.derive_secret(&secret);
@@ -216,6 +239,9 @@ impl Attach {
         }
         for backend in std::mem::take(&mut self.dirty.xbackend_statuses) {
             changes.extend(self.xbackend_status(&backend, now));
+        }
+        for policy in std::mem::take(&mut self.dirty.telemetry_statuses) {
+            changes.extend(self.telemetry_status(&policy, now));
         }
         changes
     }

@@ -8,11 +8,12 @@ use foregate_api::gateway::{GatewayClass, GatewayClassStatus, ParametersReferenc
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::output::{StatusChange, StatusKind};
-use crate::parameters::Named;
+use crate::parameters::{Named, ParametersId, id};
 use crate::problem::Problem;
 use crate::status::Pending;
 use crate::target::{Health, TargetId};
-use crate::{Attach, Change, Key, Release, features};
+use crate::world::uid;
+use crate::{Attach, Change, Key, Release, envoy_proxy, features};
 
 /// The release of the Gateway API that is served.
 const RELEASE: &str = "v1.7.0";
@@ -48,6 +49,10 @@ pub(crate) struct Placement {
     pub target: TargetId,
     /// The GatewayTemplate that they are made from.
     pub template: Arc<str>,
+    /// The key by which all of them share one gateway; none: each has its own.
+    pub shared: Option<Arc<str>>,
+    /// What is to be told though all is well.
+    pub note: Option<&'static str>,
 }
 
 impl ClassState {
@@ -145,22 +150,7 @@ impl Attach {
 
     /// Where a class's gateways run, and what is wrong with its parameters.
     fn place(&mut self, name: &Arc<str>, state: &ClassState) -> (Result<Placement, Problem>, Option<Problem>) {
-        let found = match (&state.object.spec.parameters_ref, &self.settings.default_target) {
-            (Some(_), _) => self.connection(&state.object).map(|(connection, template)| {
-                let target = self.targets.take_in(name, connection);
-                Placement { target, template }
-            }),
-            (None, Some(default)) => {
-                self.targets.leave(name);
-                Ok(Placement { target: TargetId::DEFAULT, template: default.template.as_str().into() })
-            }
-            (None, None) => Err(Problem::new(
-                reason::INVALID_PARAMETERS,
-                "spec.parametersRef is missing, and this controller has no default platform: name a \
-                 GatewayClassParameters, as `foregate cluster add` on the platform's side prints one",
-            )),
-        };
-        match found {
+        match self.placement(name, &state.object) {
             Ok(placement) => (Ok(placement), None),
             Err(problem) => {
                 // Whoever deletes parameters by mistake doesn't take down what serves.
@@ -173,6 +163,38 @@ impl Attach {
                 (before.cloned().ok_or_else(|| problem.clone()), Some(problem))
             }
         }
+    }
+
+    fn placement(&mut self, name: &Arc<str>, object: &GatewayClass) -> Result<Placement, Problem> {
+        let invalid = |message: String| Problem::new(reason::INVALID_PARAMETERS, message);
+        let reference = object.spec.parameters_ref.as_ref();
+        let parameters = reference.map(id).transpose().map_err(|why| invalid(format!("spec.parametersRef: {why}")))?;
+        let asked = match parameters {
+            Some(ParametersId::Own(key)) => {
+                let (connection, template) = self.connection(&key)?;
+                let target = self.targets.take_in(name, connection);
+                return Ok(Placement { target, template, ..Placement::default() });
+            }
+            Some(ParametersId::EnvoyProxy(key)) => {
+                let at = |why: String| invalid(format!("spec.parametersRef: EnvoyProxy {key}{why}"));
+                let found = self.world.envoy_proxies.get(&key).ok_or_else(|| at(" doesn't exist".to_owned()))?;
+                envoy_proxy::read(&found.spec).map_err(|why| at(format!(": {why}")))?
+            }
+            None => envoy_proxy::Asked::default(),
+        };
+        let Some(default) = &self.settings.default_target else {
+            let says =
+                if reference.is_some() { "an EnvoyProxy names no platform" } else { "spec.parametersRef is missing" };
+            return Err(invalid(format!(
+                "{says}, and this controller has no default platform: name a GatewayClassParameters, as `foregate \
+                 cluster add` on the platform's side prints one"
+            )));
+        };
+        let template = default.template.as_str().into();
+        self.targets.leave(name);
+        let target = TargetId::DEFAULT;
+        let shared = asked.merges.then(|| self.targets.get(target).name(&uid(&object.metadata)));
+        Ok(Placement { target, template, shared, note: asked.note })
     }
 
     pub(crate) fn class_status(&mut self, name: &Arc<str>, now: &Time) -> Option<StatusChange> {
@@ -242,7 +264,12 @@ impl Attach {
                 let message = format!("the platform has no GatewayTemplate {namespace}/{}", placement.template);
                 is(false, reason::INVALID_PARAMETERS, &message)
             }
-            Some(Health::Good { .. }) => is(true, ACCEPTED, "Foregate serves Gateways of this class"),
+            Some(Health::Good { .. }) => {
+                let stale = self.targets.get(placement.target).stale.iter();
+                let well = "Foregate serves Gateways of this class".to_owned();
+                let well = placement.note.iter().fold(well, |well, note| format!("{well}; {note}"));
+                is(true, ACCEPTED, &stale.fold(well, |well, stale| format!("{well}; but {stale}")))
+            }
             Some(Health::Refused(why) | Health::Disowned(why)) => {
                 is(false, reason::INVALID_PARAMETERS, &with_that(why))
             }

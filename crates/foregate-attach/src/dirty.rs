@@ -22,10 +22,10 @@ pub(crate) struct Dirty {
     pub routes: BTreeSet<RouteId>,
     /// Names of backends that claims want, or wanted.
     pub wanted: BTreeSet<WantedName>,
-    pub backends: BTreeSet<BackendId>,
-    pub slices: BTreeSet<Key>,
     /// XBackends whose Pods changed.
     pub pod_slices: BTreeSet<Key>,
+    pub backends: BTreeSet<BackendId>,
+    pub slices: BTreeSet<Key>,
     pub secrets: BTreeSet<Key>,
     pub class_statuses: BTreeSet<Arc<str>>,
     pub gateway_statuses: BTreeSet<Key>,
@@ -35,4 +35,5 @@ pub(crate) struct Dirty {
     pub policy_statuses: BTreeSet<Key>,
     pub traffic_statuses: BTreeSet<Key>,
     pub xbackend_statuses: BTreeSet<Key>,
+    pub telemetry_statuses: BTreeSet<Key>,
 }

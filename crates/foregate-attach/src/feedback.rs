@@ -12,6 +12,7 @@ use crate::backend::Upstream;
 use crate::gateway::ParentId;
 use crate::output::{Derived, DerivedKind};
 use crate::refs::Dependent;
+use crate::route::RouteId;
 use crate::target::{BackendFeedback, ClaimFeedback, Health, TargetEvent, TargetId};
 use crate::world::slim;
 use crate::{Attach, Change, Key};
@@ -33,13 +34,22 @@ impl Attach {
                 let is_good = |health: &Health| matches!(health, Health::Good { .. });
                 let concerns_gateways = !(target.health.as_ref().is_some_and(is_good) && is_good(&health));
                 target.health = Some(health);
-                let concerned = self.classes.iter().filter(|(_, class)| class.target() == Some(id));
-                self.dirty.class_statuses.extend(concerned.map(|(name, _)| name.clone()));
+                self.mark_classes_at(id);
                 if concerns_gateways {
                     self.mark_statuses_at(id);
                 }
             }
+            TargetEvent::Renewal(stale) => {
+                self.targets.get_mut(id).stale = stale;
+                self.mark_classes_at(id);
+            }
         }
+    }
+
+    /// Has the statuses of the classes that lead to a target made again.
+    fn mark_classes_at(&mut self, id: TargetId) {
+        let concerned = self.classes.iter().filter(|(_, class)| class.target() == Some(id));
+        self.dirty.class_statuses.extend(concerned.map(|(name, _)| name.clone()));
     }
 
     /// Has the statuses of all that has its claim at a target made again.
@@ -139,7 +149,7 @@ impl Attach {
             Change::Gone(key) => (key, None),
         };
         let old = self.world.grants.set(&key, new.clone());
-        let mut parents = Vec::new();
+        let (mut parents, mut policies) = (Vec::new(), Vec::new());
         for from in old.iter().chain(&new).flat_map(|grant| &grant.spec.from) {
             let pair = (key.namespace.clone(), Arc::from(from.namespace.as_str()));
             for dependent in self.index.grants.of(&pair) {
@@ -151,10 +161,12 @@ impl Attach {
                     Dependent::Route(route) => {
                         self.dirty.routes.insert(route.clone());
                     }
+                    Dependent::Telemetry(policy) => policies.push(policy.clone()),
                 }
             }
         }
         parents.iter().for_each(|parent| self.mark_parent(parent));
+        policies.iter().for_each(|policy| self.mark_telemetry(policy));
     }
 
     pub(crate) fn take_namespace(&mut self, change: Change<Namespace>) {
@@ -174,6 +186,11 @@ impl Attach {
         };
         for parent in &self.index.selectors {
             let concerned = self.index.parent_routes.of_namespace(parent, &name);
+            self.dirty.routes.extend(concerned.cloned());
+        }
+        if !self.index.selectors.is_empty() {
+            let first = RouteId::first_of(&name);
+            let concerned = self.index.default_routes.range(first..).take_while(|route| route.key.namespace == name);
             self.dirty.routes.extend(concerned.cloned());
         }
         for gateway in &self.index.set_selectors {

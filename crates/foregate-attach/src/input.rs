@@ -1,7 +1,7 @@
 //! What attachment is told.
 
-use foregate_api::envoy_gateway::Backend;
-use foregate_api::gateway::experimental::{XBackend, XBackendTrafficPolicy};
+use foregate_api::envoy_gateway::{Backend, EnvoyProxy};
+use foregate_api::gateway::experimental::{XBackend, XBackendTrafficPolicy, XTelemetryPolicy};
 use foregate_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
     UDPRoute,
@@ -11,6 +11,7 @@ use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
+use crate::glimpse::Fetched;
 use crate::need::Need;
 use crate::target::{TargetEvent, TargetId};
 
@@ -33,6 +34,8 @@ pub enum Input {
     Release(Release),
     /// A GatewayClassParameters.
     Parameters(Change<GatewayClassParameters>),
+    /// An EnvoyProxy of Envoy Gateway's group.
+    EnvoyProxy(Change<EnvoyProxy>),
     /// News of a target.
     Target(TargetId, TargetEvent),
     /// A Gateway, of any class.
@@ -57,16 +60,20 @@ pub enum Input {
     XBackend(Change<XBackend>),
     /// An XBackendTrafficPolicy.
     XBackendTrafficPolicy(Change<XBackendTrafficPolicy>),
+    /// An XTelemetryPolicy.
+    XTelemetryPolicy(Change<XTelemetryPolicy>),
     /// A Pod; none are needed until [`crate::Attach::wants_pods`].
     Pod(Change<Pod>),
     /// A ClusterTrustBundle.
     ClusterTrustBundle(Change<ClusterTrustBundle>),
     /// A ConfigMap: its `ca.crt`.
     ConfigMap(Change<ConfigMap>),
-    /// A Service.
+    /// A Service; with [`crate::Attach::ask_for_needs`] those that [`crate::Attach::glimpse`] says.
     Service(Change<Service>),
-    /// An EndpointSlice.
+    /// An EndpointSlice; as a Service.
     EndpointSlice(Change<EndpointSlice>),
+    /// The answer to what was asked for: all that there is of a needed Service was said.
+    Fetched(Fetched),
     /// All that there is of a needed object was said; with the number that [`crate::NeedChange::Follow`] has.
     Known(Need, u64),
     /// A Secret; those of [`crate::Attach::wants_secret`] are enough. One of the tenant's namespace with an origin of

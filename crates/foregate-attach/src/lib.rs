@@ -12,11 +12,13 @@ mod certificate;
 mod class;
 mod dirty;
 mod duration;
+mod envoy_proxy;
 mod external_auth;
 mod features;
 mod feedback;
 mod finalizer;
 mod gateway;
+mod glimpse;
 mod grants;
 mod hostname;
 mod input;
@@ -31,10 +33,12 @@ mod selector;
 mod settings;
 mod status;
 mod target;
+mod telemetry;
 mod world;
 
 pub use attach::Attach;
 pub use foregate_api::{Change, Key};
+pub use glimpse::{Fetched, Glimpse, GlimpseKind, Told};
 pub use input::{Input, Release};
 pub use need::{Need, NeedChange};
 pub use output::{

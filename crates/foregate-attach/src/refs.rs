@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::Key;
 use crate::backend::{BackendId, CaSource, TlsUser, Upstream};
 use crate::gateway::ParentId;
+use crate::parameters::ParametersId;
 use crate::route::RouteId;
 
 /// From what is named to those that name it.
@@ -105,6 +106,7 @@ pub(crate) enum Dependent {
     Class(Arc<str>),
     Parent(ParentId),
     Route(RouteId),
+    Telemetry(Key),
 }
 
 /// Who depends on what.
@@ -118,26 +120,32 @@ pub(crate) struct Index {
     pub gateway_sets: Refs<Key, Key>,
     /// Service or Backend → routes that name it as a backend.
     pub upstream_routes: Refs<Upstream, RouteId>,
-    /// Service → its EndpointSlices.
     /// Service or Backend → Gateways and ListenerSets whose claims name it.
     pub upstream_parents: Refs<Upstream, ParentId>,
+    /// Service → its EndpointSlices.
     pub service_slices: Refs<Key, Key>,
     /// Service or Backend → what of it attached routes use, or claims name or want.
     pub upstream_backends: Refs<Upstream, BackendId>,
     /// Backend → attached routes that use it.
     pub backend_routes: Refs<BackendId, RouteId>,
-    /// Service or Backend → policies for it.
     /// Backend → accepted Gateways and ListenerSets whose claims name it.
     pub backend_parents: Refs<BackendId, ParentId>,
+    /// Service or Backend → policies for it.
     pub target_policies: Refs<Upstream, Key>,
     /// Service or Backend → XBackendTrafficPolicies for it.
     pub target_traffic: Refs<Upstream, Key>,
+    /// Gateway → XTelemetryPolicies for it.
+    pub gateway_telemetry: Refs<Key, Key>,
+    /// Service or Backend → XTelemetryPolicies that name it as a collector.
+    pub upstream_telemetry: Refs<Upstream, Key>,
     /// Namespace → XBackends that select Pods of it.
     pub selecting: Refs<Arc<str>, Key>,
     /// What holds trusted certificates → what names it.
     pub ca_users: Refs<CaSource, TlsUser>,
-    /// GatewayClassParameters → classes that name it.
-    pub parameters_classes: Refs<Key, Arc<str>>,
+    /// Parameters → classes that name them.
+    pub parameters_classes: Refs<ParametersId, Arc<str>>,
+    /// Parameters → Gateways that name them.
+    pub parameters_gateways: Refs<ParametersId, Key>,
     /// Secret → classes whose credential it holds.
     pub secret_classes: Refs<Key, Arc<str>>,
     /// Secret → Gateways and ListenerSets that name it.
@@ -146,6 +154,10 @@ pub(crate) struct Index {
     pub secret_users: Refs<Key, ParentId>,
     /// (Namespace referred to, namespace of the reference) → who refers.
     pub grants: Refs<(Arc<str>, Arc<str>), Dependent>,
+    /// Gateways that routes attach to which ask for default Gateways.
+    pub default_gateways: BTreeSet<Key>,
+    /// Routes that ask for default Gateways.
+    pub default_routes: BTreeSet<RouteId>,
     /// Gateways and ListenerSets with a listener that selects namespaces by their labels.
     pub selectors: BTreeSet<ParentId>,
     /// Gateways that select the namespaces of their ListenerSets by labels.

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use foregate_api::envoy_gateway::EnvoyProxy;
 use foregate_api::{GatewayClassParameters, Origin};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -30,6 +31,7 @@ pub(crate) struct World {
     pub release: Option<Release>,
     pub grants: Grants,
     pub parameters: HashMap<Key, Arc<GatewayClassParameters>>,
+    pub envoy_proxies: HashMap<Key, Arc<EnvoyProxy>>,
     /// Labels of namespaces.
     pub namespaces: HashMap<Arc<str>, BTreeMap<String, String>>,
 }

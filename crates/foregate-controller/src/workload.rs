@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use foregate_api::GatewayClassParameters;
-use foregate_api::envoy_gateway::Backend;
-use foregate_api::gateway::experimental::{XBackend, XBackendTrafficPolicy};
+use foregate_api::envoy_gateway::{Backend, EnvoyProxy};
+use foregate_api::gateway::experimental::{XBackend, XBackendTrafficPolicy, XTelemetryPolicy};
 use foregate_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
     UDPRoute,
@@ -20,19 +20,31 @@ use tokio::task::JoinSet;
 
 use crate::ControllerError;
 use crate::decode::Lean;
-use crate::lean;
 use crate::served::Served;
-use crate::source::{Fed, Followed, once};
+use crate::source::{Fed, Followed, kept, once, seen};
+use crate::unread::{Unread, glimpsed};
 use crate::voice::Voice;
 
-/// Follows them, but for Secrets and ConfigMaps, which are read as they are named ([`crate::named`]). Each says once that it was listed; one that the cluster doesn't serve was. Pods are many: they are read
-/// only once something selects some (`wants_pods`), and nothing waits for them.
+/// Kinds of which only the beginning is read.
+pub const GLIMPSED: usize = 2;
+
+/// What isn't read from the start.
+#[derive(Clone, Debug, Default)]
+pub struct Wants {
+    /// Set once something selects Pods: they are many, and nothing waits for them.
+    pub pods: Arc<SetOnce<()>>,
+    /// Set once it is known which Services are named. Each of these kinds then says once that it was listed.
+    pub glimpses: Arc<SetOnce<()>>,
+}
+
+/// Follows them, but for Secrets and ConfigMaps, which are read as they are named ([`crate::named`]). Each but those of
+/// [`Wants`] says once that it was listed; one that the cluster doesn't serve was.
 pub fn follow(
     client: &Client,
     served: &watch::Receiver<Served>,
     feed: &mpsc::Sender<Fed>,
     voice: &Voice,
-    wants_pods: Arc<SetOnce<()>>,
+    wants: &Wants,
 ) -> JoinSet<Result<(), ControllerError>> {
     let mut watches = JoinSet::new();
     macro_rules! followed {
@@ -42,8 +54,7 @@ pub fn follow(
                 kind: stringify!($kind),
                 config: watcher::Config::default(),
                 served: $served,
-                input: $input,
-                is_kept: true,
+                say: kept($input),
                 is_missing_if_forbidden: false,
                 voice: voice.clone(),
                 listed: once(Fed::Listed),
@@ -63,8 +74,28 @@ pub fn follow(
             follow_if_served!($kind, $input, Served::has::<$kind>)
         };
     }
+    macro_rules! glimpse {
+        ($kind:ty) => {
+            let followed = Followed {
+                api: Api::<Unread<$kind>>::all(client.clone()),
+                kind: stringify!($kind),
+                config: watcher::Config::default(),
+                served: |_| true,
+                say: glimpsed::<$kind>,
+                is_missing_if_forbidden: false,
+                voice: voice.clone(),
+                listed: once(Fed::GlimpsesListed),
+            };
+            let (fed, wants) = (feed.clone(), wants.clone());
+            watches.spawn(async move {
+                wants.glimpses.wait().await;
+                followed.run(fed).await
+            });
+        };
+    }
     follow_if_served!(GatewayClass, Input::GatewayClass);
     follow_if_served!(GatewayClassParameters, Input::Parameters);
+    follow_if_served!(EnvoyProxy, Input::EnvoyProxy);
     follow_if_served!(Gateway, Input::Gateway);
     follow_if_served!(ListenerSet, Input::ListenerSet);
     follow_if_served!(HTTPRoute, Input::HttpRoute);
@@ -76,28 +107,28 @@ pub fn follow(
     follow_if_served!(BackendTLSPolicy, Input::BackendTlsPolicy);
     follow_if_served!(XBackend, Input::XBackend);
     follow_if_served!(XBackendTrafficPolicy, Input::XBackendTrafficPolicy);
+    follow_if_served!(XTelemetryPolicy, Input::XTelemetryPolicy);
     follow_if_served!(ReferenceGrant, Input::ReferenceGrant);
     let pods = Followed {
         api: Api::<Lean<Pod>>::all(client.clone()),
         kind: "Pod",
         config: watcher::Config::default(),
         served: Served::has::<Pod>,
-        input: Input::Pod,
-        is_kept: false,
+        say: seen(Input::Pod),
         is_missing_if_forbidden: false,
         voice: voice.clone(),
         listed: || None,
     };
-    let (seen, fed) = (served.clone(), feed.clone());
+    let (served_now, fed, wanted) = (served.clone(), feed.clone(), wants.pods.clone());
     watches.spawn(async move {
         if fed.send(Fed::Listed).await.is_ok() {
-            wants_pods.wait().await;
+            wanted.wait().await;
         }
-        pods.run_while_served(seen, fed).await
+        pods.run_while_served(served_now, fed).await
     });
     follow_if_served!(ClusterTrustBundle, Input::ClusterTrustBundle);
-    follow!(Service, |change| Input::Service(lean::lean(change, lean::service)));
-    follow!(EndpointSlice, |change| Input::EndpointSlice(lean::lean(change, lean::slice)));
+    glimpse!(Service);
+    glimpse!(EndpointSlice);
     follow!(Namespace, Input::Namespace);
     watches
 }

@@ -36,13 +36,14 @@ async fn client(secret: &Value, parameters: &Value) -> Client {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let parameters: GatewayClassParameters = serde_json::from_value(parameters.clone()).unwrap();
     let secret: Secret = serde_json::from_value(secret.clone()).unwrap();
-    assert_eq!(secret.metadata.name.as_ref(), Some(&parameters.spec.credentials_ref.name));
+    let (platform, credentials) = (parameters.spec.platform.unwrap(), parameters.spec.credentials_ref.unwrap());
+    assert_eq!(secret.metadata.name.as_ref(), Some(&credentials.name));
     let data = secret.data.unwrap();
     let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
     let kubeconfig = json!({
         "current-context": "p", "contexts": [{ "name": "p", "context": { "cluster": "p", "user": "p" } }],
-        "clusters": [{ "name": "p", "cluster": { "server": parameters.spec.platform.url,
-            "certificate-authority-data": encode(parameters.spec.platform.ca_certificates.as_bytes()) } }],
+        "clusters": [{ "name": "p", "cluster": { "server": platform.url,
+            "certificate-authority-data": encode(platform.ca_certificates.as_bytes()) } }],
         "users": [{ "name": "p", "user": { "client-certificate-data": encode(&data["tls.crt"].0),
             "client-key-data": encode(&data["tls.key"].0) } }],
     });
@@ -80,7 +81,7 @@ async fn a_cluster_comes_is_renewed_and_goes() {
     assert!(text(&again.stderr).contains("there already") && again.stdout.is_empty(), "{again:?}");
     let list = text(&cluster(dir.path(), &["list"]).stdout);
     assert!(
-        list.lines().nth(1).is_some_and(|row| row.starts_with("default  edge  Unknown") && row.contains("365d left")),
+        list.lines().nth(1).is_some_and(|row| row.starts_with("default  edge  Unknown") && row.contains("90d left")),
         "{list}"
     );
 

@@ -5,8 +5,10 @@
 //! refused in the object's status.
 
 mod backend;
+mod envoy_proxy;
 
 pub use backend::*;
+pub use envoy_proxy::*;
 
 /// The API group.
 pub const GROUP: &str = "gateway.envoyproxy.io";

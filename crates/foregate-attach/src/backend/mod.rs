@@ -32,6 +32,7 @@ pub(crate) use ca::{CA_KEY, CaSource, TlsUser};
 pub(crate) use direct::DirectState;
 pub(crate) use pods::PodState;
 pub(crate) use policy::PolicyState;
+pub(crate) use policy_status::MOST_ANCESTORS;
 pub(crate) use reference::{Referrer, Target};
 pub(crate) use session::parse as parse_session;
 pub(crate) use traffic::TrafficState;
@@ -205,7 +206,7 @@ impl Attach {
     }
 
     /// Whether an attached route uses it, or a claim names or wants it.
-    fn is_used(&self, id: &BackendId) -> bool {
+    pub(crate) fn is_used(&self, id: &BackendId) -> bool {
         self.index.backend_routes.has(id) || self.index.backend_parents.has(id) || self.wanted.has(id)
     }
 
@@ -266,8 +267,8 @@ impl Attach {
 pub(crate) enum Source {
     Backend(BackendId),
     Slice(TargetId, Key),
-    /// The Pods of an XBackend.
-    Pods(TargetId, Key),
+    /// A part of the Pods of an XBackend.
+    Pods(TargetId, Key, Arc<str>),
     Secret(TargetId, Key),
 }
 
@@ -275,7 +276,7 @@ impl Source {
     const fn target(&self) -> TargetId {
         match self {
             Self::Backend(id) => id.target,
-            Self::Slice(target, _) | Self::Pods(target, _) | Self::Secret(target, _) => *target,
+            Self::Slice(target, _) | Self::Pods(target, ..) | Self::Secret(target, _) => *target,
         }
     }
 

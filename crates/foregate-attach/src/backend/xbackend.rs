@@ -127,12 +127,15 @@ impl Attach {
         let Some(Ok(destination)) = &state.verdict else { return None };
         let target = self.targets.get(id.target);
         let origin = origin(&target.cluster, EXPERIMENTAL_GROUP, "XBackend", &state.object.metadata);
-        let slices = destination.selector.as_ref().map(|_| origin.derived_name());
+        let slices = match &destination.selector {
+            Some(_) => self.pod_slice_names(id.target, key, &origin.derived_name()),
+            None => Vec::new(),
+        };
         Some(GatewayBackendSpec {
             origin,
             port: if destination.selector.is_some() { destination.port } else { 0 },
             port_name: String::new(),
-            endpoint_slices: slices.into_iter().collect(),
+            endpoint_slices: slices,
             endpoints: destination.endpoints.clone(),
             protocol: id.usage.protocol(destination.http2),
             tls: destination.tls.clone().filter(|_| id.usage.takes_tls()),

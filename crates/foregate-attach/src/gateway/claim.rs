@@ -61,10 +61,11 @@ fn claim(target: &TargetState, parent: &ParentId, object: &ObjectMeta, verdict: 
     let served = verdict.listeners.iter().filter(|l| l.is_served());
     let spec = GatewayClaimSpec {
         template: basis.placement.template.to_string(),
-        sharing_key: Some(basis.claim.to_string()),
+        sharing_key: Some(basis.sharing_key.to_string()),
         addresses: basis.addresses.clone(),
         backend_client_certificate: basis.client_certificate.as_ref().map(|c| copy_name(target, c)),
         infrastructure: basis.infrastructure.clone(),
+        tracing: basis.telemetry.tracing.clone(),
         listeners: served.filter_map(|l| claim_listener(target, l)).collect(),
         origin,
     };

@@ -25,7 +25,7 @@ use crate::problem::Problem;
 use crate::refs::Dependent;
 use crate::status::Pending;
 use crate::world::{slim, uid};
-use crate::{Attach, Change, Key, selector};
+use crate::{Attach, Change, Key, selector, telemetry};
 
 /// A ListenerSet, of any Gateway.
 #[derive(Debug)]
@@ -67,9 +67,12 @@ pub(super) struct Basis {
     pub placement: Placement,
     /// Name of the Gateway's claim.
     pub claim: Arc<str>,
+    /// Claims with this key share a gateway.
+    pub sharing_key: Arc<str>,
     pub addresses: Vec<String>,
     pub client_certificate: Option<Certificate>,
     pub infrastructure: Option<ClaimInfrastructure>,
+    pub telemetry: telemetry::Resolved,
 }
 
 /// The Gateway that a ListenerSet names.
@@ -91,9 +94,9 @@ impl ListenerSetState {
             basis: None,
             is_stale: true,
             used: Vec::new(),
+            backends: Vec::new(),
             pending: Pending::default(),
         }
-            backends: Vec::new(),
     }
 
     /// The Gateway that it names.
@@ -128,9 +131,9 @@ impl Named {
         Self {
             gateway: is_gateway.then(gateway),
             secrets,
+            upstreams,
             grants: others.into_iter().map(|other| (other, namespace.clone())).collect(),
             selects: spec.listeners.iter().any(view::selects),
-            upstreams,
         }
     }
 }
@@ -167,19 +170,19 @@ impl Attach {
         self.index_listener_set(key, &state.named, &Named::default());
         self.want_claim(&id, &state.object.metadata, None);
         self.use_secrets(&id, &state.used, &[]);
+        self.use_claim_backends(&id, &state.backends, &[]);
         self.mark_routes_of(&id);
         self.dirty.gateways.extend(state.named.gateway);
-        self.use_claim_backends(&id, &state.backends, &[]);
     }
 
     fn index_listener_set(&mut self, key: &Key, old: &Named, new: &Named) {
         let id = ParentId::listener_set(key.clone());
         self.index.gateway_sets.replace(key, &old.gateway, &new.gateway);
         self.index.secret_parents.replace(&id, &old.secrets, &new.secrets);
-        self.index.grants.replace(&Dependent::Parent(id.clone()), &old.grants, &new.grants);
-        if new.selects {
         self.index.upstream_parents.replace(&id, &old.upstreams, &new.upstreams);
         old.upstreams.iter().chain(&new.upstreams).for_each(|upstream| self.mark_policies(upstream));
+        self.index.grants.replace(&Dependent::Parent(id.clone()), &old.grants, &new.grants);
+        if new.selects {
             self.index.selectors.insert(id);
         } else {
             self.index.selectors.remove(&id);
@@ -228,9 +231,9 @@ impl Attach {
             if state.view != view {
                 self.mark_routes_of(&ParentId::listener_set(key.clone()));
                 state.view = view;
+                state.named.upstreams.iter().for_each(|upstream| self.mark_policies(upstream));
             }
         }
-                state.named.upstreams.iter().for_each(|upstream| self.mark_policies(upstream));
         state.basis = basis.cloned();
         state.is_stale = false;
         self.listener_sets.insert(key.clone(), state);
@@ -261,10 +264,10 @@ impl Attach {
             }
         };
         let moved = taken.place(&mut listeners);
-        let accepted = accepted(basis, &listeners);
-        let changed = moved || resolved || before.as_ref() != Some(&accepted);
         let id = ParentId::listener_set(key.clone());
         let resolved = self.resolve_listeners_filters(&id, basis.placement.target, &mut listeners);
+        let accepted = accepted(basis, &listeners);
+        let changed = moved || resolved || before.as_ref() != Some(&accepted);
         state.verdict = Some(Verdict { accepted, listeners });
         changed
     }
@@ -303,11 +306,12 @@ impl Attach {
         self.want_claim(&id, &state.object.metadata, verdict.zip(basis.map(|basis| &**basis)));
         self.use_secrets(&id, &state.used, &used);
         state.used = used;
-        self.dirty.listener_set_statuses.insert(key.clone());
-    }
+        let verdict = state.verdict.as_ref().filter(|_| basis.is_some());
         let backends = verdict.map(Verdict::used_backends).unwrap_or_default();
         self.use_claim_backends(&id, &state.backends, &backends);
         state.backends = backends;
+        self.dirty.listener_set_statuses.insert(key.clone());
+    }
 }
 
 /// Its Gateway is gone; one that never was ours is nothing to us. Returns whether anything changed.

@@ -11,6 +11,7 @@ mod infrastructure;
 mod listener;
 mod listener_set;
 mod listener_status;
+mod parameters;
 mod parent;
 mod protocol;
 mod set_status;
@@ -25,8 +26,10 @@ use foregate_api::gateway::conditions::reason;
 use foregate_api::gateway::{FromNamespaces, Gateway, GatewaySpec, GatewayStatus};
 
 use crate::backend::{BackendId, CaSource, TlsUser, Upstream};
+use crate::parameters::ParametersId;
 use crate::problem::Problem;
 use crate::refs::Dependent;
+use crate::route::DEFAULT_SCOPE;
 use crate::status::Pending;
 use crate::world::{slim, uid};
 use crate::{Attach, Change, Key};
@@ -53,23 +56,28 @@ pub(crate) struct GatewayState {
     verdict: Option<GatewayVerdict>,
     /// Secrets that it and its accepted listeners use.
     used: Vec<Key>,
-    pending: Pending<GatewayStatus>,
-}
     /// Backends that its claim names.
     backends: Vec<BackendId>,
+    /// What its parameters have led to.
+    led: Option<parameters::Led>,
+    pending: Pending<GatewayStatus>,
+}
 
 /// What a Gateway's spec names.
 #[derive(Debug, Default, PartialEq)]
 struct Named {
     class: Arc<str>,
+    parameters: Option<ParametersId>,
     secrets: Vec<Key>,
     cas: Vec<CaSource>,
+    upstreams: Vec<Upstream>,
     grants: Vec<(Arc<str>, Arc<str>)>,
     selects: bool,
     selects_sets: bool,
+    /// Whether routes attach to it that ask for default Gateways.
+    is_default: bool,
 }
 
-    upstreams: Vec<Upstream>,
 /// What is known of a Gateway of ours without the platform.
 #[derive(Debug)]
 struct GatewayVerdict {
@@ -80,6 +88,10 @@ struct GatewayVerdict {
     is_insecure: bool,
     /// How many ListenerSets are attached.
     attached_sets: i32,
+    /// What is wrong with its parameters though it is served.
+    parameters_problem: Option<Problem>,
+    /// What is to be told of its parameters though all is well.
+    note: Option<&'static str>,
 }
 
 impl Attach {
@@ -115,6 +127,7 @@ impl Attach {
         let id = ParentId::gateway(key.clone());
         self.index_gateway(key, &state.named, &Named::default());
         self.use_secrets(&id, &state.used, &[]);
+        self.use_claim_backends(&id, &state.backends, &[]);
         self.want_infrastructure(&state.object, None);
         self.want_claim(&id, &state.object.metadata, None);
         self.mark_routes_of(&id);
@@ -124,63 +137,72 @@ impl Attach {
 
     fn index_gateway(&mut self, key: &Key, old: &Named, new: &Named) {
         let id = ParentId::gateway(key.clone());
-        self.use_claim_backends(&id, &state.backends, &[]);
         let class = |named: &Named| (!named.class.is_empty()).then(|| named.class.clone());
         self.index.class_gateways.replace(key, &class(old), &class(new));
         // The first to come and the last to go matter to the class.
         self.dirty.class_statuses.extend(class(old).into_iter().chain(class(new)));
+        self.index.parameters_gateways.replace(key, &old.parameters, &new.parameters);
         self.index.secret_parents.replace(&id, &old.secrets, &new.secrets);
         self.index.ca_users.replace(&TlsUser::Gateway(key.clone()), &old.cas, &new.cas);
+        self.index.upstream_parents.replace(&id, &old.upstreams, &new.upstreams);
+        old.upstreams.iter().chain(&new.upstreams).for_each(|upstream| self.mark_policies(upstream));
         self.index.grants.replace(&Dependent::Parent(id.clone()), &old.grants, &new.grants);
         if new.selects {
             self.index.selectors.insert(id);
         } else {
             self.index.selectors.remove(&id);
         }
+        if old.is_default != new.is_default {
+            let defaults = &mut self.index.default_gateways;
+            let _ = if new.is_default { defaults.insert(key.clone()) } else { defaults.remove(key) };
+            self.dirty.routes.extend(self.index.default_routes.iter().cloned());
+        }
         if new.selects_sets {
             self.index.set_selectors.insert(key.clone());
         } else {
             self.index.set_selectors.remove(key);
-        self.index.upstream_parents.replace(&id, &old.upstreams, &new.upstreams);
-        old.upstreams.iter().chain(&new.upstreams).for_each(|upstream| self.mark_policies(upstream));
         }
     }
 
     /// Looks at a Gateway and its ListenerSets.
     pub(crate) fn evaluate_gateway(&mut self, key: &Key) {
+        self.dirty.telemetry_statuses.extend(self.index.gateway_telemetry.of(key).cloned());
         let Some(mut state) = self.gateways.remove(key) else {
             self.evaluate_sets(key, Parent::Missing, &mut Taken::default());
             return;
         };
         let (id, object, mut taken) = (ParentId::gateway(key.clone()), state.object.clone(), Taken::default());
         let class = self.class(&object.spec.gateway_class_name).cloned();
-        let judged = class.map(|class| self.judge(&id, &object, class, &mut taken));
+        let mut found = parameters::find(&self.world, &object.spec, &key.namespace, state.led.as_ref());
+        state.led = found.led.take();
+        let judged = class.map(|class| self.judge(&id, &object, class, found, &mut taken));
         let (mut verdict, basis) = judged.unzip();
         let view = basis.as_ref().zip(verdict.as_ref()).map(|(basis, verdict): (&Arc<Basis>, &GatewayVerdict)| {
             Arc::new(basis.view(&basis.claim, &object.spec.listeners, &verdict.common))
         });
         let used: Vec<Key> = verdict.as_ref().map(GatewayVerdict::used_secrets).unwrap_or_default();
-        let wanted = verdict.as_ref().map(|verdict| &verdict.common).zip(basis.as_deref());
+        let mut backends = verdict.as_ref().map(|verdict| verdict.common.used_backends()).unwrap_or_default();
         let accepted = basis.as_ref().filter(|basis| basis.accepted.is_ok());
+        backends.extend(accepted.and_then(|basis| basis.telemetry.backend.clone()));
+        let wanted = verdict.as_ref().map(|verdict| &verdict.common).zip(basis.as_deref());
         self.want_infrastructure(&object, accepted.map(|basis| &basis.controller));
         self.want_claim(&id, &object.metadata, wanted.filter(|(verdict, _)| verdict.accepted.is_ok()));
         self.use_secrets(&id, &state.used, &used);
+        self.use_claim_backends(&id, &state.backends, &backends);
         if state.view != view {
+            state.named.upstreams.iter().for_each(|upstream| self.mark_policies(upstream));
             self.mark_routes_of(&id);
             state.view = view;
         }
         let attached = self.evaluate_sets(key, basis.as_ref().map_or(Parent::Foreign, Parent::Ours), &mut taken);
         if let Some(verdict) = &mut verdict {
             verdict.attached_sets = attached;
-        let backends = verdict.as_ref().map(|verdict| verdict.common.used_backends()).unwrap_or_default();
             let overlaps = taken.overlaps();
             overlaps.mark(&mut verdict.common.listeners);
             self.mark_overlaps_of_sets(key, &overlaps);
         }
         (state.verdict, state.used, state.backends) = (verdict, used, backends);
-        self.use_claim_backends(&id, &state.backends, &backends);
         self.dirty.gateway_statuses.insert(key.clone());
-            state.named.upstreams.iter().for_each(|upstream| self.mark_policies(upstream));
         self.gateways.insert(key.clone(), state);
     }
 
@@ -198,6 +220,7 @@ impl Attach {
         id: &ParentId,
         object: &Gateway,
         class: crate::class::Verdict,
+        found: parameters::Found,
         taken: &mut Taken,
     ) -> (GatewayVerdict, Arc<Basis>) {
         let spec = &object.spec;
@@ -206,29 +229,45 @@ impl Attach {
         let mut listeners: Vec<ListenerVerdict> = judged.collect();
         taken.place(&mut listeners);
         let placement = class.accepted.clone().unwrap_or_default();
+        let (placement, note) = match &found.parameters {
+            Ok(parameters) => (parameters.apply(placement), parameters.note),
+            Err(_) => (placement, None),
+        };
+        self.resolve_listeners_filters(id, placement.target, &mut listeners);
         let accepted = class
             .accepted
             .map_err(|p| Problem::new(p.reason, format!("its GatewayClass isn't accepted: {}", p.message)))
-            .and_then(|_| known_parameters(spec))
+            .and_then(|_| found.parameters.map(|_| ()))
             .and_then(|()| address::check(&spec.addresses))
             .and_then(|()| any_valid(&listeners));
         let client_certificate = certificate::of_client(&self.world, id, spec);
+        let claim = self.claim_name(placement.target, &object.metadata);
+        let telemetry = self.resolve_telemetry(&id.key, placement.target);
         let basis = Basis {
             gateway: id.key.clone(),
             controller: class.controller,
             accepted: accepted.clone(),
             allowed: spec.allowed_listeners.clone(),
-            claim: self.claim_name(placement.target, &object.metadata),
-        self.resolve_listeners_filters(id, placement.target, &mut listeners);
+            sharing_key: placement.shared.clone().unwrap_or_else(|| claim.clone()),
+            claim,
             placement,
             addresses: address::requested(&spec.addresses),
             client_certificate: client_certificate.as_ref().and_then(|c| c.as_ref().ok()).cloned(),
             infrastructure: infrastructure(spec),
+            telemetry,
             frontend,
         };
         let is_insecure = basis.frontend.is_insecure();
         let common = Verdict { accepted, listeners };
-        (GatewayVerdict { common, client_certificate, is_insecure, attached_sets: 0 }, Arc::new(basis))
+        let verdict = GatewayVerdict {
+            common,
+            client_certificate,
+            is_insecure,
+            attached_sets: 0,
+            parameters_problem: found.problem,
+            note,
+        };
+        (verdict, Arc::new(basis))
     }
 }
 
@@ -240,6 +279,8 @@ impl GatewayState {
             view: None,
             verdict: None,
             used: Vec::new(),
+            backends: Vec::new(),
+            led: None,
             pending: Pending::default(),
         }
     }
@@ -265,17 +306,20 @@ impl Named {
             CaSource::Secret(key) => Some(key.clone()),
             _ => None,
         }));
+        let upstreams = filters::upstreams(&spec.listeners, own);
         let trusted = cas.iter().filter_map(frontend::named);
         let named = secrets.iter().chain(trusted).chain(upstreams.iter().map(Upstream::key)).map(|key| &key.namespace);
-            backends: Vec::new(),
         let others: BTreeSet<Arc<str>> = named.filter(|n| *n != own).cloned().collect();
         let from = spec.allowed_listeners.as_ref().and_then(|a| a.namespaces.as_ref()).and_then(|n| n.from);
         Self {
             class: spec.gateway_class_name.as_str().into(),
+            parameters: parameters::named(spec, own),
             grants: others.into_iter().map(|other| (other, own.clone())).collect(),
             selects: spec.listeners.iter().any(view::selects),
             selects_sets: from == Some(FromNamespaces::Selector),
+            is_default: spec.default_scope.as_deref() == Some(DEFAULT_SCOPE),
             cas,
+            upstreams,
             secrets,
         }
     }
@@ -283,18 +327,6 @@ impl Named {
 
 fn generation(object: &Gateway) -> i64 {
     object.metadata.generation.unwrap_or_default()
-}
-
-/// Parameters of one Gateway are of no kind that is known: they are never ignored.
-fn known_parameters(spec: &GatewaySpec) -> Result<(), Problem> {
-    let Some(parameters) = spec.infrastructure.as_ref().and_then(|i| i.parameters_ref.as_ref()) else { return Ok(()) };
-    let message = format!(
-        "spec.infrastructure.parametersRef: {} {:?} of group {:?} isn't a kind of parameters that Foregate knows for \
-         a Gateway; remove the reference",
-        parameters.kind, parameters.name, parameters.group
-    );
-    Err(Problem::new(reason::INVALID_PARAMETERS, message))
-        let upstreams = filters::upstreams(&spec.listeners, own);
 }
 
 fn infrastructure(spec: &GatewaySpec) -> Option<ClaimInfrastructure> {
@@ -306,7 +338,6 @@ fn infrastructure(spec: &GatewaySpec) -> Option<ClaimInfrastructure> {
 fn any_valid(listeners: &[ListenerVerdict]) -> Result<(), Problem> {
     if listeners.iter().any(ListenerVerdict::is_valid) {
         return Ok(());
-            upstreams,
     }
     Err(Problem::new(reason::LISTENERS_NOT_VALID, "none of its listeners is valid; see their conditions"))
 }

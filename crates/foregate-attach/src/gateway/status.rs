@@ -58,7 +58,7 @@ impl Attach {
         };
         let asked = &state.object.spec.addresses;
         let assigned = address::assigned(asked, &has, programmed.status == "False");
-        let mut ours = vec![listener_status::accepted(&stamp, common), programmed, resolved(&stamp, verdict)];
+        let mut ours = vec![accepted(&stamp, verdict), programmed, resolved(&stamp, verdict)];
         ours.extend(verdict.is_insecure.then(|| {
             let message = "clients without a valid certificate are let in: spec.tls.frontend has AllowInsecureFallback";
             stamp.of(INSECURE_FRONTEND_VALIDATION_MODE, Ok((reason::CONFIGURATION_CHANGED, message)))
@@ -83,6 +83,20 @@ impl Attach {
             listeners,
             attached_listener_sets: counts.then_some(verdict.attached_sets),
         }
+    }
+}
+
+/// Whether it is accepted; with what there is to say of its parameters.
+fn accepted(stamp: &Stamp<'_>, verdict: &GatewayVerdict) -> Condition {
+    let accepted = listener_status::accepted(stamp, &verdict.common);
+    match (&verdict.parameters_problem, verdict.note) {
+        (Some(problem), _) if verdict.common.accepted.is_ok() => stamp.of(ACCEPTED, Err(problem)),
+        (None, Some(note)) if accepted.status == "True" => {
+            let message =
+                if accepted.message.is_empty() { note.to_owned() } else { format!("{}; {note}", accepted.message) };
+            Condition { message, ..accepted }
+        }
+        _ => accepted,
     }
 }
 

@@ -117,6 +117,9 @@ impl Attach {
     /// Has the routes of a parent looked at again.
     pub(super) fn mark_routes_of(&mut self, parent: &ParentId) {
         self.dirty.routes.extend(self.index.parent_routes.of(parent).cloned());
+        if parent.kind == ParentKind::Gateway && self.index.default_gateways.contains(&parent.key) {
+            self.dirty.routes.extend(self.index.default_routes.iter().cloned());
+        }
     }
 
     /// Keeps the Secrets whose copies the platform needs for a parent, where its claim is.

@@ -15,6 +15,10 @@ impl RouteSpec for GrpcRouteSpec {
         &self.parent_refs
     }
 
+    fn use_default_gateways(&self) -> Option<&str> {
+        self.use_default_gateways.as_deref()
+    }
+
     fn hostnames(&self) -> &[String] {
         &self.hostnames
     }

@@ -72,6 +72,9 @@ impl RouteKind {
     }
 }
 
+/// The scope of default Gateways that all routes which ask for them attach to.
+pub(crate) const DEFAULT_SCOPE: &str = "All";
+
 /// A route, of any kind. Ordered by namespace first.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RouteId {
@@ -101,6 +104,8 @@ impl fmt::Debug for RouteId {
 /// What a kind of route has to say of its spec. An implementation translates; it decides nothing.
 pub(crate) trait RouteSpec: PartialEq {
     fn parent_refs(&self) -> &[ParentReference];
+    /// `useDefaultGateways`.
+    fn use_default_gateways(&self) -> Option<&str>;
     /// None for kinds that have none.
     fn hostnames(&self) -> &[String];
     /// Its rules, with the defaults of its kind; `own` is its namespace.
@@ -111,6 +116,8 @@ pub(crate) trait RouteSpec: PartialEq {
 pub(crate) trait Route: Any + fmt::Debug + Send + Sync {
     fn metadata(&self) -> &ObjectMeta;
     fn parent_refs(&self) -> &[ParentReference];
+    /// Whether it attaches to the default Gateways, too.
+    fn wants_defaults(&self) -> bool;
     fn hostnames(&self) -> &[String];
     fn status(&self) -> Option<&RouteStatus>;
     fn rules(&self) -> Vec<Rule<'_>>;
@@ -128,6 +135,10 @@ where
 
     fn parent_refs(&self) -> &[ParentReference] {
         self.spec().parent_refs()
+    }
+
+    fn wants_defaults(&self) -> bool {
+        self.spec().use_default_gateways() == Some(DEFAULT_SCOPE)
     }
 
     fn hostnames(&self) -> &[String] {

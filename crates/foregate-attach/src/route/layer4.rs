@@ -9,6 +9,10 @@ impl RouteSpec for TlsRouteSpec {
         &self.parent_refs
     }
 
+    fn use_default_gateways(&self) -> Option<&str> {
+        self.use_default_gateways.as_deref()
+    }
+
     fn hostnames(&self) -> &[String] {
         &self.hostnames
     }
@@ -23,6 +27,10 @@ impl RouteSpec for TcpRouteSpec {
         &self.parent_refs
     }
 
+    fn use_default_gateways(&self) -> Option<&str> {
+        self.use_default_gateways.as_deref()
+    }
+
     fn hostnames(&self) -> &[String] {
         &[]
     }
@@ -35,6 +43,10 @@ impl RouteSpec for TcpRouteSpec {
 impl RouteSpec for UdpRouteSpec {
     fn parent_refs(&self) -> &[ParentReference] {
         &self.parent_refs
+    }
+
+    fn use_default_gateways(&self) -> Option<&str> {
+        self.use_default_gateways.as_deref()
     }
 
     fn hostnames(&self) -> &[String] {

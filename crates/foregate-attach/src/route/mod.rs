@@ -42,7 +42,7 @@ use parent::ParentOutcome;
 use parse::Parsed;
 
 pub(crate) use contention::Contention;
-pub(crate) use kind::{RouteId, RouteKind};
+pub(crate) use kind::{DEFAULT_SCOPE, RouteId, RouteKind};
 
 /// A route, of any kind.
 #[derive(Debug)]
@@ -135,6 +135,11 @@ impl Attach {
                 return;
             }
         }
+        if object.wants_defaults() {
+            self.index.default_routes.insert(id.clone());
+        } else {
+            self.index.default_routes.remove(&id);
+        }
         let parsed = parse::parse(&*object, parse::From { kind, namespace: &id.key.namespace });
         let (outcome, pending) = match self.routes.remove(&id) {
             Some(old) => {
@@ -153,6 +158,7 @@ impl Attach {
     fn remove_route(&mut self, id: &RouteId) {
         let Some(state) = self.routes.remove(id) else { return };
         self.index_route(id, &state.parsed, &Parsed::default());
+        self.index.default_routes.remove(id);
         self.count(&state.outcome.counted, &[]);
         self.use_backends(id, &state.outcome.backends, &[]);
         self.contend((state.outcome.seniority.as_ref(), &state.outcome.wants), (None, &[]));

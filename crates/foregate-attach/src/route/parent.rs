@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use foregate_api::gateway::ParentReference;
 use foregate_api::gateway::conditions::reason;
+use foregate_api::gateway::{GATEWAY_GROUP, ParentReference};
 use foregate_api::route::Attachment;
 
 use super::RouteState;
@@ -41,7 +41,9 @@ impl Attach {
     pub(super) fn attach_to_parents(&self, who: &Seniority, state: &RouteState) -> Attached {
         let mut attached = Attached::default();
         let key = &who.id.key;
-        for reference in state.object.parent_refs() {
+        let named = state.object.parent_refs().iter().cloned();
+        for reference in named.chain(self.default_parents(key, state)) {
+            let reference = &reference;
             let Some(parent) = ParentId::of(reference, &key.namespace) else { continue };
             let Some((view, gateway)) = self.parent_view(&parent).zip(self.gateway_of(&parent)) else { continue };
             let taken = match state.parsed.refusal() {
@@ -54,6 +56,27 @@ impl Attach {
             attached.outcomes.push(ParentOutcome { reference, parent, gateway, controller, accepted });
         }
         attached
+    }
+
+    /// The default Gateways that a route asks for and doesn't name (GEP-3793).
+    fn default_parents(&self, key: &Key, state: &RouteState) -> Vec<ParentReference> {
+        if !state.object.wants_defaults() {
+            return Vec::new();
+        }
+        let is_named = |gateway: &Key| {
+            let parents = state.object.parent_refs().iter().filter_map(|p| ParentId::of(p, &key.namespace));
+            parents.into_iter().any(|parent| parent == ParentId::gateway(gateway.clone()))
+        };
+        let others = self.index.default_gateways.iter().filter(|gateway| !is_named(gateway));
+        others
+            .map(|gateway| ParentReference {
+                group: Some(GATEWAY_GROUP.to_owned()),
+                kind: Some("Gateway".to_owned()),
+                namespace: Some(gateway.namespace.to_string()),
+                name: gateway.name.to_string(),
+                ..ParentReference::default()
+            })
+            .collect()
     }
 
     /// Whether a listener passes TLS through.

@@ -1,6 +1,8 @@
 //! What the tests share: YAML to inputs.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+pub mod platforms;
+
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
@@ -69,6 +71,7 @@ pub fn input(object: Value) -> Input {
     match kind.as_str() {
         "GatewayClass" => Input::GatewayClass(set(object)),
         "GatewayClassParameters" => Input::Parameters(set(object)),
+        "EnvoyProxy" => Input::EnvoyProxy(set(object)),
         "Gateway" => Input::Gateway(set(object)),
         "ListenerSet" => Input::ListenerSet(set(object)),
         "HTTPRoute" => Input::HttpRoute(set(object)),
@@ -82,6 +85,7 @@ pub fn input(object: Value) -> Input {
         "ClusterTrustBundle" => trust_bundle(object),
         "XBackend" => Input::XBackend(set(object)),
         "XBackendTrafficPolicy" => Input::XBackendTrafficPolicy(set(object)),
+        "XTelemetryPolicy" => Input::XTelemetryPolicy(set(object)),
         "Pod" => Input::Pod(set(object)),
         "Service" => Input::Service(set(object)),
         "EndpointSlice" => Input::EndpointSlice(set(object)),
@@ -101,6 +105,7 @@ pub fn gone(kind: &str, key: Key) -> Input {
     match kind {
         "GatewayClass" => Input::GatewayClass(Change::Gone(key)),
         "GatewayClassParameters" => Input::Parameters(Change::Gone(key)),
+        "EnvoyProxy" => Input::EnvoyProxy(Change::Gone(key)),
         "Gateway" => Input::Gateway(Change::Gone(key)),
         "ListenerSet" => Input::ListenerSet(Change::Gone(key)),
         "HTTPRoute" => Input::HttpRoute(Change::Gone(key)),
@@ -114,6 +119,7 @@ pub fn gone(kind: &str, key: Key) -> Input {
         "ClusterTrustBundle" => Input::ClusterTrustBundle(Change::Gone(key)),
         "XBackend" => Input::XBackend(Change::Gone(key)),
         "XBackendTrafficPolicy" => Input::XBackendTrafficPolicy(Change::Gone(key)),
+        "XTelemetryPolicy" => Input::XTelemetryPolicy(Change::Gone(key)),
         "Pod" => Input::Pod(Change::Gone(key)),
         "Service" => Input::Service(Change::Gone(key)),
         "EndpointSlice" => Input::EndpointSlice(Change::Gone(key)),

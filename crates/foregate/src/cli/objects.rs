@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use foregate_api::envoy_gateway::Backend;
-use foregate_api::gateway::experimental::{EXPERIMENTAL_GROUP, XBackend, XBackendTrafficPolicy};
+use foregate_api::envoy_gateway::{Backend, EnvoyProxy};
+use foregate_api::gateway::experimental::{EXPERIMENTAL_GROUP, XBackend, XBackendTrafficPolicy, XTelemetryPolicy};
 use foregate_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
     UDPRoute,
@@ -130,7 +130,11 @@ impl Objects {
             (EXPERIMENTAL_GROUP, "XBackendTrafficPolicy") => {
                 object::<XBackendTrafficPolicy>(document, &uid).map(Input::XBackendTrafficPolicy)
             }
+            (EXPERIMENTAL_GROUP, "XTelemetryPolicy") => {
+                object::<XTelemetryPolicy>(document, &uid).map(Input::XTelemetryPolicy)
+            }
             ("gateway.envoyproxy.io", "Backend") => object::<Backend>(document, &uid).map(Input::DirectBackend),
+            ("gateway.envoyproxy.io", "EnvoyProxy") => object::<EnvoyProxy>(document, &uid).map(Input::EnvoyProxy),
             ("", "Service") => object::<Service>(document, &uid).map(Input::Service),
             ("", "Pod") => object::<Pod>(document, &uid).map(Input::Pod),
             ("certificates.k8s.io", "ClusterTrustBundle") => {

@@ -28,11 +28,12 @@ pub struct Connection<'a> {
     pub certificate_authority: &'a str,
 }
 
-impl Connection<'_> {
-    fn secret_name(&self) -> String {
-        format!("{}-credential", self.class)
-    }
+/// What the Secret with the credential of a class is called.
+pub fn credential_name(class: &str) -> String {
+    format!("{class}-credential")
+}
 
+impl Connection<'_> {
     fn labels(&self) -> Value {
         json!({ "app.kubernetes.io/name": "foregate", "app.kubernetes.io/managed-by": "foregate-cluster-add" })
     }
@@ -42,7 +43,7 @@ impl Connection<'_> {
         let [certificate_key, private_key] = CREDENTIAL_KEYS;
         json!({
             "apiVersion": "v1", "kind": "Secret",
-            "metadata": { "name": self.secret_name(), "namespace": self.namespace, "labels": self.labels() },
+            "metadata": { "name": credential_name(self.class), "namespace": self.namespace, "labels": self.labels() },
             "type": "kubernetes.io/tls",
             "data": { certificate_key: STANDARD.encode(certificate), private_key: STANDARD.encode(key) },
         })
@@ -63,7 +64,7 @@ impl Connection<'_> {
             "metadata": { "name": self.class, "namespace": self.namespace, "labels": self.labels() },
             "spec": {
                 "platform": { "url": self.platform_url, "caCertificates": self.certificate_authority },
-                "credentialsRef": { "name": self.secret_name() },
+                "credentialsRef": { "name": credential_name(self.class) },
                 "tenant": self.cluster.tenant, "cluster": self.cluster.name, "template": self.template,
             },
         });
@@ -122,8 +123,9 @@ mod tests {
         let reference = class.spec.parameters_ref.unwrap();
         assert_eq!(Some(reference.name), parameters.metadata.name);
         assert_eq!(reference.namespace, parameters.metadata.namespace);
-        assert_eq!(secret["metadata"]["name"], parameters.spec.credentials_ref.name.as_str());
-        assert_eq!((parameters.spec.tenant.as_str(), parameters.spec.cluster.as_str()), ("shop", "edge"));
+        assert_eq!(secret["metadata"]["name"], parameters.spec.credentials_ref.unwrap().name.as_str());
+        let whose = (parameters.spec.tenant.as_deref(), parameters.spec.cluster.as_deref());
+        assert_eq!(whose, (Some("shop"), Some("edge")));
         assert_eq!(secret["data"], json!({ "tls.crt": "Qwo=", "tls.key": "Swo=" }));
         let text = documents(&["once"], &[connection.namespace(), secret]).unwrap();
         assert!(text.starts_with("# once\n---\n"), "{text}");
