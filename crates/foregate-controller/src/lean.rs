@@ -1,24 +1,13 @@
 //! Services and EndpointSlices without what nobody here reads: most of a cluster's are never named by a route.
 
-use std::sync::Arc;
-
-use foregate_attach::Change;
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// Label of the Services that stand for Gateways: of these, metadata are read.
-const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "foregate");
+pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "foregate");
 /// Label of an EndpointSlice: its Service.
-const SERVICE: &str = "kubernetes.io/service-name";
-
-/// A change without what isn't read.
-pub fn lean<K: Clone>(change: Change<K>, strip: fn(K) -> K) -> Change<K> {
-    match change {
-        Change::Set(object) => Change::Set(Arc::new(strip(Arc::unwrap_or_clone(object)))),
-        gone @ Change::Gone(_) => gone,
-    }
-}
+pub const SERVICE: &str = "kubernetes.io/service-name";
 
 /// Name, identity and ports.
 pub fn service(object: Service) -> Service {

@@ -23,6 +23,7 @@ mod pipeline;
 mod served;
 mod source;
 mod target;
+mod unread;
 mod voice;
 mod workload;
 mod write;

@@ -16,7 +16,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::decode::Lean;
-use crate::source::{Fed, Followed};
+use crate::source::{Fed, Followed, seen};
+use crate::unread::Questions;
 use crate::voice::Voice;
 
 /// So many of a namespace are followed one by one: each takes a connection.
@@ -47,14 +48,17 @@ pub struct Named {
     feed: Feed,
     shutdown: CancellationToken,
     places: HashMap<Place, watch::Sender<Names>>,
+    /// Services aren't followed by themselves, but asked for once.
+    questions: Questions,
     tasks: JoinSet<()>,
 }
 
 impl Named {
     /// Nothing yet.
     pub fn new(client: Client, feed: mpsc::Sender<Fed>, voice: Voice, shutdown: CancellationToken) -> Self {
+        let questions = Questions::new(client.clone(), feed.clone(), voice.clone(), shutdown.clone());
         let feed = Feed { to: feed, voice };
-        Self { client, feed, shutdown, places: HashMap::new(), tasks: JoinSet::new() }
+        Self { client, feed, shutdown, places: HashMap::new(), questions, tasks: JoinSet::new() }
     }
 
     /// Follows what has come to be needed, and no more what isn't.
@@ -67,6 +71,13 @@ impl Named {
             let (kind, key) = match need {
                 Need::Secret(key) => (Kind::Secret, key),
                 Need::ConfigMap(key) => (Kind::ConfigMap, key),
+                Need::Service(key) => {
+                    match number {
+                        Some(number) => self.questions.ask(key, number),
+                        None => self.questions.forget(&key),
+                    }
+                    continue;
+                }
             };
             let place = (kind, key.namespace.clone());
             if !self.places.contains_key(&place) {
@@ -209,8 +220,8 @@ async fn run<K: Nameable + 'static>(
 ) {
     let Feed { to, voice } = feed;
     let served = |_: &_| true;
-    let (kind, is_kept) = (K::KIND, false);
-    let followed = Followed { api, kind, config, served, is_missing_if_forbidden: true, voice, input, is_kept, listed };
+    let (kind, say) = (K::KIND, seen(input));
+    let followed = Followed { api, kind, config, served, say, is_missing_if_forbidden: true, voice, listed };
     if let Err(error) = followed.run(to).await {
         tracing::error!(%error, "workload");
     }

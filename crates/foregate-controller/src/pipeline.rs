@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use foregate_attach::{Attach, NeedChange, Output, Settings, TargetId};
+use foregate_attach::{Attach, Input, Need, NeedChange, Output, Settings, TargetId};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Client;
 use tokio::sync::{SetOnce, mpsc, watch};
@@ -15,6 +15,7 @@ use crate::served::{self, Served};
 use crate::source::Fed;
 use crate::target::{Given, Targets};
 use crate::voice::Voice;
+use crate::workload::{GLIMPSED, Wants};
 use crate::{ControllerError, dispatch, workload, write};
 
 /// Inputs that are decided on together at most; more wait their turn, so that a flood doesn't starve the writes.
@@ -56,9 +57,9 @@ pub async fn run(controller: Controller, shutdown: CancellationToken) -> Result<
     };
     let (told, served) = watch::channel(served);
     let (feed, inputs) = mpsc::channel(BACKLOG);
-    let wants_pods = Arc::new(SetOnce::new());
-    let mut watches = workload::follow(&workload, &served, &feed, &voice, wants_pods.clone());
-    let mut unlisted = watches.len();
+    let wants = Wants::default();
+    let mut watches = workload::follow(&workload, &served, &feed, &voice, &wants);
+    let mut unlisted = watches.len() - GLIMPSED;
     watches.spawn(keep_served(workload.clone(), told, served, feed.clone(), voice.clone()));
 
     let mut named = Named::new(workload.clone(), feed.clone(), voice.clone(), shutdown.clone());
@@ -75,10 +76,11 @@ pub async fn run(controller: Controller, shutdown: CancellationToken) -> Result<
     let mut attach = Attach::standby(settings);
     attach.ask_for_needs();
     let follow = |needs| named.change(needs);
+    let unlisted = Unlisted { others: unlisted, glimpses: GLIMPSED, go: wants.glimpses.clone(), needs: Vec::new() };
     let decide = decide(attach, unlisted, inputs, gate, follow, |attach: &Attach, output: Output| {
         if attach.wants_pods() {
             // It may be set already.
-            let _ = wants_pods.set(());
+            let _ = wants.pods.set(());
         }
         for change in output.targets {
             targets.change(change);
@@ -120,7 +122,7 @@ async fn keep_served(
 /// taken for missing that just hasn't been read. The first decision is emitted even if nothing follows from it.
 async fn decide(
     mut attach: Attach,
-    mut unlisted: usize,
+    mut unlisted: Unlisted,
     mut inputs: mpsc::Receiver<Fed>,
     mut gate: Gate,
     mut follow: impl FnMut(Vec<NeedChange>),
@@ -136,19 +138,26 @@ async fn decide(
         for fed in batch.drain(..) {
             match fed {
                 Fed::Input(input) => waiting.push(input),
-                Fed::Listed => unlisted -= 1,
+                Fed::Glimpsed(glimpse, rest) => {
+                    if attach.glimpse(&glimpse) {
+                        waiting.extend(rest.read(&glimpse));
+                    }
+                }
+                Fed::Listed => unlisted.others -= 1,
+                Fed::GlimpsesListed => unlisted.glimpses -= 1,
             }
         }
-        if unlisted > 0 {
+        if unlisted.others > 0 {
             continue;
         }
         if first {
             // What is named must be known before the first decision: nothing may be taken for missing.
-            let needs = attach.prepare(waiting.drain(..));
+            let needs = attach.prepare(waiting.drain(..).chain(unlisted.known()));
+            let needs = unlisted.sort(needs);
             if !needs.is_empty() {
                 follow(needs);
             }
-            if !attach.knows_its_needs() {
+            if unlisted.glimpses > 0 || !attach.knows_its_needs() {
                 continue;
             }
         }
@@ -162,6 +171,46 @@ async fn decide(
             tracing::debug!(targets = output.derived.len(), statuses = output.statuses.len(), "decided");
             emit(&attach, output);
         }
+    }
+}
+
+/// What hasn't been listed yet.
+struct Unlisted {
+    /// Kinds that are read whole.
+    others: usize,
+    /// Kinds that are read as far as something is named. They are listed after the others, when that is known: so what
+    /// is named at the start is read with the list, and not one by one.
+    glimpses: usize,
+    go: Arc<SetOnce<()>>,
+    /// Services that are read with the list.
+    needs: Vec<(Need, u64)>,
+}
+
+impl Unlisted {
+    /// The needs that aren't met by the list, once it is known what that has to meet.
+    fn sort(&mut self, needs: Vec<NeedChange>) -> Vec<NeedChange> {
+        if self.go.initialized() {
+            return needs;
+        }
+        // Nobody else sets it.
+        let _ = self.go.set(());
+        let (services, others) =
+            needs.into_iter().partition(|need| matches!(need, NeedChange::Follow(Need::Service(_), _)));
+        let services: Vec<NeedChange> = services;
+        self.needs = services
+            .into_iter()
+            .filter_map(|need| match need {
+                NeedChange::Follow(need, number) => Some((need, number)),
+                NeedChange::Forget(_) => None,
+            })
+            .collect();
+        others
+    }
+
+    /// What the list has met.
+    fn known(&mut self) -> impl Iterator<Item = Input> + use<> {
+        let met = if self.glimpses == 0 { std::mem::take(&mut self.needs) } else { Vec::new() };
+        met.into_iter().map(|(need, number)| Input::Known(need, number))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use foregate_attach::{Change, Input, Key};
+use foregate_attach::{Change, Glimpse, Input, Key, Told};
 use futures::TryStreamExt;
 use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -16,6 +16,7 @@ use crate::ControllerError;
 use crate::backoff::Backoff;
 use crate::decode::Lean;
 use crate::served::Served;
+use crate::unread::Rest;
 use crate::voice::{Failure, Voice};
 
 /// What a watch says.
@@ -23,24 +24,36 @@ use crate::voice::{Failure, Voice};
 pub enum Fed {
     /// An object came, changed or went.
     Input(Input),
+    /// An object came, changed or went of which only the beginning was read.
+    Glimpsed(Glimpse, Rest),
     /// All objects of one kind that were there at the start have been said.
     Listed,
+    /// The same, of one of the kinds of which only the beginning is read.
+    GlimpsesListed,
+}
+
+/// What a watch says of an object.
+pub struct News<T> {
+    /// Which.
+    pub key: Key,
+    /// What.
+    pub told: Told,
+    /// As it is, or was last; none: it is missing from a list.
+    pub object: Option<T>,
 }
 
 /// One kind to follow.
-pub struct Followed<K, I, L> {
+pub struct Followed<T, S, L> {
     /// Where.
-    pub api: Api<Lean<K>>,
+    pub api: Api<T>,
     /// For messages.
     pub kind: &'static str,
     /// Which of them.
     pub config: watcher::Config,
     /// Whether an API has it that doesn't have all kinds.
     pub served: fn(&Served) -> bool,
-    /// What a change is to the decision.
-    pub input: I,
-    /// Whether what is read is kept for long, in as little memory as it takes.
-    pub is_kept: bool,
+    /// How it is passed on.
+    pub say: S,
     /// Whether those that may not be read are taken for missing, instead of waited for.
     pub is_missing_if_forbidden: bool,
     /// Says what goes wrong.
@@ -49,10 +62,10 @@ pub struct Followed<K, I, L> {
     pub listed: L,
 }
 
-impl<K, I, L> Followed<K, I, L>
+impl<T, S, L> Followed<T, S, L>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-    I: Fn(Change<K>) -> Input + Send,
+    T: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    S: Fn(News<T>) -> Fed + Send,
     L: FnMut() -> Option<Fed> + Send,
 {
     /// Follows it. After a list (the first, or one that the server asked for), what is gone is said as gone.
@@ -83,7 +96,7 @@ where
                 }
                 tracing::warn!("the cluster doesn't serve {} any more", self.kind);
                 for key in known.drain() {
-                    if feed.send(Fed::Input((self.input)(Change::Gone(key)))).await.is_err() {
+                    if feed.send((self.say)(News { key, told: Told::Gone, object: None })).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -111,7 +124,6 @@ where
 
     async fn follow(&mut self, known: &mut HashSet<Key>, feed: &mpsc::Sender<Fed>) -> Result<(), ControllerError> {
         let kind = self.kind;
-        let own = if self.is_kept { compact } else { Arc::new };
         let mut events = std::pin::pin!(watcher(self.api.clone(), self.config.clone()).backoff(Backoff::default()));
         let mut listing = HashSet::new();
         loop {
@@ -127,32 +139,36 @@ where
                 }
             };
             let listed = matches!(event, watcher::Event::InitDone);
-            let (change, gone) = match event {
+            let (told, object) = match event {
                 watcher::Event::Init => {
                     listing.clear();
                     continue;
                 }
-                watcher::Event::InitApply(object) => {
-                    listing.insert(key(&object));
-                    (Some(Change::Set(own(object.0))), Vec::new())
+                watcher::Event::InitApply(object) => (Told::Listed, Some(object)),
+                watcher::Event::InitDone => (Told::Gone, None),
+                watcher::Event::Apply(object) => (Told::Set, Some(object)),
+                watcher::Event::Delete(object) => (Told::Gone, Some(object)),
+            };
+            tracing::trace!(kind, ?told, listed, "watch");
+            let said = match object {
+                Some(object) => {
+                    let key = key(&object);
+                    match told {
+                        Told::Listed => drop(listing.insert(key.clone())),
+                        Told::Set => drop(known.insert(key.clone())),
+                        Told::Gone => drop(known.remove(&key)),
+                    }
+                    vec![News { key, told, object: Some(object) }]
                 }
-                watcher::Event::InitDone => {
-                    let gone = known.difference(&listing).cloned().collect();
+                None => {
+                    let gone = known.difference(&listing).cloned();
+                    let gone = gone.map(|key| News { key, told, object: None }).collect();
                     *known = std::mem::take(&mut listing);
-                    (None, gone)
-                }
-                watcher::Event::Apply(object) => {
-                    known.insert(key(&object));
-                    (Some(Change::Set(own(object.0))), Vec::new())
-                }
-                watcher::Event::Delete(object) => {
-                    known.remove(&key(&object));
-                    (Some(Change::Gone(key(&object))), Vec::new())
+                    gone
                 }
             };
-            tracing::trace!(kind, gone = gone.len(), listed, "watch");
-            for change in change.into_iter().chain(gone.into_iter().map(Change::Gone)) {
-                if feed.send(Fed::Input((self.input)(change))).await.is_err() {
+            for news in said {
+                if feed.send((self.say)(news)).await.is_err() {
                     return Ok(());
                 }
             }
@@ -177,6 +193,23 @@ fn is_forbidden(error: &watcher::Error) -> bool {
 pub fn once(said: Fed) -> impl FnMut() -> Option<Fed> + Send {
     let mut said = Some(said);
     move || said.take()
+}
+
+/// Passes on objects that are kept for long.
+pub fn kept<K: Clone>(input: impl Fn(Change<K>) -> Input + Send) -> impl Fn(News<Lean<K>>) -> Fed + Send {
+    move |news| Fed::Input(input(change(news, compact)))
+}
+
+/// Passes on objects of which at most parts are kept.
+pub fn seen<K>(input: impl Fn(Change<K>) -> Input + Send) -> impl Fn(News<Lean<K>>) -> Fed + Send {
+    move |news| Fed::Input(input(change(news, Arc::new)))
+}
+
+fn change<K>(news: News<Lean<K>>, own: fn(K) -> Arc<K>) -> Change<K> {
+    match news {
+        News { told: Told::Listed | Told::Set, object: Some(Lean(object)), .. } => Change::Set(own(object)),
+        News { key, .. } => Change::Gone(key),
+    }
 }
 
 /// In as little memory as it takes: a decoded list has room for four items at least, its clone for those it has.

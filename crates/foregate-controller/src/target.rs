@@ -18,7 +18,7 @@ use crate::client::{self, Exchangeable};
 use crate::decode::Lean;
 use crate::dispatch::{self, Batch, Gate};
 use crate::health::{self, Teller};
-use crate::source::{Fed, Followed, once};
+use crate::source::{Fed, Followed, once, seen};
 use crate::voice::Voice;
 use crate::write::{self, DerivedKey};
 
@@ -164,8 +164,7 @@ impl Targets {
             kind: "Secret",
             config: watcher::Config::default().labels(&format!("{CLUSTER_LABEL}={}", place.cluster)),
             served: |_| true,
-            input: Input::Secret,
-            is_kept: false,
+            say: seen(Input::Secret),
             is_missing_if_forbidden: false,
             voice: place.voice.clone(),
             listed: once(Fed::Listed),
@@ -217,9 +216,8 @@ impl Targets {
                     kind: stringify!($kind),
                     config: config.clone(),
                     served: |_| true,
-                    input: move |change| $input(id, change),
                     // Of what is as we wrote it, what we wrote is kept.
-                    is_kept: false,
+                    say: seen(move |change| $input(id, change)),
                     is_missing_if_forbidden: false,
                     voice: place.voice.clone(),
                     listed: listed(),

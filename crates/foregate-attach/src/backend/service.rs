@@ -5,6 +5,7 @@ use foregate_api::gateway::conditions::reason;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 
 use super::{BackendId, Found, Sending, Upstream, Usage, backend_name};
+use crate::need::Need;
 use crate::problem::Problem;
 use crate::world::{origin, slim, uid};
 use crate::{Attach, Change, Key};
@@ -15,16 +16,21 @@ impl Attach {
             Change::Set(object) => (Key::of(&object.metadata), Some(slim(object))),
             Change::Gone(key) => (key, None),
         };
+        if !self.needs(&Need::Service(key.clone())) {
+            return self.note_unread(&key, new.map(|object| uid(&object.metadata)));
+        }
+        let unread = self.was_unread(&key);
         let old = match &new {
             Some(object) => self.world.services.insert(key.clone(), object.clone()),
             None => self.world.services.remove(&key),
         };
+        let upstream = Upstream::Service(key);
+        let before = old.as_ref().map(|it| uid(&it.metadata)).or(unread);
+        self.know(&upstream, before, new.as_ref().map(|it| uid(&it.metadata)));
         if relevant(old.as_deref()) == relevant(new.as_deref()) {
             return;
         }
-        self.dirty.slices.extend(self.index.service_slices.of(&key).cloned());
-        let upstream = Upstream::Service(key);
-        self.know(&upstream, old.map(|it| uid(&it.metadata)), new.map(|it| uid(&it.metadata)));
+        self.dirty.slices.extend(self.index.service_slices.of(upstream.key()).cloned());
         self.mark_upstream(&upstream);
     }
 

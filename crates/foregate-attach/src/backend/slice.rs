@@ -9,6 +9,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
 use super::{Source, Upstream};
 use crate::book::metadata;
+use crate::need::Need;
 use crate::output::Derived;
 use crate::target::TargetId;
 use crate::world::{origin, slim, uid};
@@ -23,6 +24,14 @@ impl Attach {
             Change::Set(object) => (Key::of(&object.metadata), Some(slim(object))),
             Change::Gone(key) => (key, None),
         };
+        // One may be moved to a Service that nothing names.
+        let is_needed = |slice: &Arc<EndpointSlice>| {
+            self.needs.is_none() || service_of(slice).is_some_and(|service| self.needs(&Need::Service(service)))
+        };
+        let new = new.filter(is_needed);
+        if new.is_none() && !self.world.slices.contains_key(&key) {
+            return;
+        }
         let listed = |slice: &EndpointSlice| (service_of(slice), has_addresses(slice), uid(&slice.metadata));
         let now = new.as_deref().map(listed);
         let old = match new {

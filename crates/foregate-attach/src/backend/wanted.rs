@@ -75,7 +75,7 @@ impl Attach {
     }
 
     /// An object has come, gone, or been replaced.
-    pub(super) fn know(&mut self, upstream: &Upstream, old: Option<String>, new: Option<String>) {
+    pub(crate) fn know(&mut self, upstream: &Upstream, old: Option<String>, new: Option<String>) {
         if old == new {
             return;
         }
