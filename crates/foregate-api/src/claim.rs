@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Origin;
 use crate::route::RouteFilter;
+use crate::tracing::Tracing;
 
 /// A set of listeners wanted by one Gateway. The platform binds it to a GatewayProxy, as a volume claim binds to a
 /// volume; claims with an equal `sharingKey` share one proxy.
@@ -47,6 +48,9 @@ pub struct GatewayClaimSpec {
     /// What is handed on to what is made for the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub infrastructure: Option<ClaimInfrastructure>,
+    /// How requests are traced; none: they aren't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
     /// The accepted listeners, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<ClaimListener>,

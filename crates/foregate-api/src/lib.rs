@@ -26,6 +26,7 @@ pub mod proxy;
 pub mod revision;
 pub mod route;
 pub mod template;
+pub mod tracing;
 
 pub use address::{Address, AddressPool};
 pub use backend::{GatewayBackend, GatewayEndpointSlice};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::claim::{ClaimInfrastructure, ClaimListener, InstanceCounts};
 use crate::template::GatewayTemplateSpec;
+use crate::tracing::Tracing;
 
 /// One running gateway: an editable copy of its template, and in its status the merge of its claims.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -94,4 +95,7 @@ pub struct ProxyListener {
     /// The listener.
     #[serde(flatten)]
     pub listener: ClaimListener,
+    /// How its claim wants requests traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
 }

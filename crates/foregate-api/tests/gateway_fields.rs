@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use foregate_api::envoy_gateway::Backend;
-use foregate_api::gateway::experimental::{EXPERIMENTAL_GROUP, XBackend, XBackendTrafficPolicy};
+use foregate_api::gateway::experimental::{EXPERIMENTAL_GROUP, XBackend, XBackendTrafficPolicy, XTelemetryPolicy};
 use foregate_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
     UDPRoute,
@@ -77,6 +77,8 @@ fn every_field_of_every_kind_is_there() {
     survives::<XBackend>(&file("xbackends"), EXPERIMENTAL_GROUP, "v1alpha1", "XBackend");
     let policies = file("xbackendtrafficpolicies");
     survives::<XBackendTrafficPolicy>(&policies, EXPERIMENTAL_GROUP, "v1alpha1", "XBackendTrafficPolicy");
+    let policies = file("xtelemetrypolicies");
+    survives::<XTelemetryPolicy>(&policies, EXPERIMENTAL_GROUP, "v1alpha1", "XTelemetryPolicy");
     survives::<Backend>("envoy-gateway/gateway.envoyproxy.io_backends", "gateway.envoyproxy.io", "v1alpha1", "Backend");
 }
 

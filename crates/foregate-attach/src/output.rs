@@ -181,6 +181,8 @@ pub enum StatusKind {
     XBackend,
     /// An XBackendTrafficPolicy.
     XBackendTrafficPolicy,
+    /// An XTelemetryPolicy.
+    XTelemetryPolicy,
 }
 
 impl StatusKind {
@@ -199,6 +201,7 @@ impl StatusKind {
             Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::XBackend => "XBackend",
             Self::XBackendTrafficPolicy => "XBackendTrafficPolicy",
+            Self::XTelemetryPolicy => "XTelemetryPolicy",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foregate_api::envoy_gateway::Backend;
-use foregate_api::gateway::experimental::{XBackend, XBackendTrafficPolicy};
+use foregate_api::gateway::experimental::{XBackend, XBackendTrafficPolicy, XTelemetryPolicy};
 use foregate_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, TCPRoute, TLSRoute, UDPRoute,
 };
@@ -187,6 +187,7 @@ impl Workload {
                 StatusKind::ListenerSet => ListenerSet::url_path(&(), namespace),
                 StatusKind::XBackend => XBackend::url_path(&(), namespace),
                 StatusKind::XBackendTrafficPolicy => XBackendTrafficPolicy::url_path(&(), namespace),
+                StatusKind::XTelemetryPolicy => XTelemetryPolicy::url_path(&(), namespace),
                 StatusKind::BackendTlsPolicy => BackendTLSPolicy::url_path(&(), namespace),
                 StatusKind::Backend => Backend::url_path(&(), namespace),
             };

@@ -124,7 +124,8 @@ pub(crate) fn merge<'a>(claims: impl IntoIterator<Item = &'a GatewayClaim>) -> M
         for listener in claim.spec.listeners.iter().filter(|listener| seen.insert(listener.name.as_str())) {
             let conflict = held.admit(claim, listener);
             if conflict.is_none() {
-                merged.listeners.push(ProxyListener { claim: claim.name_any(), listener: listener.clone() });
+                let tracing = claim.spec.tracing.clone();
+                merged.listeners.push(ProxyListener { claim: claim.name_any(), listener: listener.clone(), tracing });
             }
             merged.verdicts.push(Verdict { claim: claim.name_any(), listener: listener.name.clone(), conflict });
         }

@@ -28,6 +28,7 @@ pub(crate) fn claim(name: &str, created: &str) -> GatewayClaim {
         template: "default".into(),
         sharing_key: None,
         addresses: vec![],
+        tracing: None,
         listeners: vec![listener("http", 8080, ListenerProtocol::Http, None)],
     };
     let mut claim = GatewayClaim::new(name, spec);

@@ -88,6 +88,8 @@ pub mod reason {
     pub const PROTOCOL_CONFLICT: &str = "ProtocolConflict";
     /// No ReferenceGrant permits a reference.
     pub const REF_NOT_PERMITTED: &str = "RefNotPermitted";
+    /// What a policy is for isn't there.
+    pub const TARGET_NOT_FOUND: &str = "TargetNotFound";
     /// A kind of address that isn't supported.
     pub const UNSUPPORTED_ADDRESS: &str = "UnsupportedAddress";
     /// A protocol that isn't supported.

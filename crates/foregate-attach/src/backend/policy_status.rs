@@ -15,7 +15,7 @@ use crate::{Attach, Key};
 
 const CONDITIONS: &[&str] = &[ACCEPTED, RESOLVED_REFS];
 /// What the API takes.
-const MOST_ANCESTORS: usize = 16;
+pub(crate) const MOST_ANCESTORS: usize = 16;
 
 impl Attach {
     pub(crate) fn policy_status(&mut self, key: &Key, now: &Time) -> Option<StatusChange> {
@@ -106,6 +106,11 @@ impl Attach {
                 let accepted = self.parent_view(parent).filter(|view| view.claim.is_some());
                 let controller = accepted.map(|view| view.controller.clone());
                 gateways.extend(self.gateway_of(parent).zip(controller));
+            }
+            for gateway in self.traced_to(upstream) {
+                let view = self.gateways.get(gateway).and_then(|gateway| gateway.view.as_ref());
+                let accepted = view.filter(|view| view.claim.is_some());
+                gateways.extend(accepted.map(|view| (gateway.clone(), view.controller.clone())));
             }
         }
         gateways

@@ -110,5 +110,7 @@ impl Attach {
         self.dirty.routes.extend(self.index.upstream_routes.of(upstream).cloned());
         let parents: Vec<ParentId> = self.index.upstream_parents.of(upstream).cloned().collect();
         parents.iter().for_each(|parent| self.mark_parent(parent));
+        let policies: Vec<Key> = self.index.upstream_telemetry.of(upstream).cloned().collect();
+        policies.iter().for_each(|policy| self.mark_telemetry(policy));
     }
 }

@@ -214,6 +214,7 @@ pub fn claim(name: &str, port: u16) -> GatewayClaim {
         template: "default".into(),
         sharing_key: None,
         addresses: vec![],
+        tracing: None,
         listeners: vec![listener],
     };
     GatewayClaim::new(name, spec)

@@ -215,7 +215,10 @@ fn proxy(
     proxy.metadata.generation = Some(1);
     let listeners = claims.iter().flat_map(|claim| {
         let of = claim.name_any();
-        claim.spec.listeners.iter().map(move |it| ProxyListener { claim: of.clone(), listener: it.clone() })
+        claim.spec.listeners.iter().map(move |it| {
+            let tracing = claim.spec.tracing.clone();
+            ProxyListener { claim: of.clone(), listener: it.clone(), tracing }
+        })
     });
     proxy.status = Some(GatewayProxyStatus {
         addresses,
