@@ -32,6 +32,11 @@ pub struct WorkloadClusterSpec {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub credential_generation: i64,
+    /// How long its credentials are good, in seconds; 90 days unless it is set. Its controller renews them when a third
+    /// of that is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 3600, max = 315_360_000))]
+    pub credential_seconds: Option<u32>,
 }
 
 /// What is known of a cluster.
@@ -41,6 +46,9 @@ pub struct WorkloadClusterStatus {
     /// When its controller last said that it is there. It does so every [`RENEW_SECONDS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Time>,
+    /// When the newest credential was made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_issued: Option<Time>,
     /// When the newest credential that was made for it expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_expires: Option<Time>,
@@ -78,18 +86,6 @@ pub fn of_user(user: &str) -> Option<(&str, &str)> {
 /// The namespace of a tenant on the platform.
 pub fn tenant_namespace(tenant: &str) -> String {
     format!("{TENANT_NAMESPACE_PREFIX}{tenant}")
-}
-
-/// The user's UID in a credential of a generation: what binds it to one WorkloadCluster, and to no later one of the same
-/// name.
-pub fn credential_uid(uid: &str, generation: i64) -> String {
-    format!("{uid}/{generation}")
-}
-
-/// WorkloadCluster's UID and the credential's generation in a user's UID.
-pub fn of_credential_uid(text: &str) -> Option<(&str, i64)> {
-    let (uid, generation) = text.split_once('/')?;
-    Some((uid, generation.parse().ok()?))
 }
 
 /// What the API asks of a cluster's name, as CEL rules on the object and messages: the same as [`check_name`].
@@ -144,10 +140,6 @@ mod tests {
         assert_eq!(of_user("foregate:cluster:shop:edge-1"), Some(("shop", "edge-1")));
         for other in ["foregate:cluster:shop", "admin", "foregate:node:a:b"] {
             assert_eq!(of_user(other), None, "{other}");
-        }
-        assert_eq!(of_credential_uid(&credential_uid("u-1", 3)), Some(("u-1", 3)));
-        for other in ["u-1", "u-1/", "u-1/x", ""] {
-            assert_eq!(of_credential_uid(other), None, "{other}");
         }
     }
 

@@ -14,6 +14,7 @@ pub mod class_parameters;
 pub mod cluster;
 pub mod condition;
 pub mod crds;
+pub mod credential;
 pub mod engine;
 pub mod envoy_gateway;
 pub mod gateway;

@@ -1,6 +1,6 @@
 //! GatewayNode: a machine that gateways run on.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,22 @@ pub struct GatewayNodeSpec {
     /// Takes no new instances.
     #[serde(default)]
     pub unschedulable: bool,
+    /// Which of the node's credentials are good: those of this generation and later ones. To raise it revokes the older
+    /// ones.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub credential_generation: i64,
+    /// How long its credentials are good, in seconds; 90 days unless it is set. Its agent renews them when a third of
+    /// that is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 3600, max = 315_360_000))]
+    pub credential_seconds: Option<u32>,
 }
+
+/// The user name of a node's credential is this and the node's name.
+pub const NODE_USER: &str = "system:foregate:node:";
+/// The group of all nodes' credentials.
+pub const NODES_GROUP: &str = "system:foregate:nodes";
 
 /// What a node's agent says of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +48,12 @@ pub struct GatewayNodeStatus {
     /// The engines that it can run, `builtin` first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub engines: Vec<NodeEngine>,
+    /// When the newest credential was made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_issued: Option<Time>,
+    /// When the newest credential that was made for it expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_expires: Option<Time>,
     /// `Ready`: its agent runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

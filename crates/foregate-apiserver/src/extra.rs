@@ -1,5 +1,5 @@
-//! What a binary serves beside objects: GETs and POSTs under `/foregate/`, behind the same credentials and RBAC
-//! (`nonResourceURLs`).
+//! What a binary serves beside objects: GETs under `/foregate/` (RBAC's `nonResourceURLs`), and subresources that are
+//! answered at once, as a ServiceAccount's `token` is (RBAC's `create`).
 
 use std::sync::Arc;
 
@@ -8,9 +8,11 @@ use futures::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use parking_lot::RwLock;
+use serde_json::Value;
 
 use crate::error::ApiError;
 use crate::rest::body::{self, Body};
+use crate::rest::path::Target;
 use crate::server::Server;
 
 /// What an extra route answers.
@@ -25,8 +27,19 @@ pub struct Extra {
 /// Answers a GET: is given the path after its prefix, decoded and without slashes at the ends. None: 404.
 type Handler = Arc<dyn Fn(String) -> BoxFuture<'static, Option<Extra>> + Send + Sync>;
 
-/// Answers a POST: is given the path after its prefix and the body.
-type Taker = Arc<dyn Fn(String, Bytes) -> BoxFuture<'static, Result<Extra, Refusal>> + Send + Sync>;
+/// Answers a POST to an object's subresource.
+type Taker = Arc<dyn Fn(Posted) -> BoxFuture<'static, Result<Value, Refusal>> + Send + Sync>;
+
+/// What is posted to an object's subresource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Posted {
+    /// Namespace of the object; none at the cluster scope.
+    pub namespace: Option<String>,
+    /// Name of the object, which may not be there.
+    pub name: String,
+    /// The body.
+    pub body: Value,
+}
 
 /// Why a POST isn't done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +50,15 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// All extra routes, by prefix.
+/// A subresource: group, plural, and its own name.
+type Subresource = (String, String, String);
+
+/// All that was mounted.
 #[derive(Default)]
 pub(crate) struct Extras {
+    /// By prefix.
     readers: RwLock<Vec<(String, Handler)>>,
-    takers: RwLock<Vec<(String, Taker)>>,
+    takers: RwLock<Vec<(Subresource, Taker)>>,
 }
 
 impl Server {
@@ -57,55 +74,68 @@ impl Server {
         all.push((prefix.to_owned(), handler));
     }
 
-    /// Does the same for POSTs of whoever may `post` to such a path.
-    pub fn mount_post<F>(&self, prefix: &str, take: impl Fn(String, Bytes) -> F + Send + Sync + 'static)
-    where
-        F: Future<Output = Result<Extra, Refusal>> + Send + 'static,
+    /// Answers POSTs to a subresource of each object of a group and plural, of whoever may `create` it. One that is
+    /// given twice is served by the latter.
+    pub fn mount_subresource<F>(
+        &self,
+        (group, plural, name): (&str, &str, &str),
+        take: impl Fn(Posted) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = Result<Value, Refusal>> + Send + 'static,
     {
-        let handler: Taker = Arc::new(move |rest, body| Box::pin(take(rest, body)));
+        let handler: Taker = Arc::new(move |posted| Box::pin(take(posted)));
+        let subresource = (group.to_owned(), plural.to_owned(), name.to_owned());
         let mut all = self.core.extras.takers.write();
-        all.retain(|(other, _)| other != prefix);
-        all.push((prefix.to_owned(), handler));
+        all.retain(|(other, _)| *other != subresource);
+        all.push((subresource, handler));
     }
 }
 
 impl Extras {
     /// Answers a path below `/foregate`, given in parts.
     pub(crate) async fn answer(&self, path: &[String]) -> Result<Response<Body>, ApiError> {
-        let (rest, handler) = find(&self.readers, path)?;
-        Ok(respond(StatusCode::OK, handler(rest).await.ok_or_else(ApiError::no_such_path)?))
+        let path = path.join("/");
+        let below = |prefix: &str| {
+            let rest = path.strip_prefix(prefix)?;
+            (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_matches('/').to_owned())
+        };
+        let found = self.readers.read().iter().find_map(|(prefix, handler)| Some((below(prefix)?, handler.clone())));
+        let (rest, handler) = found.ok_or_else(ApiError::no_such_path)?;
+        let Extra { content_type, body } = handler(rest).await.ok_or_else(ApiError::no_such_path)?;
+        let mut response = Response::new(body::full(body));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Ok(response)
     }
 
-    /// Takes what is posted to a path below `/foregate`.
-    pub(crate) async fn take(&self, path: &[String], bytes: Bytes) -> Result<Response<Body>, ApiError> {
-        let (rest, handler) = find(&self.takers, path)?;
-        let taken = handler(rest, bytes).await;
-        taken.map(|extra| respond(StatusCode::CREATED, extra)).map_err(|Refusal { code, message }| {
-            let (code, reason) = match code {
-                400 => (StatusCode::BAD_REQUEST, "BadRequest"),
-                404 => (StatusCode::NOT_FOUND, "NotFound"),
-                409 => (StatusCode::CONFLICT, "Conflict"),
-                _ => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
-            };
-            ApiError::new(code, reason, message)
-        })
+    /// Whether a path is that of a subresource that was mounted.
+    pub(crate) fn takes(&self, target: &Target) -> bool {
+        self.taker(target).is_some()
     }
-}
 
-/// Whose prefix a path has, and what follows it.
-fn find<H: Clone>(all: &RwLock<Vec<(String, H)>>, path: &[String]) -> Result<(String, H), ApiError> {
-    let path = path.join("/");
-    let below = |prefix: &str| {
-        let rest = path.strip_prefix(prefix)?;
-        (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_matches('/').to_owned())
-    };
-    let found = all.read().iter().find_map(|(prefix, handler)| Some((below(prefix)?, handler.clone())));
-    found.ok_or_else(ApiError::no_such_path)
-}
+    fn taker(&self, target: &Target) -> Option<(String, Taker)> {
+        let (name, subresource) = (target.name.clone()?, target.subresource.as_deref()?);
+        let is = |(group, plural, own): &Subresource| {
+            *group == target.group && *plural == target.resource && own == subresource
+        };
+        let found = self.takers.read().iter().find(|(it, _)| is(it)).map(|(_, taker)| taker.clone());
+        Some((name, found?))
+    }
 
-fn respond(code: StatusCode, Extra { content_type, body }: Extra) -> Response<Body> {
-    let mut response = Response::new(body::full(body));
-    *response.status_mut() = code;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
+    /// Takes what is posted to a subresource.
+    pub(crate) async fn take(&self, target: &Target, body: Value) -> Result<Response<Body>, ApiError> {
+        let (name, taker) = self.taker(target).ok_or_else(ApiError::no_such_path)?;
+        let posted = Posted { namespace: target.namespace.clone(), name, body };
+        match taker(posted).await {
+            Ok(answer) => Ok(body::value(StatusCode::CREATED, &answer)),
+            Err(Refusal { code, message }) => {
+                let (code, reason) = match code {
+                    400 => (StatusCode::BAD_REQUEST, "BadRequest"),
+                    404 => (StatusCode::NOT_FOUND, "NotFound"),
+                    409 => (StatusCode::CONFLICT, "Conflict"),
+                    _ => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+                };
+                Err(ApiError::new(code, reason, message))
+            }
+        }
+    }
 }

@@ -27,7 +27,7 @@ pub mod store;
 mod watch;
 
 pub use auth::{Caller, Decision};
-pub use extra::{Extra, Refusal};
+pub use extra::{Extra, Posted, Refusal};
 pub use serve::ServeError;
 pub use server::{OpenError, Server, ServerOptions};
 pub use store::Durability;

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission;
+use crate::auth::bound;
 use crate::auth::ca::{Authority, CaError, Credential};
-use crate::auth::clusters::CLUSTERS;
 use crate::auth::token::Tokens;
 use crate::auth::{Auth, Caller, Decision, MASTERS};
 use crate::core::{Core, now};
@@ -106,10 +106,10 @@ impl Wiring {
                 && let Some(core) = self.core.upgrade()
             {
                 core.admission.apply(event);
-            } else if resource == CLUSTERS
+            } else if bound::is_owner(resource)
                 && let Some(core) = self.core.upgrade()
             {
-                core.auth.clusters.apply(event);
+                core.auth.owners.apply(event);
             }
         }
         self.collector.apply(events);
@@ -303,8 +303,8 @@ fn load(store: Store) -> Result<(Arc<Core>, UnboundedReceiver<Vec<gc::Task>>), O
                 auth.policy.set(&object.key, Some(&serde_json::from_slice(&object.bytes)?));
             } else if resource.starts_with(admission::GROUP) {
                 policies.set(&object.key, Some(&serde_json::from_slice(&object.bytes)?));
-            } else if resource == CLUSTERS {
-                auth.clusters.set(&object.key, Some(&serde_json::from_slice(&object.bytes)?));
+            } else if bound::is_owner(resource) {
+                auth.owners.set(&object.key, Some(&serde_json::from_slice(&object.bytes)?));
             }
             Ok::<_, serde_json::Error>(())
         };

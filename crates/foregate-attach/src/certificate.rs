@@ -27,6 +27,13 @@ pub(crate) fn credential_of(chain: &[u8]) -> Option<(String, String)> {
     Some((tenant.to_owned(), cluster.to_owned()))
 }
 
+/// From when until when the first certificate of a PEM chain is good, in seconds since 1970.
+pub(crate) fn validity(chain: &[u8]) -> Option<std::ops::Range<i64>> {
+    let certificate = CertificateDer::pem_slice_iter(chain).next()?.ok()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).ok()?;
+    Some(parsed.validity().not_before.timestamp()..parsed.validity().not_after.timestamp())
+}
+
 /// Whether a PEM certificate chain can be served with a PEM key. The error says what is wrong; it never holds any of
 /// the key.
 pub(crate) fn check(chain: &[u8], key: &[u8]) -> Result<(), String> {

@@ -13,6 +13,7 @@ use crate::book::Book;
 use crate::gateway::ParentId;
 use crate::route::RouteId;
 use crate::settings::DefaultTarget;
+use crate::{Key, certificate};
 
 /// A target. One that is no longer there isn't given to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +35,8 @@ pub struct Connection {
     pub certificate: Vec<u8>,
     /// Its key, as PEM.
     pub key: Vec<u8>,
+    /// The Secret that both are in.
+    pub secret: Key,
     /// Namespace of the derived objects.
     pub namespace: String,
     /// Name of this workload cluster there.
@@ -53,6 +56,13 @@ impl fmt::Debug for Connection {
     }
 }
 
+impl Connection {
+    /// From when until when the certificate is good, in seconds since 1970; none: it can't be read.
+    pub fn validity(&self) -> Option<std::ops::Range<i64>> {
+        certificate::validity(&self.certificate)
+    }
+}
+
 /// What is to be done about a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetChange {
@@ -69,6 +79,8 @@ pub enum TargetEvent {
     Listed,
     /// What a check of it found, whenever that is something else than before.
     Checked(Health),
+    /// Why its credential isn't renewed though it is time; none: it is, or was.
+    Renewal(Option<String>),
 }
 
 /// What a check of a target found.
@@ -81,8 +93,7 @@ pub enum Health {
     },
     /// It answers, and won't do until somebody changes something: credentials, certificates, tenant.
     Refused(String),
-    /// It answers, and doesn't know the credential: the cluster was removed there, with all that it had written; or
-    /// the credential was revoked.
+    /// It answers, and says that the cluster was removed there, with all that it had written.
     Disowned(String),
     /// It doesn't answer.
     Away(String),
@@ -99,6 +110,8 @@ pub(crate) struct TargetState {
     pub feedback: Feedback,
     /// What the last check found.
     pub health: Option<Health>,
+    /// Why the credential isn't renewed.
+    pub stale: Option<String>,
     /// Whether all derived objects are known that are there.
     is_open: bool,
     /// Classes that have their gateways there, and how each says that it is reached.

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foregate_api::cluster::RENEW_SECONDS;
+use foregate_api::credential::{REMOVED, REVOKED};
 use foregate_api::{GatewayTemplate, WorkloadCluster};
 use foregate_attach::{Connection, Health, Input, TargetEvent, TargetId};
 use kube::api::{Api, Patch, PatchParams};
+use kube::core::Status;
 use kube::{Client, Resource};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc, watch};
@@ -16,6 +18,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::backoff::Backoff;
 use crate::client::{self, Exchangeable};
 use crate::dispatch::Gate;
+use crate::renew::Renewal;
 use crate::source::Fed;
 use crate::write::MANAGER;
 
@@ -86,17 +89,33 @@ async fn renew(api: &Api<WorkloadCluster>, name: &str) -> kube::Result<()> {
 fn judge(error: &kube::Error, what: &str) -> Health {
     match error {
         kube::Error::Api(status) => match status.code {
-            401 => Health::Disowned(format!(
-                "the platform doesn't know the credential any more ({}): it was revoked, and `foregate cluster renew` on \
-                 the platform's side makes a new one; or the cluster was removed, and `foregate cluster add` adds it \
-                 again. Apply what is printed",
-                status.message
-            )),
+            401 => unknown(status),
             403 => Health::Refused(format!("the platform forbids it: {}", status.message)),
             404 => Health::Refused(format!("the platform has no {what}: {}", status.message)),
             code => Health::Away(format!("the platform answers {code}: {}", status.message)),
         },
         other => unreachable(other),
+    }
+}
+
+/// What a 401 says. Only what is known to be gone for good is given up.
+fn unknown(status: &Status) -> Health {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    let why = causes.find(|cause| [REVOKED, REMOVED].contains(&cause.reason.as_str()));
+    let message = &status.message;
+    match why.map(|cause| cause.reason.as_str()) {
+        Some(REMOVED) => Health::Disowned(format!(
+            "the cluster was removed on the platform, with all that it had written there ({message}): `foregate cluster \
+             add` on the platform's side adds it again; apply what is printed"
+        )),
+        Some(_) => Health::Refused(format!(
+            "the credential was revoked on the platform ({message}): `foregate cluster renew` on the platform's side \
+             makes another; apply what is printed"
+        )),
+        None => Health::Refused(format!(
+            "the platform doesn't know the credential ({message}): `foregate cluster renew` on the platform's side makes \
+             another; apply what is printed"
+        )),
     }
 }
 
@@ -127,10 +146,11 @@ pub async fn keep(mut teller: Teller, probe: Probe, doubt: Arc<Notify>) {
     }
 }
 
-/// Connects to a platform, with new credentials whenever they come, and checks it as [`keep`] does.
+/// Connects to a platform, with new credentials whenever they come, and checks it as [`keep`] does. Who leads asks for
+/// the next credential in time.
 pub async fn keep_connected(
     mut teller: Teller,
-    exchangeable: Exchangeable,
+    (exchangeable, mut renewal): (Exchangeable, Renewal),
     mut connections: watch::Receiver<Arc<Connection>>,
     mut gate: Gate,
     doubt: Arc<Notify>,
@@ -148,7 +168,14 @@ pub async fn keep_connected(
                     cluster: Some(to.cluster.clone()),
                     templates: to.templates.clone(),
                 };
-                probe.ask(gate.is_open()).await
+                let health = probe.ask(gate.is_open()).await;
+                if matches!(health, Health::Good { .. }) && gate.is_open() {
+                    let stale = renewal.keep(&probe.client, &to).await;
+                    if teller.tell_renewal(stale).await.is_none() {
+                        return;
+                    }
+                }
+                health
             }
         };
         let Some(pause) = teller.tell(health).await else { return };
@@ -190,6 +217,8 @@ pub struct Teller {
     /// Whether writes make sense.
     up: watch::Sender<bool>,
     told: Option<Health>,
+    /// Why the credential isn't renewed, as it was told last.
+    stale: Option<String>,
     silent: u32,
     pauses: Backoff,
 }
@@ -197,7 +226,19 @@ pub struct Teller {
 impl Teller {
     /// `up` is told whether writes make sense.
     pub fn new(id: TargetId, feed: mpsc::Sender<Fed>, up: watch::Sender<bool>) -> Self {
-        Self { id, feed, up, told: None, silent: 0, pauses: Backoff::default() }
+        Self { id, feed, up, told: None, stale: None, silent: 0, pauses: Backoff::default() }
+    }
+
+    /// Tells why the credential isn't renewed. None: nobody listens.
+    async fn tell_renewal(&mut self, stale: Option<String>) -> Option<()> {
+        if self.stale == stale {
+            return Some(());
+        }
+        if let Some(why) = &stale {
+            tracing::warn!(id = ?self.id, "{why}");
+        }
+        self.stale.clone_from(&stale);
+        self.feed.send(Fed::Input(Input::Target(self.id, TargetEvent::Renewal(stale)))).await.ok()
     }
 
     /// Returns the pause until the next check; none: nobody listens.
@@ -309,11 +350,21 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_that_is_not_known_may_be_revoked_or_removed() {
-        let status = kube::core::Status { code: 401, message: "Unauthorized".to_owned(), ..Default::default() };
-        let health = judge(&kube::Error::Api(Box::new(status)), "WorkloadCluster tenant-shop/edge");
-        let Health::Disowned(text) = &health else { unreachable!() };
-        assert!(text.contains("foregate cluster renew") && text.contains("foregate cluster add"), "{text}");
+    fn a_cluster_is_given_up_only_where_it_was_removed() {
+        for (reason, is_removed, says) in [
+            (Some(REVOKED), false, "was revoked on the platform"),
+            (Some(REMOVED), true, "`foregate cluster add`"),
+            (Some("Other"), false, "doesn't know the credential"),
+            (None, false, "`foregate cluster renew`"),
+        ] {
+            let causes: Vec<_> = reason.map(|it| json!({ "reason": it, "message": "m" })).into_iter().collect();
+            let status = json!({ "code": 401, "message": "so it is", "details": { "causes": causes } });
+            let status: Status = serde_json::from_value(status).unwrap();
+            let health = judge(&kube::Error::Api(Box::new(status)), "WorkloadCluster tenant-shop/edge");
+            assert_eq!(matches!(health, Health::Disowned(_)), is_removed, "{reason:?}");
+            let (Health::Disowned(text) | Health::Refused(text)) = &health else { unreachable!() };
+            assert!(text.contains(says) && text.contains("so it is"), "{text}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -330,5 +381,55 @@ mod tests {
         }
         teller.tell(away()).await.unwrap();
         assert!(told.try_recv().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ten_minutes_without_a_platform_are_told_once_and_cost_little() {
+        use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+        use kube::client::Body;
+        let (is_away, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (away, count) = (is_away.clone(), asked.clone());
+        let service = tower::service_fn(move |_: http::Request<Body>| {
+            count.fetch_add(1, Relaxed);
+            let is_away = away.load(Relaxed);
+            async move {
+                let metadata = json!({ "apiVersion": "v1", "kind": "PartialObjectMetadata", "metadata": {} });
+                match is_away {
+                    true => Err(kube::Error::Service("connection refused".into())),
+                    false => Ok(http::Response::new(Body::from(metadata.to_string().into_bytes()))),
+                }
+            }
+        });
+        let client = Client::new::<_, Body, _>(service, "tenant-shop");
+        let templates = BTreeSet::from(["default".to_owned()]);
+        let probe = Probe { client, namespace: "tenant-shop".to_owned(), cluster: None, templates };
+        let (feed, mut told) = mpsc::channel(16);
+        let (up, is_up) = watch::channel(false);
+        let doubt = Arc::new(Notify::new());
+        tokio::spawn(keep(Teller::new(TargetId::DEFAULT, feed, up), probe, doubt.clone()));
+        let mut news = async || match told.recv().await {
+            Some(Fed::Input(Input::Target(_, TargetEvent::Checked(health)))) => health,
+            _ => unreachable!(),
+        };
+        assert!(matches!(news().await, Health::Good { .. }));
+        assert!(*is_up.borrow());
+
+        let minutes = Duration::from_secs(600);
+        is_away.store(true, Relaxed);
+        doubt.notify_one();
+        let (start, before) = (tokio::time::Instant::now(), asked.load(Relaxed));
+        assert!(matches!(news().await, Health::Away(_)));
+        assert!(start.elapsed() < Duration::from_secs(5), "a doubt is looked into at once");
+        assert!(!*is_up.borrow(), "nothing is written");
+        let silence = tokio::time::timeout_at(start + minutes, news()).await;
+        assert!(silence.is_err(), "it is told once");
+        let asked = asked.load(Relaxed) - before;
+        assert!((100..300).contains(&asked), "{asked} questions in ten minutes");
+
+        is_away.store(false, Relaxed);
+        let back = tokio::time::Instant::now();
+        assert!(matches!(news().await, Health::Good { .. }));
+        assert!(*is_up.borrow() && back.elapsed() <= Duration::from_secs(5));
     }
 }

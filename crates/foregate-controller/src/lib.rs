@@ -5,7 +5,8 @@
 //! This crate is the shell around a pure decision. `source` turns watches into inputs, as far as the API serves the kinds
 //! (`served`) and as far as something names the objects (`named`). [`run`] feeds them to the one task that owns the
 //! decision. [`dispatch`] executes the writes: one at a time per object, the newest wins, failures are tried again. Each
-//! platform has a connection, watches and a queue of its own (`target`), and is asked how it is (`health`). Of several
+//! platform has a connection, watches and a queue of its own (`target`), is asked how it is (`health`), and
+//! for the next credential in time (`renew`). Of several
 //! replicas one writes ([`leader`]). Nothing here polls but that. [`files`] is another way for objects to come: what is in
 //! directories is in the API.
 
@@ -20,6 +21,7 @@ pub mod leader;
 mod lean;
 mod named;
 mod pipeline;
+mod renew;
 mod served;
 mod source;
 mod target;

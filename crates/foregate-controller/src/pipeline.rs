@@ -63,7 +63,7 @@ pub async fn run(controller: Controller, shutdown: CancellationToken) -> Result<
     watches.spawn(keep_served(workload.clone(), told, served, feed.clone(), voice.clone()));
 
     let mut named = Named::new(workload.clone(), feed.clone(), voice.clone(), shutdown.clone());
-    let mut targets = Targets::new(feed, gate.clone(), shutdown.clone());
+    let mut targets = Targets::new(workload.clone(), feed, gate.clone(), shutdown.clone());
     let default = settings.default_target.as_ref().zip(platform);
     let shares_api = default.as_ref().is_some_and(|(target, _)| target.shares_api);
     if let Some((target, client)) = default {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use foregate_api::gateway::STANDARD_KINDS;
 use foregate_attach::{Input, Release};
 use futures::TryStreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -28,17 +29,6 @@ const VERSIONS: [&str; 6] = [
 const CORE: &str = "v1";
 /// Kinds without which nothing can be served.
 const NEEDED: [&str; 2] = ["gatewayclasses", "gateways"];
-/// Kinds of the standard channel.
-const STANDARD: [&str; 8] = [
-    "backendtlspolicies",
-    "grpcroutes",
-    "httproutes",
-    "listenersets",
-    "referencegrants",
-    "tcproutes",
-    "tlsroutes",
-    "udproutes",
-];
 /// Where the standard's kinds come from.
 const INSTALL: &str = "kubectl apply --server-side -f \
                        https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.7.0/standard-install.yaml";
@@ -94,7 +84,7 @@ impl Served {
 
     /// Says what is missing and what to do.
     fn report(&self, bundle: Option<&str>) {
-        let (needed, standard) = (self.lacks(&NEEDED), self.lacks(&STANDARD));
+        let (needed, standard) = (self.lacks(&NEEDED), self.lacks(&STANDARD_KINDS));
         let bundle = bundle.unwrap_or("none");
         if !needed.is_empty() {
             tracing::error!(
@@ -142,7 +132,7 @@ pub async fn keep(client: Client, told: watch::Sender<Served>, feed: mpsc::Sende
         if reported.as_ref() != Some(&served) {
             let version = bundles.get("gateways.gateway.networking.k8s.io").cloned();
             served.report(version.as_deref());
-            let missing = served.lacks(&STANDARD).into_iter().map(str::to_owned).collect();
+            let missing = served.lacks(&STANDARD_KINDS).into_iter().map(str::to_owned).collect();
             if feed.send(Fed::Input(Input::Release(Release { version, missing }))).await.is_err() {
                 return;
             }
@@ -165,7 +155,10 @@ mod tests {
         assert_eq!(of(&["gateways"]).lacks(&NEEDED), ["gatewayclasses"]);
         let old = of(&["gateways", "gatewayclasses", "httproutes", "grpcroutes", "referencegrants"]);
         assert!(old.lacks(&NEEDED).is_empty());
-        assert_eq!(old.lacks(&STANDARD), ["backendtlspolicies", "listenersets", "tcproutes", "tlsroutes", "udproutes"]);
+        assert_eq!(
+            old.lacks(&STANDARD_KINDS),
+            ["backendtlspolicies", "listenersets", "tcproutes", "tlsroutes", "udproutes"]
+        );
         assert!(old.has::<foregate_api::gateway::HTTPRoute>() && !old.has::<foregate_api::gateway::TCPRoute>());
     }
 }

@@ -18,6 +18,7 @@ use crate::client::{self, Exchangeable};
 use crate::decode::Lean;
 use crate::dispatch::{self, Batch, Gate};
 use crate::health::{self, Teller};
+use crate::renew::Renewal;
 use crate::source::{Fed, Followed, once, seen};
 use crate::voice::Voice;
 use crate::write::{self, DerivedKey};
@@ -29,6 +30,8 @@ const KINDS: usize = 4;
 
 /// All targets that are connected.
 pub struct Targets {
+    /// The API that credentials are kept in.
+    workload: Client,
     feed: mpsc::Sender<Fed>,
     gate: Gate,
     shutdown: CancellationToken,
@@ -61,8 +64,8 @@ pub struct Given {
 
 impl Targets {
     /// None yet. Nothing is written while the gate is closed.
-    pub fn new(feed: mpsc::Sender<Fed>, gate: Gate, shutdown: CancellationToken) -> Self {
-        Self { feed, gate, shutdown, running: HashMap::new(), tasks: JoinSet::new() }
+    pub fn new(workload: Client, feed: mpsc::Sender<Fed>, gate: Gate, shutdown: CancellationToken) -> Self {
+        Self { workload, feed, gate, shutdown, running: HashMap::new(), tasks: JoinSet::new() }
     }
 
     /// Takes the default target in. Returns how many kinds are told as listed with the workload's.
@@ -134,11 +137,12 @@ impl Targets {
         self.follow_with_one_voice(&client, &place, &stop, &is_up);
         let (connection, connections) = watch::channel(to);
         let (feed, gate, ending) = (self.feed.clone(), self.gate.clone(), stop.clone());
+        let renewal = Renewal::new(self.workload.clone());
         self.tasks.spawn(async move {
             let teller = Teller::new(id, feed, up);
             tokio::select! {
                 () = ending.cancelled() => {}
-                () = health::keep_connected(teller, exchangeable, connections, gate, doubt) => {}
+                () = health::keep_connected(teller, (exchangeable, renewal), connections, gate, doubt) => {}
             }
         });
         self.running.insert(id, Running { jobs, connection: Some(connection), stop });

@@ -56,6 +56,17 @@ impl Failure {
     pub fn late() -> Self {
         Self { why: "the API doesn't answer in time".to_owned(), is_of_all: true }
     }
+
+    /// What went wrong isn't the API's doing.
+    pub fn own(error: &(dyn Error + 'static)) -> Self {
+        Self { why: chain(error), is_of_all: false }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
 }
 
 impl From<&kube::Error> for Failure {

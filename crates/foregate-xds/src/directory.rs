@@ -1,12 +1,13 @@
 //! Who may ask for what: the instances of every node, by name. And which nodes' agents are there.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tonic::Status;
 
 use crate::event::Instance;
+use crate::tls::NodeName;
 
 /// The instances that there are, each under the name by which its node's streams ask for it (`node.id`). Clones share
 /// it. The platform fills it from its GatewayInstances; a stream that is open when its instance goes ends.
@@ -19,13 +20,37 @@ pub struct Directory {
 /// Nodes whose agent runs, each with the number of its streams that say so.
 pub type Agents = BTreeMap<Arc<str>, usize>;
 
+/// Which credentials of a node are good: those that are bound to this object, in this generation or a later one. A
+/// certificate says it as `UID/GENERATION`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// UID of the node's object.
+    pub uid: String,
+    /// The first generation that is good.
+    pub generation: i64,
+}
+
+impl Credentials {
+    fn admit(&self, bound_to: &str) -> bool {
+        let (uid, generation) = bound_to.split_once('/').unwrap_or_default();
+        uid == self.uid && generation.parse().is_ok_and(|generation: i64| generation >= self.generation)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Known {
     /// All instances are in it: who isn't doesn't exist.
     complete: bool,
     /// None: it isn't known yet which there are.
-    nodes: Option<HashSet<Arc<str>>>,
+    nodes: Option<HashMap<Arc<str>, Credentials>>,
     instances: HashMap<Arc<str>, Instance>,
+}
+
+impl Known {
+    fn is_revoked(&self, NodeName { node, bound_to }: &NodeName) -> bool {
+        let Some(nodes) = &self.nodes else { return false };
+        nodes.get(node).is_none_or(|credentials| !credentials.admit(bound_to))
+    }
 }
 
 impl Default for Directory {
@@ -50,7 +75,7 @@ impl Directory {
     }
 
     /// These are all nodes: others' agents are turned away.
-    pub fn replace_nodes(&self, nodes: impl IntoIterator<Item = Arc<str>>) {
+    pub fn replace_nodes(&self, nodes: impl IntoIterator<Item = (Arc<str>, Credentials)>) {
         let nodes = Some(nodes.into_iter().collect());
         self.shared.send_if_modified(|known| {
             let same = known.nodes == nodes;
@@ -67,7 +92,7 @@ impl Directory {
     /// An agent says that it runs, until what is returned is dropped.
     pub(crate) fn enter(&self, node: &Arc<str>) -> Result<Presence, Status> {
         match &self.shared.borrow().nodes {
-            Some(nodes) if nodes.contains(node) => {}
+            Some(nodes) if nodes.contains_key(node) => {}
             Some(_) => return Err(Status::permission_denied(format!("there is no node {node:?}"))),
             None => return Err(Status::unavailable("the platform doesn't know its nodes yet: connect again")),
         }
@@ -75,12 +100,19 @@ impl Directory {
         Ok(Presence { node: node.clone(), agents: self.agents.clone() })
     }
 
-    /// Waits until a node is no more.
-    pub(crate) async fn left(&self, node: &str) {
-        let mut known = self.shared.subscribe();
-        let left =
-            known.wait_for(|known| known.nodes.as_ref().is_some_and(|nodes| !nodes.contains(node))).await.is_ok();
-        if !left {
+    /// Whether a node's credential is good. As long as it isn't known which nodes there are, nothing is said against it.
+    pub(crate) fn confirm(&self, name: &NodeName) -> Result<(), Status> {
+        if self.shared.borrow().is_revoked(name) {
+            let NodeName { node, .. } = name;
+            return Err(Status::permission_denied(format!("the node {node:?} was removed, or its credential revoked")));
+        }
+        Ok(())
+    }
+
+    /// Waits until a node's credential isn't good any more.
+    pub(crate) async fn revoked(&self, name: &NodeName) {
+        let revoked = self.shared.subscribe().wait_for(|known| known.is_revoked(name)).await.is_ok();
+        if !revoked {
             // Nobody can change it any more.
             std::future::pending::<()>().await;
         }
@@ -179,15 +211,37 @@ mod tests {
     async fn an_agent_is_there_while_one_of_its_streams_is() {
         let (directory, node) = (Directory::new(), Arc::from("a"));
         assert_eq!(directory.enter(&node).unwrap_err().code(), tonic::Code::Unavailable);
-        directory.replace_nodes(["b".into()]);
+        directory.replace_nodes([("b".into(), Credentials::default())]);
         assert_eq!(directory.enter(&node).unwrap_err().code(), tonic::Code::PermissionDenied);
-        directory.replace_nodes([node.clone()]);
+        directory.replace_nodes([(node.clone(), Credentials::default())]);
         let (first, second) = (directory.enter(&node).unwrap(), directory.enter(&node).unwrap());
         drop(first);
         assert!(directory.present().borrow().contains_key("a"));
         drop(second);
         assert!(directory.present().borrow().is_empty());
-        directory.replace_nodes([]);
-        directory.left("a").await;
+    }
+
+    #[tokio::test]
+    async fn a_credential_is_good_for_one_object_and_until_it_is_revoked() {
+        let directory = Directory::new();
+        let name = |node: &str, bound_to: &str| NodeName { node: node.into(), bound_to: bound_to.into() };
+        assert!(directory.confirm(&name("a", "")).is_ok(), "nothing is known yet");
+        let of = |generation| [("a".into(), Credentials { uid: "u".to_owned(), generation })];
+        directory.replace_nodes(of(2));
+        for (node, bound_to, is_good) in [
+            ("a", "u/2", true),
+            ("a", "u/3", true),
+            ("a", "u/1", false),
+            ("a", "v/2", false),
+            ("a", "u", false),
+            ("a", "", false),
+            ("b", "u/2", false),
+        ] {
+            assert_eq!(directory.confirm(&name(node, bound_to)).is_ok(), is_good, "{node} {bound_to}");
+        }
+        let (waits, held) = (directory.clone(), name("a", "u/2"));
+        let revoked = tokio::spawn(async move { waits.revoked(&held).await });
+        directory.replace_nodes(of(3));
+        revoked.await.unwrap();
     }
 }

@@ -50,7 +50,7 @@ pub use foregate_envoy::{Delta, Owner, Resource, ResourceId, ResourceKind};
 
 pub use cache::Cache;
 pub use client::{Client, ClientError};
-pub use directory::Directory;
+pub use directory::{Credentials, Directory};
 pub use event::{Event, Instance};
 pub use local::Endpoint;
 pub use options::Options;

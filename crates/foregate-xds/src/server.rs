@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use foregate_envoy::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
@@ -160,32 +159,47 @@ type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Ads {
     fn start<P: Protocol>(&self, request: Request<Streaming<P::Request>>) -> Result<Responses<P::Response>, Status> {
+        let stop = self.stop.child_token();
         let peer = match &self.access {
             Access::Socket(instance) => Peer::Socket(instance.clone()),
             Access::Certificate(directory) => {
-                let node = request.extensions().get::<NodeName>();
-                let NodeName(node) = node.ok_or_else(|| Status::unauthenticated("a node's certificate is missing"))?;
+                let name = request.extensions().get::<NodeName>();
+                let name = name.ok_or_else(|| Status::unauthenticated("a node's certificate is missing"))?;
+                directory.confirm(name)?;
                 if request.metadata().contains_key(announce::HEADER) {
-                    return self.hold(node, directory);
+                    return self.hold(name, directory);
                 }
-                Peer::Node { node: node.clone(), directory: directory.clone() }
+                tokio::spawn(end_with_credential(directory.clone(), name.clone(), stop.clone()));
+                Peer::Node { node: name.node.clone(), directory: directory.clone() }
             }
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(session::run::<P>(self.cache.clone(), peer, request.into_inner(), sender, self.stop.clone()));
+        let (cache, ended) = (self.cache.clone(), stop.clone().drop_guard());
+        tokio::spawn(async move {
+            session::run::<P>(cache, peer, request.into_inner(), sender, stop).await;
+            drop(ended);
+        });
         Ok(Box::pin(ReceiverStream::new(receiver)))
+    }
+}
+
+/// Ends a stream, whose client is told to connect again and turned away then.
+async fn end_with_credential(directory: Directory, name: NodeName, stop: CancellationToken) {
+    tokio::select! {
+        () = directory.revoked(&name) => stop.cancel(),
+        () = stop.cancelled() => {}
     }
 }
 
 impl Ads {
     /// A stream that says nothing: while it is open, the node's agent runs.
-    fn hold<T: Send + 'static>(&self, node: &Arc<str>, directory: &Directory) -> Result<Responses<T>, Status> {
-        let presence = directory.enter(node)?;
-        let (node, directory, stop) = (node.clone(), directory.clone(), self.stop.clone());
+    fn hold<T: Send + 'static>(&self, name: &NodeName, directory: &Directory) -> Result<Responses<T>, Status> {
+        let presence = directory.enter(&name.node)?;
+        let (name, directory, stop) = (name.clone(), directory.clone(), self.stop.clone());
         Ok(Box::pin(futures::stream::once(async move {
             let _presence = presence;
             tokio::select! {
-                () = directory.left(&node) => Err(Status::permission_denied(format!("there is no node {node:?} any more"))),
+                () = directory.revoked(&name) => Err(Status::permission_denied("the node was removed, or its credential revoked")),
                 () = stop.cancelled() => Err(Status::unavailable("the xDS server is shutting down: connect again")),
             }
         })))

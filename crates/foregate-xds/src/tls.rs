@@ -1,7 +1,7 @@
 //! ADS over TCP with mutual TLS, for nodes.
 //!
 //! A client certificate of the platform's authority names a node: common name `system:foregate:node:NAME`,
-//! organisation `system:foregate:nodes`. Each stream says in `node.id` which instance it is for, and gets that one's
+//! organisation `system:foregate:nodes`, and which of the node's credentials it is. Each stream says in `node.id` which instance it is for, and gets that one's
 //! resources if the [`Directory`] has it on this node, and "permission denied" otherwise. Others are turned away at the
 //! handshake, or right after it. Only TLS 1.3 is spoken.
 
@@ -13,10 +13,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use parking_lot::RwLock;
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -77,9 +80,61 @@ pub enum TlsError {
     Serve(#[from] tonic::transport::Error),
 }
 
-/// The name of a node, as the connection's certificate says it.
+/// Where a certificate's subject has a user's UID, as in Kubernetes.
+const USER_UID: [u64; 8] = [1, 3, 6, 1, 4, 1, 57683, 2];
+
+/// Whom a connection's certificate names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeName {
+    /// The node.
+    pub node: Arc<str>,
+    /// What the certificate is bound to: the UID of its subject. Empty: to nothing.
+    pub bound_to: Arc<str>,
+}
+
+/// Who a node is towards its platform. Can be exchanged while it is used: connections that are made later show the new
+/// one. Clones are the same.
 #[derive(Clone, Debug)]
-pub(crate) struct NodeName(pub(crate) Arc<str>);
+pub struct Identity(Arc<RwLock<Arc<CertifiedKey>>>);
+
+impl Identity {
+    /// A certificate chain and its key, PEM.
+    ///
+    /// # Errors
+    /// When one of them can't be read, or they don't belong together.
+    pub fn new(certificate: &str, key: &str) -> Result<Self, TlsError> {
+        Ok(Self(Arc::new(RwLock::new(certified(certificate, key)?))))
+    }
+
+    /// From now on it is this.
+    ///
+    /// # Errors
+    /// As [`Identity::new`]; it stays as it was then.
+    pub fn set(&self, certificate: &str, key: &str) -> Result<(), TlsError> {
+        *self.0.write() = certified(certificate, key)?;
+        Ok(())
+    }
+}
+
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let key = self.0.read().clone();
+        key.key.choose_scheme(schemes).is_some().then_some(key)
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+fn certified(certificate: &str, key: &str) -> Result<Arc<CertifiedKey>, TlsError> {
+    let pem = |what, detail: &dyn std::fmt::Display| TlsError::Pem { what, detail: detail.to_string() };
+    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| pem("the node's certificate", &error))?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| pem("the node's key", &error))?;
+    let key = CertifiedKey::from_der(chain, key, &rustls::crypto::aws_lc_rs::default_provider());
+    key.map(Arc::new).map_err(|error| TlsError::Config(error.to_string()))
+}
 
 /// A server's side of TLS: `certificates` shows who it is, `client_ca` (PEM) has signed the certificates of its nodes.
 ///
@@ -107,16 +162,19 @@ pub fn server_config(
 /// # Errors
 /// When one of them can't be read, or they don't belong together.
 pub fn client_config(ca: &str, certificate: &str, key: &str) -> Result<Arc<ClientConfig>, TlsError> {
-    let pem = |what, detail: &dyn std::fmt::Display| TlsError::Pem { what, detail: detail.to_string() };
-    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|error| pem("the node's certificate", &error))?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| pem("the node's key", &error))?;
+    client_config_of(ca, Identity::new(certificate, key)?)
+}
+
+/// The same for an identity that may be exchanged.
+///
+/// # Errors
+/// When `ca` is no certificate.
+pub fn client_config_of(ca: &str, identity: Identity) -> Result<Arc<ClientConfig>, TlsError> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| TlsError::Config(error.to_string()))?
         .with_root_certificates(roots(ca)?)
-        .with_client_auth_cert(chain, key)
-        .map_err(|error| TlsError::Config(error.to_string()))?;
+        .with_client_cert_resolver(Arc::new(identity));
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
 }
@@ -132,12 +190,15 @@ fn roots(ca: &str) -> Result<RootCertStore, TlsError> {
 }
 
 /// The node that a verified certificate names.
-pub fn node_of(certificate: &CertificateDer<'_>) -> Option<Arc<str>> {
+pub fn node_of(certificate: &CertificateDer<'_>) -> Option<NodeName> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let subject = parsed.subject();
     let is_node = subject.iter_organization().any(|group| group.as_str().is_ok_and(|group| group == NODES_GROUP));
     let user = subject.iter_common_name().next()?.as_str().ok()?;
-    user.strip_prefix(NODE_USER).filter(|name| is_node && !name.is_empty()).map(Into::into)
+    let node = user.strip_prefix(NODE_USER).filter(|name| is_node && !name.is_empty())?.into();
+    let uid = x509_parser::der_parser::oid::Oid::from(&USER_UID).ok()?;
+    let bound_to = subject.iter_by_oid(&uid).next().map(|uid| uid.as_str()).transpose().ok()?.unwrap_or_default();
+    Some(NodeName { node, bound_to: bound_to.into() })
 }
 
 /// A node's connection to the platform's xDS port `HOST:PORT`: made when it is needed, and again when it is lost. The
@@ -252,7 +313,7 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream, place: OwnedSemapho
     if node.is_none() {
         tracing::warn!(?from, "a client whose certificate is no node's was turned away from the xDS port");
     }
-    Some(Connection { stream: Box::new(stream), node: NodeName(node?), _place: place })
+    Some(Connection { stream: Box::new(stream), node: node?, _place: place })
 }
 
 /// A node's connection.

@@ -4,6 +4,7 @@
 
 #![allow(missing_docs, reason = "a binary has no API; modules say what they are for")]
 
+mod certificates;
 mod cli;
 mod cluster;
 mod config;
@@ -12,6 +13,7 @@ mod engine;
 mod logging;
 mod node;
 mod platform;
+mod probes;
 mod up;
 
 use std::process::ExitCode;

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use foregate_api::gateway::GatewayClass;
+use foregate_api::GatewayClaim;
+use foregate_api::gateway::{Gateway, GatewayClass};
 use foregate_apiserver::{Server, ServerOptions};
-use foregate_controller::{Controller, Gate, Settings};
-use harness::{apply, eventually};
+use foregate_controller::{Controller, DefaultTarget, Gate, Settings};
+use harness::{apply, condition, eventually, gateway};
 use http::{Request, Response};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
@@ -58,18 +59,32 @@ impl World {
     }
 
     async fn install_kinds(&self) {
+        self.install_kinds_but(&[]).await;
+    }
+
+    /// Installs all kinds but some, by plural, as a release that doesn't have these.
+    async fn install_kinds_but(&self, missing: &[&str]) {
         let api: Api<CustomResourceDefinition> = Api::all(self.server.client());
-        for crd in foregate_api::crds().unwrap() {
+        let all = foregate_api::crds().unwrap().into_iter();
+        for mut crd in all.filter(|crd| !missing.contains(&crd.spec.names.plural.as_str())) {
+            let version = if missing.is_empty() { "v1.7.0" } else { "v1.4.0" };
+            crd.annotations_mut().insert("gateway.networking.k8s.io/bundle-version".to_owned(), version.to_owned());
             api.patch(&crd.name_any(), &PatchParams::apply("test"), &Patch::Apply(&crd)).await.unwrap();
         }
     }
 
     /// Runs a controller without a platform.
     fn run(&self) -> tokio::task::JoinHandle<()> {
+        self.run_with(self.client(), None)
+    }
+
+    /// Runs one with a default platform, perhaps.
+    fn run_with(&self, workload: Client, platform: Option<Client>) -> tokio::task::JoinHandle<()> {
+        let default_target = platform.is_some().then(|| DefaultTarget::remote("edge".to_owned()));
         let controller = Controller {
-            workload: self.client(),
-            platform: None,
-            settings: Settings { default_target: None, ..Settings::local() },
+            workload,
+            platform,
+            settings: Settings { default_target, host_local_backends: false, ..Settings::local() },
             gate: Gate::open(),
             caught_up: Arc::default(),
         };
@@ -84,6 +99,17 @@ impl World {
             foregate_api::CONTROLLER_NAME
         );
         apply(&self.server.client(), &yaml).await;
+    }
+
+    /// Waits until a class says something.
+    async fn says(&self, name: &str, kind: &str, status: &str, part: &str) {
+        let api: Api<GatewayClass> = Api::all(self.server.client());
+        eventually(&format!("GatewayClass {name} is {kind}={status} with {part:?}"), || async {
+            let class = serde_json::to_value(api.get(name).await.unwrap()).unwrap();
+            let (is, _, message) = condition(&class, "/status/conditions", kind)?;
+            (is == status && message.contains(part)).then_some(())
+        })
+        .await;
     }
 
     /// Waits until the controller has said something about a class.
@@ -139,6 +165,73 @@ async fn kinds_that_are_installed_later_are_read() {
     world.class("first").await;
     world.told("first").await;
     assert!(!running.is_finished());
+    world.stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_release_is_used_as_far_as_it_goes_and_a_newer_one_taken_up() {
+    let world = World::new();
+    let newer = ["backendtlspolicies", "listenersets", "tcproutes", "tlsroutes", "udproutes"];
+    world.install_kinds_but(&newer).await;
+    let running = world.run();
+    world.class("first").await;
+    world.says("first", "SupportedVersion", "False", "v1.4.0 and doesn't serve backendtlspolicies, listenersets").await;
+    world.install_kinds().await;
+    world.says("first", "SupportedVersion", "True", "v1.7.0").await;
+    assert!(!running.is_finished());
+    world.stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_minute_of_a_platform_loses_no_change() {
+    let (world, platform) = (World::new(), World::new());
+    for each in [&world, &platform] {
+        each.install_kinds().await;
+    }
+    let namespace = format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {tenant}}}\n---\n\
+         apiVersion: foregate.dev/v1alpha1\nkind: GatewayTemplate\nmetadata: {{name: default, namespace: {tenant}}}\nspec: {{envoy: {{listener: \"{{}}\"}}}}\n",
+        tenant = foregate_api::DEFAULT_TENANT_NAMESPACE
+    );
+    apply(&platform.server.client(), &namespace).await;
+    let running = world.run_with(world.server.client(), Some(platform.client()));
+    world.class("foregate").await;
+    world.says("foregate", "Accepted", "True", "").await;
+    let claims: Api<GatewayClaim> = Api::namespaced(platform.server.client(), foregate_api::DEFAULT_TENANT_NAMESPACE);
+    let are = async |expected: &[&str]| {
+        eventually(&format!("claims of {expected:?}"), || async {
+            let all = claims.list(&Default::default()).await.unwrap();
+            let mut names: Vec<_> = all.items.iter().map(|claim| claim.spec.origin.name.clone()).collect();
+            names.sort();
+            (names == expected).then_some(())
+        })
+        .await;
+    };
+    for name in ["a", "b"] {
+        apply(&world.server.client(), &gateway(name)).await;
+    }
+    are(&["a", "b"]).await;
+
+    platform.is_bad.store(true, Ordering::Relaxed);
+    let before = platform.refused.load(Ordering::Relaxed);
+    apply(&world.server.client(), &gateway("c")).await;
+    let gateways: Api<Gateway> = Api::default_namespaced(world.server.client());
+    gateways.delete("a", &Default::default()).await.unwrap();
+    world.says("foregate", "Accepted", "Unknown", "the platform answers").await;
+    let start = (tokio::time::Instant::now(), platform.refused.load(Ordering::Relaxed));
+    eventually("it goes on asking", || async {
+        let more = platform.refused.load(Ordering::Relaxed) > start.1;
+        (more && start.0.elapsed() > Duration::from_secs(1)).then_some(())
+    })
+    .await;
+    let asked = platform.refused.load(Ordering::Relaxed) - before;
+    assert!(asked as f64 / start.0.elapsed().as_secs_f64() < 1000.0, "{asked} requests");
+    are(&["a", "b"]).await;
+    platform.is_bad.store(false, Ordering::Relaxed);
+    are(&["b", "c"]).await;
+    world.says("foregate", "Accepted", "True", "").await;
     world.stop.cancel();
     running.await.unwrap();
 }

@@ -49,3 +49,16 @@ pub use session_persistence::*;
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 /// The version of its kinds that Foregate reads and writes.
 pub const GATEWAY_VERSION: &str = "v1";
+/// Plurals of the kinds of its standard channel, all of which Foregate reads.
+pub const STANDARD_KINDS: [&str; 10] = [
+    "backendtlspolicies",
+    "gatewayclasses",
+    "gateways",
+    "grpcroutes",
+    "httproutes",
+    "listenersets",
+    "referencegrants",
+    "tcproutes",
+    "tlsroutes",
+    "udproutes",
+];

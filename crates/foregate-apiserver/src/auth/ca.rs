@@ -19,7 +19,7 @@ use super::Caller;
 const CA_LIFE: Duration = Duration::from_secs(3650 * 86_400);
 /// Validity of a server's certificate.
 pub(crate) const SERVER_LIFE: Duration = Duration::from_secs(90 * 86_400);
-/// Clocks may differ by this much.
+/// Clocks may differ by this much, and by no more than a twelfth of what is left of a validity.
 const SKEW: Duration = Duration::from_secs(3600);
 /// Where Kubernetes has a user's UID in a certificate's subject.
 const USER_UID: [u64; 8] = [1, 3, 6, 1, 4, 1, 57683, 2];
@@ -201,7 +201,7 @@ fn leaf(mut params: CertificateParams, life: Duration) -> CertificateParams {
 
 fn valid(params: &mut CertificateParams, life: Duration) {
     let now = SystemTime::now();
-    params.not_before = (now - SKEW).into();
+    params.not_before = (now - SKEW.min(life / 12)).into();
     params.not_after = (now + life).into();
 }
 
@@ -231,6 +231,12 @@ pub fn subject(certificate: &CertificateDer<'_>) -> Option<Caller> {
         (Some(_), Some(_)) => return None,
     };
     Some(Caller { uid, ..Caller::new(user, groups) })
+}
+
+/// From when until when a certificate is good, in seconds since 1970.
+pub fn validity(certificate: &CertificateDer<'_>) -> Option<std::ops::Range<i64>> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(parsed.validity().not_before.timestamp()..parsed.validity().not_after.timestamp())
 }
 
 /// Writes a file that only its owner can read, whole or not at all.

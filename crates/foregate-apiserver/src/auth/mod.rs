@@ -3,8 +3,8 @@
 //! Callers are known by client certificates (common name: user; organisations: groups) or by tokens that this server
 //! signed. Members of `system:masters` may do everything; everyone else what Roles and ClusterRoles grant.
 
+pub(crate) mod bound;
 pub mod ca;
-pub(crate) mod clusters;
 mod rbac;
 pub(crate) mod review;
 pub mod token;
@@ -138,7 +138,7 @@ pub(crate) struct Auth {
     /// Who is told of each decision.
     pub listener: ArcSwapOption<Listener>,
     pub policy: Policy,
-    pub clusters: clusters::Clusters,
+    pub owners: bound::Owners,
 }
 
 impl Auth {
@@ -192,7 +192,6 @@ impl Auth {
     pub fn allow_path(&self, caller: &Caller, method: &Method, path: &str) -> Result<(), ApiError> {
         let verb = match *method {
             Method::GET | Method::HEAD => "get",
-            Method::POST => "post",
             _ => return Err(ApiError::method_not_allowed()),
         };
         if self.may_path(caller, verb, path) {

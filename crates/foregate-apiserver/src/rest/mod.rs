@@ -68,16 +68,15 @@ where
         return Ok(health(&core));
     }
     let caller = caller.ok_or_else(ApiError::unauthorized)?;
-    let revoked = core.auth.clusters.confirm(&caller)?;
+    let revoked = core.auth.owners.confirm(&caller)?;
     let caller = caller.impersonate(request.headers())?;
     let target = match route {
         Route::Resource(target) => target,
         Route::Extra(path) => {
-            core.auth.allow_path(&caller, request.method(), request.uri().path())?;
             if request.method() == Method::POST {
-                let bytes = body::collect(request.into_body()).await?;
-                return core.extras.take(&path, bytes).await;
+                return Err(ApiError::method_not_allowed());
             }
+            core.auth.allow_path(&caller, request.method(), request.uri().path())?;
             return core.extras.answer(&path).await;
         }
         other => {
@@ -93,6 +92,11 @@ where
     if let Some(review) = crate::auth::review::kind(&target) {
         let bytes = body::collect(body).await?;
         return crate::auth::review::answer(&core, &caller, review, body::media_type(&parts.headers), &bytes);
+    }
+    if parts.method == Method::POST && core.extras.takes(&target) {
+        core.auth.allow(&caller, &Attributes::of("create", &target))?;
+        let object = body::decode(body::media_type(&parts.headers), &body::collect(body).await?)?;
+        return core.extras.take(&target, object).await;
     }
     let mut op = operation(&core, caller, target, &parts)?;
     op.revoked = revoked;

@@ -71,7 +71,7 @@ async fn write(api: &Api<GatewayNode>, options: &Options, engines: Vec<NodeEngin
         }
     };
     let before = node.status.unwrap_or_default();
-    let mut status = GatewayNodeStatus { engines, conditions: before.conditions.clone() };
+    let mut status = GatewayNodeStatus { engines, ..before.clone() };
     if options.says_ready {
         status.conditions = ready(status.conditions, node.metadata.generation, runs);
     }

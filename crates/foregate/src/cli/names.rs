@@ -1,5 +1,7 @@
 //! Names on the command line that end up in Kubernetes objects: what the API would refuse later is refused at once.
 
+use foregate_api::credential::RANGE;
+
 /// The longest name of an object, and the longest `controllerName`.
 const LONGEST: usize = 253;
 
@@ -38,6 +40,17 @@ pub fn controller(text: &str) -> Result<String, String> {
     is_good.then(|| text.to_owned()).ok_or_else(|| why.to_owned())
 }
 
+/// How long certificates are good: a number of days or hours, as in 90d or 12h. Returns seconds.
+///
+/// # Errors
+/// What it must be, for a person.
+pub fn validity(text: &str) -> Result<u32, String> {
+    let seconds = |unit: &str, each: u32| text.strip_suffix(unit)?.parse::<u32>().ok()?.checked_mul(each);
+    let seconds = seconds("d", 86_400).or_else(|| seconds("h", 3_600));
+    let why = "a number of days or hours, such as 90d or 12h, from 1h to 3650d";
+    seconds.filter(|it| RANGE.contains(it)).ok_or_else(|| why.to_owned())
+}
+
 fn is_label(text: &str) -> bool {
     let plain = |c: Option<&u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let bytes = text.as_bytes();
@@ -66,6 +79,16 @@ mod tests {
         ] {
             assert_eq!(label(text).is_ok(), is_label, "{text}");
             assert_eq!(subdomain(text).is_ok(), is_subdomain, "{text}");
+        }
+    }
+
+    #[test]
+    fn validities_are_days_or_hours() {
+        for (text, seconds) in [("1h", 3_600), ("90d", 7_776_000), ("3650d", 315_360_000)] {
+            assert_eq!(validity(text), Ok(seconds), "{text}");
+        }
+        for bad in ["", "90", "0h", "d", "3651d", "-1d", "1w", "1.5d", "99999999999d", "4294967295d"] {
+            assert!(validity(bad).is_err(), "{bad}");
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
+use foregate_api::cluster::WorkloadClusterSpec;
 use foregate_api::{CONTROLLER_NAME, DEFAULT_GATEWAY_CLASS, DEFAULT_NAME, GatewayTemplate, WorkloadCluster};
-use foregate_apiserver::auth::ca;
 use http::Request;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::ClusterName;
 use super::manifests::{Connection, documents};
-use super::sign::{Signed, Wish, path};
+use crate::certificates::{self, CertificateError, Credential};
 use crate::cli::api::{ApiArgs, ApiServer, block_on, chain};
 use crate::cli::error::{CliError, Ended};
 use crate::cli::names;
@@ -44,6 +44,9 @@ pub struct AddArgs {
     /// Where the cluster's controller reaches the platform's API [default: as the kubeconfig, or the platform, says].
     #[arg(long, value_name = "URL")]
     pub platform_url: Option<String>,
+    /// How long its credentials are good, in days or hours; its controller renews them when a third of that is left.
+    #[arg(long, value_name = "90d", default_value = "90d", value_parser = names::validity)]
+    pub valid_for: u32,
     /// Which platform.
     #[command(flatten)]
     pub api: ApiArgs,
@@ -72,6 +75,9 @@ pub struct RenewArgs {
     /// Refuse all earlier credentials from now on. Without it they stay good until they expire.
     #[arg(long)]
     pub revoke: bool,
+    /// How long its credentials are good from now on, in days or hours [default: as before].
+    #[arg(long, value_name = "90d", value_parser = names::validity)]
+    pub valid_for: Option<u32>,
     /// Which platform.
     #[command(flatten)]
     pub api: ApiArgs,
@@ -87,7 +93,7 @@ pub fn add(args: &AddArgs) -> Ended {
         let url = platform_url(&api, args).await?;
         tenant(&api, &args.cluster).await?;
         template(&api, &args.cluster, &args.template).await?;
-        let made = create(&api, &args.cluster).await?;
+        let made = create(&api, args).await?;
         let credential = match credential(&api, &args.cluster).await {
             Ok(credential) => credential,
             Err(error) => {
@@ -138,9 +144,7 @@ pub fn renew(args: &RenewArgs) -> Ended {
         let found = clusters(&api, &args.cluster).get_opt(&args.cluster.name).await;
         let found = found.map_err(|error| api.explain(error, &format!("workload cluster {}", args.cluster)))?;
         let found = found.ok_or_else(|| missing(&args.cluster))?;
-        if args.revoke {
-            revoke(&api, &args.cluster, &found).await?;
-        }
+        change(&api, args, &found).await?;
         let credential = credential(&api, &args.cluster).await?;
         let connection = Connection {
             cluster: &args.cluster,
@@ -248,9 +252,11 @@ async fn template(api: &ApiServer, cluster: &ClusterName, name: &str) -> Result<
     Err(CliError::failed(message, format!("name one that there is with --template: {}", known.join(", "))))
 }
 
-async fn create(api: &ApiServer, cluster: &ClusterName) -> Result<WorkloadCluster, CliError> {
+async fn create(api: &ApiServer, args: &AddArgs) -> Result<WorkloadCluster, CliError> {
+    let cluster = &args.cluster;
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-    let object = WorkloadCluster::new(&cluster.name, Default::default());
+    let spec = WorkloadClusterSpec { credential_seconds: Some(args.valid_for), ..WorkloadClusterSpec::default() };
+    let object = WorkloadCluster::new(&cluster.name, spec);
     clusters(api, cluster).create(&params, &object).await.map_err(|error| match error {
         kube::Error::Api(status) if status.code == 409 => CliError::failed(
             format!("the workload cluster {cluster} is there already"),
@@ -260,33 +266,26 @@ async fn create(api: &ApiServer, cluster: &ClusterName) -> Result<WorkloadCluste
     })
 }
 
-/// Makes all earlier credentials bad.
-async fn revoke(api: &ApiServer, cluster: &ClusterName, found: &WorkloadCluster) -> Result<(), CliError> {
-    let patch = json!({
-        "metadata": { "resourceVersion": found.resource_version() },
-        "spec": { "credentialGeneration": found.spec.credential_generation.saturating_add(1) },
-    });
+/// Makes all earlier credentials bad, and says how long the next ones are good, where that is asked.
+async fn change(api: &ApiServer, args: &RenewArgs, found: &WorkloadCluster) -> Result<(), CliError> {
+    let mut spec = found.spec.clone();
+    spec.credential_generation = spec.credential_generation.saturating_add(args.revoke.into());
+    spec.credential_seconds = args.valid_for.or(spec.credential_seconds);
+    if spec == found.spec {
+        return Ok(());
+    }
+    let patch = json!({ "metadata": { "resourceVersion": found.resource_version() }, "spec": spec });
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    let patched = clusters(api, cluster).patch(&cluster.name, &params, &Patch::Merge(patch)).await;
-    patched.map(drop).map_err(|error| api.explain(error, &format!("workload cluster {cluster}")))
-}
-
-/// A certificate and its key.
-struct Credential {
-    signed: Signed,
-    key: String,
+    let patched = clusters(api, &args.cluster).patch(&args.cluster.name, &params, &Patch::Merge(patch)).await;
+    patched.map(drop).map_err(|error| api.explain(error, &format!("workload cluster {}", args.cluster)))
 }
 
 async fn credential(api: &ApiServer, cluster: &ClusterName) -> Result<Credential, CliError> {
-    let broken = |error: &dyn std::error::Error| {
-        CliError::failed(format!("no credential could be made: {error}"), "try again; see the platform's log")
-    };
-    let (key, public_key) = ca::key_pair().map_err(|error| broken(&error))?;
-    let wish = serde_json::to_vec(&Wish { public_key }).map_err(|error| broken(&error))?;
-    let request = Request::post(path(cluster)).header("content-type", "application/json").body(wish);
-    let signed = api.client.request::<Signed>(request.map_err(|error| broken(&error))?).await;
-    let signed = signed.map_err(|error| api.explain(error, &format!("the certificate of {cluster}")))?;
-    Ok(Credential { signed, key })
+    let made = certificates::ask::<WorkloadCluster>(&api.client, Some(&cluster.namespace()), &cluster.name).await;
+    made.map_err(|error| match error {
+        CertificateError::Api(error) => api.explain(error, &format!("the certificate of {cluster}")),
+        error => CliError::failed(chain(&error), "try again; see the platform's log"),
+    })
 }
 
 #[cfg(test)]

@@ -23,7 +23,6 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::sign::LIFE;
 use super::{ClusterName, rights};
 
 /// Field manager of all that is written here.
@@ -229,8 +228,7 @@ async fn write_condition(
 
 /// Whether the controller was last heard of before its newest credential was made.
 pub fn has_new_credential(status: &WorkloadClusterStatus) -> bool {
-    let made = status.credential_expires.as_ref().and_then(|expires| expires.0.checked_sub(LIFE).ok());
-    status.last_seen.as_ref().zip(made).is_some_and(|(seen, made)| seen.0 < made)
+    status.last_seen.as_ref().zip(status.credential_issued.as_ref()).is_some_and(|(seen, made)| seen.0 < made.0)
 }
 
 /// Whether the controller is there, and when it counts as lost.
@@ -285,7 +283,7 @@ mod tests {
         let said = |made: Option<i64>| {
             let status = WorkloadClusterStatus {
                 last_seen: Some(Time(ago(900))),
-                credential_expires: made.map(|made| Time(ago(made) + LIFE)),
+                credential_issued: made.map(|made| Time(ago(made))),
                 ..Default::default()
             };
             connected(&status, 3, jiff::Timestamp::UNIX_EPOCH).0.message

@@ -1,7 +1,7 @@
 //! `foregate cluster`: the workload clusters of a platform.
 //!
 //! `add` makes a WorkloadCluster and prints, once, what the cluster's administrator applies there: the credential and a
-//! GatewayClass. The rest runs with the platform: `sign` makes certificates, `keeper` gives each cluster its rights,
+//! GatewayClass. The rest runs with the platform: [`crate::certificates`] makes certificates, `keeper` gives each cluster its rights,
 //! says whether its controller is there, and removes what a cluster that is gone has written.
 
 mod add;
@@ -11,12 +11,14 @@ mod manifests;
 mod policy;
 mod remove;
 mod rights;
-mod sign;
 
 use clap::{Args, Subcommand};
 pub use keeper::keep;
+#[cfg(test)]
+pub use manifests::credential_name;
 pub use policy::write as write_policy;
-pub use sign::mount;
+
+pub use crate::certificates::mount;
 
 use crate::cli::error::Ended;
 

@@ -38,6 +38,8 @@ pub fn role(cluster: &ClusterName, uid: &str) -> Value {
             rule(group, json!(["gatewaytemplates"]), json!(["get"])),
             own("workloadclusters", json!(["get"])),
             own("workloadclusters/status", json!(["get", "update", "patch"])),
+            // Its next credential.
+            own("workloadclusters/certificate", json!(["create"])),
         ],
     })
 }

@@ -1,18 +1,15 @@
 //! `GET /livez` (and `/healthz`), `/readyz` and `/metrics` of a controller.
 
-use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::StatusCode;
 use tokio::sync::{SetOnce, watch};
 use tokio_util::sync::CancellationToken;
+
+use crate::probes;
 
 /// What is told.
 #[derive(Clone)]
@@ -28,34 +25,7 @@ pub struct State {
 /// # Errors
 /// When the listener can't be used.
 pub async fn serve(listener: TcpListener, state: State, shutdown: CancellationToken) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shutdown.cancelled() => return Ok(()),
-        };
-        let Ok((stream, _)) = accepted else { continue };
-        let state = state.clone();
-        tokio::spawn(async move {
-            let service = service_fn(async |request| Ok::<_, Infallible>(answer(&request, &state)));
-            let mut server = hyper::server::conn::http1::Builder::new();
-            // With a timer, a client that sends no request is cut off after 30 s.
-            server.timer(TokioTimer::new());
-            // A probe that goes away mid-answer is its own affair.
-            let _ = server.serve_connection(TokioIo::new(stream), service).await;
-        });
-    }
-}
-
-fn answer(request: &Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
-    let (status, body) = tell(request.uri().path(), state);
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
-    response
+    probes::serve(listener, move |path| std::future::ready(tell(&path, &state)), shutdown).await
 }
 
 fn tell(path: &str, state: &State) -> (StatusCode, String) {

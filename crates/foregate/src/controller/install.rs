@@ -1,17 +1,21 @@
-//! `foregate controller install`: what runs the controller in a Kubernetes cluster, with no right that it doesn't use.
+//! `foregate controller install`: what runs the controller in a Kubernetes cluster ([`manifests`]), with no right that it
+//! doesn't use ([`rules`]).
+
+mod manifests;
+mod rules;
 
 use std::path::PathBuf;
 
 use clap::Args;
-use foregate_api::GatewayClassParameters;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{GroupVersionKind, TypeMeta};
-use kube::{Client, CustomResourceExt, ResourceExt};
-use serde_json::{Value, json};
+use kube::{Client, ResourceExt};
+use serde_json::Value;
 
 use crate::cli::api::{block_on, chain};
 use crate::cli::error::{CliError, Ended};
 use crate::cli::{names, output};
+use manifests::manifests;
 
 /// Field manager of all that is applied.
 const MANAGER: &str = "foregate-install";
@@ -19,10 +23,8 @@ const MANAGER: &str = "foregate-install";
 const NAME: &str = "foregate-controller";
 /// Where the controller runs unless somebody says otherwise.
 const NAMESPACE: &str = "foregate-system";
-/// The user that the image runs as.
-const USER: u32 = 65_532;
-/// Where `/livez` and `/readyz` are.
-const HEALTH_PORT: u16 = 8081;
+/// The Secret that `foregate cluster add` makes unless somebody says otherwise.
+const CREDENTIAL: &str = "foregate-credential";
 
 /// Flags of `foregate controller install`.
 #[derive(Args, Clone, Debug)]
@@ -39,6 +41,10 @@ pub struct InstallArgs {
     /// How many run: one works, the others wait for it to fail.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=9))]
     pub replicas: u16,
+    /// A Secret with a credential that the controller may renew, as `foregate cluster add --class CLASS` calls it:
+    /// CLASS-credential. May be given several times.
+    #[arg(long = "credential", value_name = "NAME", default_value = CREDENTIAL, value_parser = names::subdomain)]
+    pub credentials: Vec<String>,
     /// Credentials of the cluster [default: $KUBECONFIG, then ~/.kube/config].
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
@@ -152,215 +158,20 @@ async fn apply(client: &Client, manifest: Value) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Everything, in the order in which it can be applied.
-pub fn manifests(args: &InstallArgs) -> Vec<Value> {
-    let subject = json!({ "kind": "ServiceAccount", "name": NAME, "namespace": args.namespace });
-    let mut crd = json!(GatewayClassParameters::crd());
-    // What isn't set has no place in a manifest.
-    crd["metadata"]["labels"] = labels();
-    vec![
-        json!({
-            "apiVersion": "v1", "kind": "Namespace",
-            "metadata": { "name": args.namespace, "labels": {
-                "app.kubernetes.io/name": "foregate", "pod-security.kubernetes.io/enforce": "restricted",
-            } },
-        }),
-        crd,
-        object("v1", "ServiceAccount", &args.namespace, json!({})),
-        everywhere("ClusterRole", &args.namespace, json!({ "rules": cluster_rules() })),
-        everywhere(
-            "ClusterRoleBinding",
-            &args.namespace,
-            json!({ "roleRef": role("ClusterRole", &cluster_name(&args.namespace)), "subjects": [subject] }),
-        ),
-        object("rbac.authorization.k8s.io/v1", "Role", &args.namespace, json!({ "rules": own_rules() })),
-        object(
-            "rbac.authorization.k8s.io/v1",
-            "RoleBinding",
-            &args.namespace,
-            json!({ "roleRef": role("Role", NAME), "subjects": [subject] }),
-        ),
-        object("apps/v1", "Deployment", &args.namespace, json!({ "spec": deployment(args) })),
-        object(
-            "policy/v1",
-            "PodDisruptionBudget",
-            &args.namespace,
-            json!({ "spec": { "maxUnavailable": 1, "selector": { "matchLabels": selector() } } }),
-        ),
-    ]
-}
-
-/// Name of what is in no namespace: another installation in another namespace has its own.
-fn cluster_name(namespace: &str) -> String {
-    if namespace == NAMESPACE { NAME.to_owned() } else { format!("{NAME}-{namespace}") }
-}
-
-fn object(api_version: &str, kind: &str, namespace: &str, body: Value) -> Value {
-    manifest(api_version, kind, json!({ "name": NAME, "namespace": namespace, "labels": labels() }), body)
-}
-
-/// What is in no namespace.
-fn everywhere(kind: &str, installed_in: &str, body: Value) -> Value {
-    let metadata = json!({ "name": cluster_name(installed_in), "labels": labels() });
-    manifest("rbac.authorization.k8s.io/v1", kind, metadata, body)
-}
-
-fn manifest(api_version: &str, kind: &str, metadata: Value, body: Value) -> Value {
-    let mut object = json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata });
-    if let (Some(object), Value::Object(body)) = (object.as_object_mut(), body) {
-        object.extend(body);
-    }
-    object
-}
-
-fn role(kind: &str, name: &str) -> Value {
-    json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name })
-}
-
-fn selector() -> Value {
-    json!({ "app.kubernetes.io/name": "foregate", "app.kubernetes.io/component": "controller" })
-}
-
-fn labels() -> Value {
-    json!({
-        "app.kubernetes.io/name": "foregate", "app.kubernetes.io/component": "controller",
-        "app.kubernetes.io/version": env!("CARGO_PKG_VERSION"),
-    })
-}
-
-/// The Gateway API's group.
-const GATEWAY: &str = "gateway.networking.k8s.io";
-/// That of its experiments.
-const EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
-/// What users write, by API group.
-const READ: &[(&str, &[&str])] = &[
-    (
-        GATEWAY,
-        &[
-            "backendtlspolicies",
-            "gatewayclasses",
-            "gateways",
-            "grpcroutes",
-            "httproutes",
-            "listenersets",
-            "referencegrants",
-            "tcproutes",
-            "tlsroutes",
-            "udproutes",
-        ],
-    ),
-    (EXPERIMENTAL, &["xbackends", "xbackendtrafficpolicies"]),
-    ("gateway.envoyproxy.io", &["backends"]),
-    (foregate_api::GROUP, &["gatewayclassparameters"]),
-    ("", &["configmaps", "namespaces", "pods", "secrets", "services"]),
-    ("discovery.k8s.io", &["endpointslices"]),
-    ("certificates.k8s.io", &["clustertrustbundles"]),
-    // To notice when a kind of the Gateway API is installed.
-    ("apiextensions.k8s.io", &["customresourcedefinitions"]),
-];
-/// What is told in statuses.
-const STATUSES: &[(&str, &[&str])] = &[
-    (
-        GATEWAY,
-        &[
-            "backendtlspolicies/status",
-            "gatewayclasses/status",
-            "gateways/status",
-            "grpcroutes/status",
-            "httproutes/status",
-            "listenersets/status",
-            "tcproutes/status",
-            "tlsroutes/status",
-            "udproutes/status",
-        ],
-    ),
-    (EXPERIMENTAL, &["xbackends/status", "xbackendtrafficpolicies/status"]),
-    ("gateway.envoyproxy.io", &["backends/status"]),
-];
-
-/// What the controller may do in all namespaces.
-pub fn cluster_rules() -> Vec<Value> {
-    let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
-    let reads = READ.iter().map(|(group, resources)| rule(group, resources, &["list", "watch"]));
-    let statuses = STATUSES.iter().map(|(group, resources)| rule(group, resources, &["patch"]));
-    let others = [
-        // Its finalizer, as long as Gateways use a class.
-        rule(GATEWAY, &["gatewayclasses"], &["patch"]),
-        // Those that stand for Gateways with `infrastructure`.
-        rule("", &["services"], &["create", "patch", "delete"]),
-    ];
-    reads.chain(statuses).chain(others).collect()
-}
-
-/// What the controller may do in its own namespace: say which of its replicas works.
-pub fn own_rules() -> Vec<Value> {
-    let group = "coordination.k8s.io";
-    vec![
-        // What is made has no name yet that a rule could ask for.
-        json!({ "apiGroups": [group], "resources": ["leases"], "verbs": ["create"] }),
-        json!({
-            "apiGroups": [group], "resources": ["leases"], "resourceNames": [NAME],
-            "verbs": ["list", "watch", "update"],
-        }),
-    ]
-}
-
-fn deployment(args: &InstallArgs) -> Value {
-    let mut pod_labels = labels();
-    // The selector can't change later; the version can.
-    if let (Value::Object(labels), Value::Object(selector)) = (&mut pod_labels, selector()) {
-        labels.extend(selector);
-    }
-    let apart = json!({ "weight": 100, "podAffinityTerm": {
-        "topologyKey": "kubernetes.io/hostname", "labelSelector": { "matchLabels": selector() },
-    } });
-    json!({
-        "replicas": args.replicas,
-        "selector": { "matchLabels": selector() },
-        "template": {
-            "metadata": { "labels": pod_labels },
-            "spec": {
-                "serviceAccountName": NAME,
-                "affinity": { "podAntiAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [apart] } },
-                "securityContext": {
-                    "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER,
-                    "seccompProfile": { "type": "RuntimeDefault" },
-                },
-                "containers": [container(args)],
-            },
-        },
-    })
-}
-
-fn container(args: &InstallArgs) -> Value {
-    let probe = |path: &str| json!({ "httpGet": { "path": path, "port": "health" }, "periodSeconds": 5 });
-    let field = |path: &str| json!({ "fieldRef": { "fieldPath": path } });
-    json!({
-        "name": "controller",
-        "image": args.image,
-        "imagePullPolicy": "IfNotPresent",
-        "args": ["controller", "--source", "kubernetes", "--health-listen", format!("0.0.0.0:{HEALTH_PORT}")],
-        "env": [
-            { "name": "POD_NAME", "valueFrom": field("metadata.name") },
-            { "name": "POD_NAMESPACE", "valueFrom": field("metadata.namespace") },
-        ],
-        "ports": [{ "name": "health", "containerPort": HEALTH_PORT }],
-        "livenessProbe": probe("/livez"),
-        "readinessProbe": probe("/readyz"),
-        "resources": { "requests": { "cpu": "50m", "memory": "64Mi" }, "limits": { "memory": "512Mi" } },
-        "securityContext": {
-            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
-            "capabilities": { "drop": ["ALL"] },
-        },
-    })
-}
-
+#[cfg(test)]
+mod far;
+#[cfg(test)]
+mod refusal;
+#[cfg(test)]
+mod renewal;
 #[cfg(test)]
 mod rights;
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use serde_json::json;
+
     use super::*;
 
     fn args() -> InstallArgs {
@@ -369,6 +180,7 @@ mod tests {
             namespace: "gw".to_owned(),
             image: "registry.example/foregate:1".to_owned(),
             replicas: 3,
+            credentials: vec!["fast-credential".to_owned(), CREDENTIAL.to_owned()],
             kubeconfig: None,
         }
     }
@@ -405,12 +217,17 @@ mod tests {
     }
 
     #[test]
+    fn a_class_secret_is_called_as_cluster_add_calls_it() {
+        assert_eq!(CREDENTIAL, crate::cluster::credential_name(foregate_api::DEFAULT_GATEWAY_CLASS));
+    }
+
+    #[test]
     fn everything_is_where_it_was_asked_for() {
         for manifest in manifests(&args()) {
             let namespace = &manifest["metadata"]["namespace"];
             assert!(namespace.is_null() || namespace == "gw", "{manifest}");
         }
-        let rules: Vec<Value> = cluster_rules().into_iter().chain(own_rules()).collect();
+        let rules: Vec<Value> = rules::everywhere().into_iter().chain(rules::own(&args().credentials)).collect();
         assert!(!json!(rules).to_string().contains('*'), "nothing is granted that isn't named");
     }
 }

@@ -1,29 +1,53 @@
-//! `foregate node add NAME`: makes a GatewayNode and the credential that its agent needs.
+//! `foregate node add` and `renew`: a GatewayNode, and the credential that its agent needs.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use clap::Args;
 use foregate_api::GatewayNode;
-use foregate_apiserver::auth::ca::Authority;
-use foregate_xds::tls::{NODE_USER, NODES_GROUP};
+use foregate_api::node::GatewayNodeSpec;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
 
 use super::NodeError;
 use super::credential::Credential;
+use crate::certificates;
+use crate::cli::names;
 use crate::platform::{ADDRESSES, ADDRESSES_NAMESPACE};
 
-/// How long a node's certificate is valid.
-const LIFE: Duration = Duration::from_secs(365 * 86_400);
 /// Field manager of GatewayNodes.
 const MANAGER: &str = "foregate-node-add";
 
 /// Flags of `foregate node add`.
 #[derive(Args, Clone, Debug)]
 pub struct AddArgs {
+    /// Which node, and where its credential goes.
+    #[command(flatten)]
+    pub node: NewCredentialArgs,
+    /// How long its credentials are good, in days or hours; its agent renews them when a third of that is left.
+    #[arg(long, value_name = "90d", default_value = "90d", value_parser = names::validity)]
+    pub valid_for: u32,
+}
+
+/// Flags of `foregate node renew`.
+#[derive(Args, Clone, Debug)]
+pub struct RenewArgs {
+    /// Which node, and where its credential goes.
+    #[command(flatten)]
+    pub node: NewCredentialArgs,
+    /// Refuse all earlier credentials from now on. Without it they stay good until they expire.
+    #[arg(long)]
+    pub revoke: bool,
+    /// How long its credentials are good from now on, in days or hours [default: as before].
+    #[arg(long, value_name = "90d", value_parser = names::validity)]
+    pub valid_for: Option<u32>,
+}
+
+/// What takes a credential of a node.
+#[derive(Args, Clone, Debug)]
+pub struct NewCredentialArgs {
     /// The node's name: lower-case letters, digits, `-` and `.`.
     pub name: String,
     /// The platform's data directory; this runs where the platform runs, while it runs [default: as the platform's].
@@ -38,26 +62,61 @@ pub struct AddArgs {
     /// Where the credential is written, mode 0600; there must be no such file yet [default: standard output].
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// The node is there already: give it a new credential.
-    #[arg(long)]
-    pub renew: bool,
 }
 
 /// Makes the object, then the credential.
 ///
 /// # Errors
 /// When the platform doesn't run, the node is there already, or the file can't be written.
-pub async fn run(args: AddArgs) -> Result<(), NodeError> {
+pub async fn add(args: AddArgs) -> Result<(), NodeError> {
+    deliver(&args.node, async |client| {
+        let made = create(client, &args).await?;
+        let credential = credential(client, &args.node.name).await;
+        if credential.is_err() {
+            // A node whose only credential is lost would be in the way of the next try.
+            let own = Preconditions { uid: made.uid(), ..Preconditions::default() };
+            let params = DeleteParams { preconditions: Some(own), ..DeleteParams::default() };
+            let _ = Api::<GatewayNode>::all(client.clone()).delete(&args.node.name, &params).await;
+        }
+        credential
+    })
+    .await
+}
+
+/// Makes another credential.
+///
+/// # Errors
+/// When the platform doesn't run, the node isn't there, or the file can't be written.
+pub async fn renew(args: RenewArgs) -> Result<(), NodeError> {
+    deliver(&args.node, async |client| {
+        change(client, &args).await?;
+        credential(client, &args.node.name).await
+    })
+    .await
+}
+
+/// Makes a credential, and writes it where it is wanted.
+async fn deliver(
+    args: &NewCredentialArgs,
+    make: impl AsyncFnOnce(&Client) -> Result<certificates::Credential, NodeError>,
+) -> Result<(), NodeError> {
     let data_dir = args.data_dir.clone().unwrap_or_else(crate::config::default_data_dir);
     let client = administrator(&data_dir).await?;
-    let (api, xds) = addresses(&client, &args).await?;
+    let (api, xds) = addresses(&client, args).await?;
     // Before there is a node whose only credential would be lost.
     let file = args
         .output
         .as_ref()
         .map(|path| Credential::create(path).map_err(|source| NodeError::Write { path: path.clone(), source }));
     let file = file.transpose()?;
-    let made = make(&client, &args, &data_dir, (api, xds)).await;
+    let made = make(&client).await.map(|made| Credential {
+        node: args.name.clone(),
+        api,
+        xds,
+        certificate_authority: made.signed.certificate_authority,
+        certificate: made.signed.certificate,
+        key: made.key,
+    });
     match (made, &args.output, file) {
         (Ok(credential), Some(path), Some(file)) => {
             credential.write(file).map_err(|source| NodeError::Write { path: path.clone(), source })?;
@@ -76,25 +135,11 @@ pub async fn run(args: AddArgs) -> Result<(), NodeError> {
     }
 }
 
-/// The GatewayNode, and what its agent needs.
-async fn make(
-    client: &Client,
-    args: &AddArgs,
-    data_dir: &Path,
-    (api, xds): (String, String),
-) -> Result<Credential, NodeError> {
-    create(client, args).await?;
-    let pki = data_dir.join("pki");
-    let authority = Authority::open(&pki).map_err(|source| NodeError::Authority { source: Box::new(source) })?;
-    let issued = authority.client(&format!("{NODE_USER}{}", args.name), NODES_GROUP, LIFE);
-    let issued = issued.map_err(|source| NodeError::Authority { source: Box::new(source) })?;
-    Ok(Credential {
-        node: args.name.clone(),
-        api,
-        xds,
-        certificate_authority: authority.certificate,
-        certificate: issued.certificate,
-        key: issued.key,
+async fn credential(client: &Client, name: &str) -> Result<certificates::Credential, NodeError> {
+    let made = certificates::ask::<GatewayNode>(client, None, name).await;
+    made.map_err(|error| match error {
+        certificates::CertificateError::Api(error) => NodeError::api(&format!("a certificate of {name}"), error),
+        error => NodeError::Make { source: Box::new(error) },
     })
 }
 
@@ -109,7 +154,7 @@ async fn administrator(data_dir: &std::path::Path) -> Result<Client, NodeError> 
 }
 
 /// Where the platform says that it is, unless the flags say otherwise.
-async fn addresses(client: &Client, args: &AddArgs) -> Result<(String, String), NodeError> {
+async fn addresses(client: &Client, args: &NewCredentialArgs) -> Result<(String, String), NodeError> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), ADDRESSES_NAMESPACE);
     let map = maps.get_opt(ADDRESSES).await.map_err(|source| NodeError::api("the platform's addresses", source))?;
     let said = map.and_then(|map| map.data).unwrap_or_default();
@@ -134,15 +179,31 @@ fn check(api: &str, xds: &str) -> Result<(), NodeError> {
     Ok(())
 }
 
-async fn create(client: &Client, args: &AddArgs) -> Result<(), NodeError> {
-    let nodes: Api<GatewayNode> = Api::all(client.clone());
+async fn create(client: &Client, args: &AddArgs) -> Result<GatewayNode, NodeError> {
+    let (nodes, name) = (Api::<GatewayNode>::all(client.clone()), &args.node.name);
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-    match nodes.create(&params, &GatewayNode::new(&args.name, Default::default())).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 409 && args.renew => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 409 => Err(NodeError::Exists { name: args.name.clone() }),
-        Err(source) => Err(NodeError::api(&format!("GatewayNode {}", args.name), source)),
+    let spec = GatewayNodeSpec { credential_seconds: Some(args.valid_for), ..GatewayNodeSpec::default() };
+    nodes.create(&params, &GatewayNode::new(name, spec)).await.map_err(|error| match error {
+        kube::Error::Api(status) if status.code == 409 => NodeError::Exists { name: name.clone() },
+        source => NodeError::api(&format!("GatewayNode {name}"), source),
+    })
+}
+
+/// Makes all earlier credentials bad, and says how long the next ones are good, where that is asked.
+async fn change(client: &Client, args: &RenewArgs) -> Result<(), NodeError> {
+    let (nodes, name) = (Api::<GatewayNode>::all(client.clone()), &args.node.name);
+    let refused = |source| NodeError::api(&format!("GatewayNode {name}"), source);
+    let found = nodes.get_opt(name).await.map_err(refused)?;
+    let found = found.ok_or_else(|| NodeError::Missing { name: name.clone() })?;
+    let mut spec = found.spec.clone();
+    spec.credential_generation = spec.credential_generation.saturating_add(args.revoke.into());
+    spec.credential_seconds = args.valid_for.or(spec.credential_seconds);
+    if spec == found.spec {
+        return Ok(());
     }
+    let patch = json!({ "metadata": { "resourceVersion": found.resource_version() }, "spec": spec });
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    nodes.patch(name, &params, &Patch::Merge(patch)).await.map(drop).map_err(refused)
 }
 
 #[cfg(test)]

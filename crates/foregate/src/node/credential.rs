@@ -103,6 +103,25 @@ impl Credential {
         file.sync_all()
     }
 
+    /// Puts it in the place of one that is there, whole or not at all.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn replace(&self, path: &Path) -> std::io::Result<()> {
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        // Of a process that was killed.
+        match std::fs::remove_file(&part) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.write(Self::create(&part)?)?;
+        std::fs::rename(&part, path)?;
+        // The name is as good as written once its directory is.
+        File::open(path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
+    }
+
     /// A client of the platform's API. Doesn't connect yet.
     ///
     /// # Errors
@@ -151,6 +170,11 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(Credential::read(&path).unwrap() == credential);
         assert!(Credential::create(&path).is_err(), "once");
+        let renewed = Credential { key: text("another\n"), ..credential.clone() };
+        std::fs::write(dir.path().join("n1.yaml.part"), "half of").unwrap();
+        renewed.replace(&path).unwrap();
+        assert!(Credential::read(&path).unwrap() == renewed, "and private");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         let error = Credential::read(&path).map(drop).unwrap_err().to_string();
         assert!(error.contains("chmod 600"), "{error}");

@@ -33,20 +33,26 @@ pub enum NodeError {
         /// Why.
         source: Source,
     },
-    /// The certificate authority can't be used.
-    #[error("the platform's certificate authority can't be used")]
-    Authority {
-        /// Why.
-        source: Source,
-    },
     /// The platform doesn't say where it is.
     #[error("the platform doesn't say where nodes reach it: is it `foregate platform`? Otherwise give {flag}")]
     NoAddress {
         /// What to give.
         flag: &'static str,
     },
+    /// No key can be made.
+    #[error("no credential could be made; see the platform's log")]
+    Make {
+        /// Why.
+        source: Source,
+    },
+    /// There is no such node.
+    #[error("there is no node {name}; `foregate node add {name}` adds it, `foregate get gatewaynodes` shows all")]
+    Missing {
+        /// Which.
+        name: String,
+    },
     /// There is such a node.
-    #[error("the node {name} is there already; --renew gives it a new credential, the old one stays valid")]
+    #[error("the node {name} is there already; `foregate node renew {name}` gives it another credential")]
     Exists {
         /// Which.
         name: String,

@@ -8,6 +8,7 @@ mod add;
 mod credential;
 mod error;
 mod relay;
+mod renew;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
-use foregate_xds::{Relay, RelayOptions, tls};
+use foregate_xds::tls::{self, Identity};
+use foregate_xds::{Relay, RelayOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{LogFormat, UpArgs};
@@ -25,6 +27,7 @@ use crate::up::engines;
 use crate::up::parts::Parts;
 use credential::Credential;
 pub use error::NodeError;
+use renew::Keeper;
 
 /// Flags of `foregate node`.
 #[derive(Args, Clone, Debug)]
@@ -61,6 +64,8 @@ pub struct NodeArgs {
 pub enum NodeVerb {
     /// Add a gateway node to the platform that runs on this machine, and write its credential.
     Add(add::AddArgs),
+    /// Write another credential for a node that is there.
+    Renew(add::RenewArgs),
 }
 
 impl NodeArgs {
@@ -89,19 +94,23 @@ impl NodeArgs {
 pub fn run(args: NodeArgs, config: Config, started: Instant) -> Result<(), NodeError> {
     let runtime = up::runtime(&config)?;
     match args.verb {
-        Some(NodeVerb::Add(add)) => runtime.block_on(add::run(add)),
+        Some(NodeVerb::Add(args)) => runtime.block_on(add::add(args)),
+        Some(NodeVerb::Renew(args)) => runtime.block_on(add::renew(args)),
         None => {
             let path = args.credential.ok_or(NodeError::NoCredential)?;
-            runtime.block_on(node(&config, &Credential::read(&path)?, started))
+            runtime.block_on(node(&config, path, started))
         }
     }
 }
 
-async fn node(config: &Config, credential: &Credential, started: Instant) -> Result<(), NodeError> {
+async fn node(config: &Config, path: PathBuf, started: Instant) -> Result<(), NodeError> {
+    let credential = Credential::read(&path)?;
     let (drain, shutdown) = (CancellationToken::new(), CancellationToken::new());
     let mut parts = Parts::new(drain.clone(), shutdown.clone())?;
-    let tls = tls::client_config(&credential.certificate_authority, &credential.certificate, &credential.key);
     let relay_error = |source: Box<dyn std::error::Error + Send + Sync>| NodeError::Relay { source };
+    let identity =
+        Identity::new(&credential.certificate, &credential.key).map_err(|error| relay_error(error.into()))?;
+    let tls = tls::client_config_of(&credential.certificate_authority, identity.clone());
     let relay = Relay::open(RelayOptions {
         address: credential.xds.clone(),
         tls: tls.map_err(|error| relay_error(Box::new(error)))?,
@@ -112,8 +121,10 @@ async fn node(config: &Config, credential: &Credential, started: Instant) -> Res
     let source = relay::RelaySource::new(relay.clone(), drain.clone());
     tokio::spawn(source.clone().sweep());
     let memory = Some(config.data_dir.join("instances.json"));
-    let agent = (credential.client().await?, Arc::new(source) as Arc<dyn foregate_node::XdsSource>);
+    let keeper = Keeper::new(path, credential.clone(), identity).await?;
+    let agent = (keeper.client(), Arc::new(source) as Arc<dyn foregate_node::XdsSource>);
     engines::start(config, agent, &credential.node, memory, &mut parts, (&drain, &shutdown))?;
+    parts.start("credential", keeper.keep(shutdown.clone()));
     relay.announce();
     eprintln!("node {} runs after {} ms", credential.node, started.elapsed().as_millis());
     let ended = parts.until_signal().await;

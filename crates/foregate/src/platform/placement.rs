@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use foregate_api::{GatewayInstance, GatewayNode};
 use foregate_xds::tls::NODE_USER;
-use foregate_xds::{Directory, Instance};
+use foregate_xds::{Credentials, Directory, Instance};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{Patch, PatchParams};
@@ -32,8 +32,7 @@ pub struct Ended;
 #[derive(Debug, Default)]
 struct Placement {
     instances: BTreeMap<String, Instance>,
-    /// Nodes with their UIDs.
-    nodes: BTreeMap<String, String>,
+    nodes: BTreeMap<String, Credentials>,
     instances_listed: bool,
     nodes_listed: bool,
     /// What each node's role says, by node: its UID and its instances.
@@ -57,7 +56,7 @@ pub async fn keep(client: Client, directory: Directory, shutdown: CancellationTo
             () = shutdown.cancelled() => return Ok(()),
         };
         if changed && placement.instances_listed && placement.nodes_listed {
-            directory.replace_nodes(placement.nodes.keys().map(|node| node.as_str().into()));
+            directory.replace_nodes(placement.nodes.iter().map(|(node, good)| (node.as_str().into(), good.clone())));
             directory.replace(placement.admitted());
             let written = write(&client, &mut placement).await;
             retry = written.is_err().then_some(RETRY);
@@ -115,8 +114,9 @@ impl Placement {
             }
             watcher::Event::InitDone => !std::mem::replace(&mut self.nodes_listed, true),
             watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
-                let uid = object.uid().unwrap_or_default();
-                self.nodes.insert(object.name_any(), uid.clone()) != Some(uid)
+                let generation = object.spec.credential_generation;
+                let good = Credentials { uid: object.uid().unwrap_or_default(), generation };
+                self.nodes.insert(object.name_any(), good.clone()) != Some(good)
             }
             watcher::Event::Delete(object) => self.nodes.remove(&object.name_any()).is_some(),
         }
@@ -137,7 +137,7 @@ impl Placement {
 /// Writes the roles that aren't as they should be. Those of nodes that are gone go with them: the node owns them.
 async fn write(client: &Client, placement: &mut Placement) -> kube::Result<()> {
     placement.written.retain(|node, _| placement.nodes.contains_key(node));
-    for (node, uid) in placement.nodes.clone() {
+    for (node, Credentials { uid, .. }) in placement.nodes.clone() {
         let wanted = (uid.clone(), placement.of(&node));
         if placement.written.get(&node) == Some(&wanted) {
             continue;
@@ -167,6 +167,11 @@ fn role(name: &str, node: &str, uid: &str, instances: &BTreeSet<String>) -> Valu
         json!({
             "apiGroups": [group], "resources": ["gatewaynodes/status"], "resourceNames": [node],
             "verbs": ["get", "patch"],
+        }),
+        // Its next credential.
+        json!({
+            "apiGroups": [group], "resources": ["gatewaynodes/certificate"], "resourceNames": [node],
+            "verbs": ["create"],
         }),
     ];
     // No names would mean all names.
@@ -201,7 +206,7 @@ mod tests {
         let instance = |node: &str| Instance { group: "t/web".into(), node: node.into() };
         Placement {
             instances: [("web.a".to_owned(), instance("a")), ("web.b".to_owned(), instance("b"))].into(),
-            nodes: [("a".to_owned(), "uid".to_owned())].into(),
+            nodes: [("a".to_owned(), Credentials { uid: "uid".to_owned(), generation: 0 })].into(),
             ..Placement::default()
         }
     }

@@ -7,8 +7,8 @@ mod rights;
 
 use std::time::Duration;
 
-use foregate_api::cluster::{CLUSTERS_GROUP, credential_uid, user};
-use foregate_api::{CLUSTER_LABEL, WorkloadCluster};
+use foregate_api::cluster::{CLUSTERS_GROUP, user};
+use foregate_api::{CLUSTER_LABEL, WorkloadCluster, credential};
 use foregate_apiserver::{Caller, Server, ServerOptions};
 use http::{Method, Request};
 use http_body_util::BodyExt;
@@ -74,7 +74,7 @@ impl Platform {
     /// Whoever has a cluster's credential.
     fn as_cluster(&self, object: &WorkloadCluster) -> Client {
         let caller = Caller {
-            uid: credential_uid(&object.uid().unwrap(), object.spec.credential_generation),
+            uid: credential::uid(&object.uid().unwrap(), object.spec.credential_generation),
             ..Caller::new(user("default", &object.name_any()), vec![CLUSTERS_GROUP.to_owned()])
         };
         self.server.client_as(caller)

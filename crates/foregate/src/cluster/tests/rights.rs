@@ -247,7 +247,6 @@ async fn all_else_is_closed() {
         "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
         "/metrics",
         "/foregate/metrics",
-        "/foregate/clusters/default/edge",
     ] {
         assert_eq!(get(&edge, reading).await, 403, "{reading}");
     }
@@ -271,7 +270,8 @@ async fn all_else_is_closed() {
             &any,
         ),
         (Method::POST, "/apis/rbac.authorization.k8s.io/v1/namespaces/tenant-default/rolebindings".into(), &any),
-        (Method::POST, "/foregate/clusters/default/edge".into(), &any),
+        (Method::POST, format!("{clusters}/core/certificate"), &any),
+        (Method::POST, "/apis/foregate.dev/v1alpha1/gatewaynodes/n/certificate".into(), &any),
     ] {
         let media = if method == Method::PATCH { MERGE } else { JSON };
         let (code, answer) = send(&edge, method.clone(), &path, media, body).await;

@@ -16,10 +16,11 @@ use serde_json::{Value, json};
 use tokio::sync::{SetOnce, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{InstallArgs, apply, cluster_rules, manifests, own_rules};
+use super::far::Far;
+use super::{CREDENTIAL, InstallArgs, apply, manifests, rules};
 
-const NAMESPACE: &str = "foregate-system";
-const USER: &str = "system:serviceaccount:foregate-system:foregate-controller";
+pub const NAMESPACE: &str = "foregate-system";
+pub const USER: &str = "system:serviceaccount:foregate-system:foregate-controller";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Read only where the API has them, and the embedded one hasn't.
 const NOT_SERVED: [&str; 2] = ["pods", "clustertrustbundles"];
@@ -27,7 +28,7 @@ const NOT_SERVED: [&str; 2] = ["pods", "clustertrustbundles"];
 /// A right: verb, group, resource.
 type Right = (String, String, String);
 
-fn server(namespace: &str) -> (Server, tempfile::TempDir) {
+pub fn server(namespace: &str) -> (Server, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let mut options = ServerOptions::new(dir.path());
     options.namespaces.push(namespace.to_owned());
@@ -38,7 +39,7 @@ fn server(namespace: &str) -> (Server, tempfile::TempDir) {
 fn granted() -> BTreeSet<Right> {
     let texts = |value: &Value| -> Vec<String> { serde_json::from_value(value.clone()).unwrap() };
     let mut rights = BTreeSet::new();
-    for rule in cluster_rules().iter().chain(&own_rules()) {
+    for rule in rules::everywhere().iter().chain(&rules::own(&[CREDENTIAL.to_owned()])) {
         for group in texts(&rule["apiGroups"]) {
             for resource in texts(&rule["resources"]) {
                 rights.extend(texts(&rule["verbs"]).into_iter().map(|verb| (verb, group.clone(), resource.clone())));
@@ -72,12 +73,13 @@ impl Log {
 }
 
 /// Installs what the embedded API has a kind for.
-async fn install(admin: &Client) {
+pub async fn install(admin: &Client, credential: &str) {
     let args = InstallArgs {
         dry_run: false,
         namespace: NAMESPACE.to_owned(),
         image: String::new(),
         replicas: 2,
+        credentials: vec![credential.to_owned()],
         kubeconfig: None,
     };
     for manifest in manifests(&args) {
@@ -88,7 +90,7 @@ async fn install(admin: &Client) {
 }
 
 /// Runs a controller, which is elected, until it is dropped.
-fn run(workload: Client, platform: Client) -> tokio_util::sync::DropGuard {
+pub fn run(workload: Client, platform: Client) -> tokio_util::sync::DropGuard {
     let (stop, leads) = (CancellationToken::new(), watch::Sender::new(false));
     let controller = Controller {
         workload: workload.clone(),
@@ -107,7 +109,7 @@ fn run(workload: Client, platform: Client) -> tokio_util::sync::DropGuard {
     stop.drop_guard()
 }
 
-async fn until<T>(what: impl AsyncFn() -> Result<(), T>) -> Result<(), T> {
+pub async fn until<T>(what: impl AsyncFn() -> Result<(), T>) -> Result<(), T> {
     let end = tokio::time::Instant::now() + PATIENCE;
     loop {
         match what().await {
@@ -126,7 +128,9 @@ async fn the_installed_rights_are_needed_and_enough() {
     for client in [admin.clone(), platform.client()] {
         crate::up::seed::kinds(&client).await.unwrap();
     }
-    install(&admin).await;
+    install(&admin, CREDENTIAL).await;
+    let far = Far::start().await;
+    far.join(&admin).await;
     let log = Log::default();
     let listener = log.clone();
     workload.on_decision(move |decision| listener.note(decision));
