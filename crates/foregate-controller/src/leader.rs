@@ -18,14 +18,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 
-/// How long a lease lasts that nobody renews.
-const LASTS: Duration = Duration::from_secs(8);
-/// After so long without renewal its holder writes no more.
-const STOPS: Duration = Duration::from_secs(5);
+/// How long a lease lasts that nobody renews. Who waits is caught up, so a change of leaders costs little, and a short
+/// lease is worth its writes.
+const LASTS: Duration = Duration::from_millis(3_500);
+/// After so long without renewal its holder writes no more: well before another one may.
+const STOPS: Duration = Duration::from_millis(2_500);
 /// Between renewals.
-const RENEWS: Duration = Duration::from_secs(2);
+const RENEWS: Duration = Duration::from_millis(1_500);
 /// How long one request may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
+/// What the Lease says, in whole seconds, to whoever reads it.
+const TOLD_SECONDS: i32 = 4;
+
+/// Tells the time of day, which a Lease shows and nothing here depends on.
+pub type Clock = fn() -> jiff::Timestamp;
 
 /// A replica that wants to lead.
 pub struct Candidate {
@@ -33,6 +39,7 @@ pub struct Candidate {
     namespace: String,
     name: String,
     identity: String,
+    clock: Clock,
 }
 
 /// Why an election is over.
@@ -79,7 +86,15 @@ impl Candidate {
     /// One for the lease `name` of a namespace. `identity` is distinct from all other replicas'.
     pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
         let api = Api::namespaced(client, namespace);
-        Self { api, namespace: namespace.to_owned(), name: name.to_owned(), identity: identity.to_owned() }
+        let text = str::to_owned;
+        let clock = jiff::Timestamp::now;
+        Self { api, namespace: text(namespace), name: text(name), identity: text(identity), clock }
+    }
+
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// Takes part until shutdown, or until another one takes over from this one. `leads` says whether this one leads.
@@ -87,7 +102,9 @@ impl Candidate {
         let config = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
         let mut events = std::pin::pin!(watcher(self.api.clone(), config).backoff(Backoff::default()));
         let mut seen: Option<Seen> = None;
-        let mut renewed = Instant::now();
+        let mut renewed: Option<Instant> = None;
+        // What is over was asked for in vain: the next tick is soon enough.
+        let mut is_tried = false;
         let mut trouble = Trouble::default();
         let mut tick = tokio::time::interval(RENEWS);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -104,6 +121,8 @@ impl Candidate {
                     _ => continue,
                 },
                 _ = tick.tick() => is_free = true,
+                () = at(self.ends(seen.as_ref())), if !is_tried => {}
+                () = at(renewed.map(|renewed| renewed + STOPS)), if *leads.borrow() => {}
             }
             let holder = seen.as_ref().and_then(|seen| holder(&seen.lease));
             let is_ours = holder == Some(self.identity.as_str());
@@ -111,26 +130,43 @@ impl Candidate {
                 let _ = leads.send(false);
                 return Ended::Overtaken;
             }
-            let is_over = seen.as_ref().is_none_or(|seen| seen.since.elapsed() >= LASTS);
+            if renewed.is_some_and(|renewed| renewed.elapsed() >= STOPS) {
+                leads.send_if_modified(|leads| std::mem::replace(leads, false));
+            }
+            let is_over = self.ends(seen.as_ref()).is_some_and(|end| end <= Instant::now());
             // Without a lease only a tick is reason to make one: at the start it may just not be known yet.
             let may = match &seen {
                 None => is_free,
                 Some(_) if is_ours => is_free,
                 Some(_) => holder.is_none() || is_over,
             };
-            if may && let Some(lease) = self.take(seen.as_ref(), &mut trouble).await {
-                note(&mut seen, lease);
-                renewed = Instant::now();
-                leads.send_if_modified(|leads| !std::mem::replace(leads, true));
+            is_tried &= is_over;
+            if !may {
+                continue;
             }
-            if renewed.elapsed() >= STOPS {
-                leads.send_if_modified(|leads| std::mem::replace(leads, false));
+            let asked = Instant::now();
+            let stops = renewed.filter(|_| *leads.borrow()).map(|renewed| renewed + STOPS - asked);
+            let patience = stops.map_or(PATIENCE, |stops| stops.min(PATIENCE));
+            match self.take(seen.as_ref(), patience, &mut trouble).await {
+                Some(lease) => {
+                    note(&mut seen, lease);
+                    // Others count from when it was written, which is later.
+                    renewed = Some(asked);
+                    leads.send_if_modified(|leads| !std::mem::replace(leads, true));
+                }
+                None => is_tried = is_over,
             }
         }
     }
 
+    /// When another one's lease is over, unless it is renewed.
+    fn ends(&self, seen: Option<&Seen>) -> Option<Instant> {
+        let seen = seen.filter(|seen| holder(&seen.lease).is_some_and(|it| it != self.identity))?;
+        Some(seen.since + LASTS)
+    }
+
     /// Takes or renews the lease. None: another was faster, or the API doesn't answer.
-    async fn take(&self, seen: Option<&Seen>, trouble: &mut Trouble) -> Option<Lease> {
+    async fn take(&self, seen: Option<&Seen>, patience: Duration, trouble: &mut Trouble) -> Option<Lease> {
         let (before, params) = (seen.map(|seen| &seen.lease), PostParams::default());
         let lease = self.lease(before, Some(self.identity.clone()));
         let write = async {
@@ -139,7 +175,7 @@ impl Candidate {
                 None => self.api.create(&params, &lease).await,
             }
         };
-        match tokio::time::timeout(PATIENCE, write).await {
+        match tokio::time::timeout(patience, write).await {
             Ok(Ok(lease)) => {
                 trouble.over();
                 return Some(lease);
@@ -168,11 +204,11 @@ impl Candidate {
 
     /// The next version of a lease.
     fn lease(&self, before: Option<&Lease>, holder: Option<String>) -> Lease {
-        let now = MicroTime(jiff::Timestamp::now());
+        let now = MicroTime((self.clock)());
         let old = before.and_then(|lease| lease.spec.clone()).unwrap_or_default();
         let is_new = holder.is_some() && old.holder_identity != holder;
         let spec = LeaseSpec {
-            lease_duration_seconds: i32::try_from(LASTS.as_secs()).ok(),
+            lease_duration_seconds: Some(TOLD_SECONDS),
             acquire_time: if is_new { Some(now.clone()) } else { old.acquire_time },
             lease_transitions: Some(old.lease_transitions.unwrap_or_default().saturating_add(i32::from(is_new))),
             renew_time: Some(now),
@@ -201,6 +237,13 @@ impl Candidate {
     }
 }
 
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Who has a lease.
 fn holder(lease: &Lease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
@@ -218,56 +261,4 @@ fn note(seen: &mut Option<Seen>, lease: Lease) {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-
-    fn seen(version: &str, holder: &str) -> Lease {
-        let spec = LeaseSpec { holder_identity: Some(holder.to_owned()), ..LeaseSpec::default() };
-        let metadata = ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() };
-        Lease { metadata, spec: Some(spec) }
-    }
-
-    /// An API that answers everything alike.
-    fn candidate(code: u16, message: &'static str) -> Candidate {
-        let service = tower::service_fn(move |_| async move {
-            let status = serde_json::json!({
-                "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message,
-                "reason": "Any",
-            });
-            let body = kube::client::Body::from(status.to_string().into_bytes());
-            Ok::<_, std::convert::Infallible>(http::Response::builder().status(code).body(body).unwrap())
-        });
-        Candidate::new(Client::new(service, "default"), "gone", "lease", "me")
-    }
-
-    #[tokio::test]
-    async fn what_is_wrong_is_said_once_with_what_to_do() {
-        for (code, says) in [
-            (404, "create the namespace, or use --lease-namespace for another, or --leader-elect false"),
-            (403, "Lease gone/lease: no way (403)"),
-        ] {
-            let (candidate, mut trouble) = (candidate(code, "no way"), Trouble::default());
-            assert!(candidate.take(None, &mut trouble).await.is_none());
-            let said = trouble.0.clone().unwrap();
-            assert!(said.contains(says), "{said}");
-            assert!(!trouble.is_new(&said), "the next time it isn't said");
-            trouble.over();
-            assert!(trouble.is_new(&said), "after it was well, it is");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_late_older_version_changes_nothing() {
-        let mut state = None;
-        note(&mut state, seen("10", "a"));
-        tokio::time::advance(Duration::from_secs(3)).await;
-        note(&mut state, seen("9", "b"));
-        note(&mut state, seen("10", "a"));
-        let now = state.as_ref().unwrap();
-        assert_eq!((holder(&now.lease), now.since.elapsed().as_secs()), (Some("a"), 3));
-        note(&mut state, seen("11", ""));
-        let now = state.as_ref().unwrap();
-        assert_eq!((holder(&now.lease), now.since.elapsed().as_secs()), (None, 0));
-    }
-}
+mod tests;
