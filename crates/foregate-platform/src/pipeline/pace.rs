@@ -196,6 +196,7 @@ mod tests {
     fn a_small_service_never_waits() {
         let mut world = World::new();
         world.set("a", 100);
+        assert_eq!(world.after(0), ["a=100"]);
         for endpoints in 0..50 {
             world.set("a", endpoints);
             assert_eq!(world.after(0), [format!("a={endpoints}")]);
