@@ -11,8 +11,9 @@ use crate::builtin::Builtin;
 use crate::error::{ApiError, Cause};
 use crate::schema::{NameRule, Schema, validate_metadata};
 
-/// Compiled schemas are kept while a kind uses them; at most this many without one.
-const SPARE: usize = 64;
+/// Compiled schemas are kept while a kind uses them; at most this many without one: a definition is checked by
+/// compiling its schemas, and most of those are never written to.
+const SPARE: usize = 2;
 
 type Fingerprint = [u8; 32];
 

@@ -23,7 +23,7 @@ use super::table;
 use crate::core::parse;
 use crate::error::ApiError;
 use crate::store::{Event, EventKind, Meta, Object};
-use crate::watch::Log;
+use crate::watch::{Log, Reader};
 
 /// Events taken from the log at once.
 const CHUNK: usize = 128;
@@ -41,6 +41,7 @@ struct Watch {
     bell: watch::Receiver<u64>,
     /// Everything up to here was delivered.
     cursor: u64,
+    reader: Reader,
     initial: VecDeque<Object>,
     /// Whether the end of the initial state is still to be announced.
     announce: bool,
@@ -107,6 +108,7 @@ async fn begin(op: Op) -> Result<Watch, ApiError> {
         headed: false,
         over: false,
         selection,
+        reader: log.reader(cursor),
         log,
         bell,
         cursor,
@@ -205,6 +207,7 @@ impl Watch {
             }
         }
         self.cursor = self.cursor.max(published);
+        self.reader.reached(self.cursor);
         if self.bookmarks && Instant::now() >= self.next_bookmark {
             self.bookmark(out, self.cursor, false);
         }

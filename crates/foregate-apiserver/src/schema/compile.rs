@@ -1,6 +1,7 @@
 //! From OpenAPI JSON to the compiled tree.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use regex::Regex;
@@ -35,9 +36,9 @@ pub enum SchemaError {
     /// Nesting or size beyond what is accepted.
     #[error("the schema is too large: at most {NODES} nodes, {DEPTH} deep")]
     TooLarge,
-    /// The thread that compiles could not do its work.
-    #[error("the schema could not be compiled: {0}")]
-    Thread(String),
+    /// The parser of rules gave up.
+    #[error("a rule of x-kubernetes-validations could not be parsed")]
+    Parser,
     /// A `$ref` that leads nowhere.
     #[error("no definition named {0:?}")]
     UnknownDefinition(String),
@@ -47,7 +48,7 @@ pub enum SchemaError {
 const NODES: usize = 50_000;
 /// Nesting of schema nodes.
 const DEPTH: usize = 100;
-/// Stack of the thread that compiles: the parser of rules recurses deeply.
+/// Stack to compile on: the parser of rules recurses deeply.
 const STACK_BYTES: usize = 32 << 20;
 
 /// `JSONSchemaPropsOrArray` and its like in the definition of CRDs.
@@ -67,12 +68,9 @@ impl Schema {
             compiler.type_meta(root)?;
             Ok(compiler.finish(root))
         };
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("schema".into()).stack_size(STACK_BYTES);
-            let compiling =
-                thread.spawn_scoped(scope, compile).map_err(|error| SchemaError::Thread(error.to_string()))?;
-            compiling.join().map_err(|_| SchemaError::Thread("it panicked".into()))?
-        })
+        // Not a thread: what lives on after its end would hold nearly empty pages of the allocator, one set per schema.
+        // The parser of rules panics on some texts where arithmetic is checked.
+        stacker::grow(STACK_BYTES, || catch_unwind(AssertUnwindSafe(compile))).unwrap_or(Err(SchemaError::Parser))
     }
 
     /// Compiles the definition `name` of Kubernetes' published OpenAPI v3. `completion` fills in

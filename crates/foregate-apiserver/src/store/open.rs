@@ -14,7 +14,7 @@ pub const FILE: &str = "store.redb";
 /// Its lock.
 pub const LOCK: &str = "store.lock";
 /// Pages that redb keeps in memory, in bytes. The operating system caches the rest.
-const CACHE: usize = 8 << 20;
+const CACHE: usize = 4 << 20;
 /// Revisions are taken from a block whose end is on disk before its first one is given out.
 pub const REVISION_BLOCK: u64 = 1 << 16;
 

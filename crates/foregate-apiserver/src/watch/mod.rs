@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use crate::store::Event;
-pub use log::Log;
+pub use log::{Log, Reader};
 
 /// All logs.
 pub struct Hub {
