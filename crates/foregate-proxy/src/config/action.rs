@@ -226,7 +226,7 @@ fn weighted_cluster(
         weight: number(&mut message.weight).unwrap_or(0).into(),
         edits: take_edits!(message)?,
         host,
-        filters: per_filter::of_weighted(std::mem::take(&mut message.typed_per_filter_config))?,
+        filters: per_filter::of_weighted(std::mem::take(&mut message.typed_per_filter_config), slots)?,
     };
     nothing_left(&message)?;
     Ok(cluster)

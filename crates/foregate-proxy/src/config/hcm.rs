@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use foregate_envoy::normal_path;
 use foregate_envoy::pb::envoy::config::core::v3 as core;
+use foregate_envoy::pb::envoy::extensions::common::matching::v3::ExtensionWithMatcher;
 use foregate_envoy::pb::envoy::extensions::filters::http::cors::v3::Cors;
+use foregate_envoy::pb::envoy::extensions::filters::http::ext_authz::v3::ExtAuthz;
 use foregate_envoy::pb::envoy::extensions::filters::http::router::v3::Router;
 use foregate_envoy::pb::envoy::extensions::filters::http::stateful_session::v3::StatefulSession;
 use foregate_envoy::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use http::HeaderValue;
 use prost::Name;
 
+use super::ext_authz::{self, Authorizer};
 use super::http2::{self, Http2Options};
 use super::parts::{ads, boolean, number, optional_duration, timeout};
 use super::per_filter;
@@ -20,7 +23,7 @@ use super::route_config::RouteConfig;
 use super::session::{self, KeptSession};
 use super::tracing::{self, Tracing};
 use super::upgrades::{self, Upgrades};
-use crate::slots::{Numbers, Slot};
+use crate::slots::{Interner, Numbers, Slot};
 
 /// Envoy's defaults; the one for headers is the engine's own, as Envoy's is "for ever".
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -131,6 +134,10 @@ pub(crate) struct HttpOptions {
     pub(crate) via: Option<HeaderValue>,
     /// No `x-envoy-…` headers are added.
     pub(crate) suppress_envoy_headers: bool,
+    /// Who is asked about requests before they are routed, in order.
+    pub(crate) asks: Box<[Asked]>,
+    /// There is a place for whom routes ask.
+    pub(crate) may_ask: bool,
     /// Pages of other origins are told what routes say about them.
     pub(crate) cors: bool,
     /// Clients may be kept at endpoints, as routes say.
@@ -141,6 +148,16 @@ pub(crate) struct HttpOptions {
     pub(crate) underscores: Underscores,
     /// How requests are traced; none: they aren't.
     pub(crate) tracing: Option<Tracing>,
+}
+
+/// A filter of the listener's own that asks.
+pub(crate) struct Asked {
+    /// Its name: virtual hosts switch it by that.
+    pub(crate) name: Box<str>,
+    /// It is off where nothing is said.
+    pub(crate) off: bool,
+    /// Who is asked.
+    pub(crate) authorizer: Authorizer,
 }
 
 #[cfg(test)]
@@ -180,7 +197,7 @@ pub(crate) fn compile(
     numbers: &mut Numbers,
     slot: &mut dyn FnMut(&RouteSource) -> Arc<Slot>,
 ) -> Result<(HttpOptions, RouteSource), Refusal> {
-    let filters = filters(std::mem::take(&mut message.http_filters))?;
+    let filters = filters(std::mem::take(&mut message.http_filters), &mut numbers.clusters)?;
     let source = route_source(message.route_specifier.take(), numbers)?;
     let tracing = message.tracing.take().map(|tracing| tracing::compile(tracing, &mut numbers.clusters));
     let tracing = tracing.transpose().at("tracing")?.flatten();
@@ -232,26 +249,34 @@ fn route_source(
 #[derive(Default)]
 struct Filters {
     suppress_envoy_headers: bool,
+    asks: Vec<Asked>,
+    may_ask: bool,
     cors: bool,
     kept: bool,
     session: Option<KeptSession>,
 }
 
-/// The router must be last and on; filters that are off do nothing, whatever they are.
-fn filters(filters: Vec<hcm::HttpFilter>) -> Result<Filters, Refusal> {
+/// The router must be last and on; filters that are off do nothing, whatever they are, unless they can be switched on.
+fn filters(filters: Vec<hcm::HttpFilter>, slots: &mut Interner) -> Result<Filters, Refusal> {
     let last =
         filters.len().checked_sub(1).ok_or_else(|| Refusal::field("http_filters", "must end with the router"))?;
     let mut all = Filters::default();
     for (index, filter) in filters.into_iter().enumerate() {
-        if filter.disabled && index < last {
+        if filter.disabled && index < last && !asks(&filter) {
             continue;
         }
-        one(filter, index == last, &mut all).at(format_args!("http_filters[{index}]"))?;
+        one(filter, index == last, &mut all, slots).at(format_args!("http_filters[{index}]"))?;
     }
     Ok(all)
 }
 
-fn one(mut filter: hcm::HttpFilter, last: bool, all: &mut Filters) -> Result<(), Refusal> {
+/// Whether a filter asks a service.
+fn asks(filter: &hcm::HttpFilter) -> bool {
+    use hcm::http_filter::ConfigType;
+    matches!(&filter.config_type, Some(ConfigType::TypedConfig(any)) if any.type_url == ExtAuthz::type_url())
+}
+
+fn one(mut filter: hcm::HttpFilter, last: bool, all: &mut Filters, slots: &mut Interner) -> Result<(), Refusal> {
     use hcm::http_filter::ConfigType;
     let any = match filter.config_type.take() {
         Some(ConfigType::TypedConfig(any)) => any,
@@ -262,7 +287,22 @@ fn one(mut filter: hcm::HttpFilter, last: bool, all: &mut Filters) -> Result<(),
         true => Ok(()),
         false => Err(Refusal::field("name", format!("must be {want}: routes find it by that"))),
     };
-    if any.type_url == Cors::type_url() {
+    if any.type_url == ExtAuthz::type_url() {
+        let authorizer = unpack(&any).and_then(|message| ext_authz::before_routing(message, slots));
+        let authorizer = authorizer.at("typed_config")?;
+        if all.cors || all.kept || all.may_ask {
+            return Err(Refusal::new("must come before all other filters: requests are routed after it"));
+        }
+        let off = std::mem::take(&mut filter.disabled);
+        all.asks.push(Asked { name: filter.name.as_str().into(), off, authorizer });
+    } else if any.type_url == ExtensionWithMatcher::type_url() {
+        named(per_filter::EXTERNAL_AUTH, &filter.name)?;
+        unpack(&any).and_then(ext_authz::slot).at("typed_config")?;
+        all.may_ask = true;
+    } else if any.type_url == Cors::type_url() {
+        if all.may_ask {
+            return Err(Refusal::new("must come before the filter that asks: pages' questions are answered first"));
+        }
         let _: Cors = unpack(&any).at("typed_config")?;
         named(per_filter::CORS, &filter.name)?;
         all.cors = true;
@@ -342,6 +382,8 @@ fn options(
         scheme,
         via,
         suppress_envoy_headers: filters.suppress_envoy_headers,
+        asks: filters.asks.into(),
+        may_ask: filters.may_ask,
         cors: filters.cors,
         kept: filters.kept,
         session: filters.session,

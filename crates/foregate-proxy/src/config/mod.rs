@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod cors;
 pub(crate) mod dns;
 pub(crate) mod endpoints;
+pub(crate) mod ext_authz;
 pub(crate) mod format;
 pub(crate) mod hash_policy;
 pub(crate) mod hcm;

@@ -7,12 +7,16 @@ use foregate_envoy::pb::google::protobuf::Any;
 use prost::Name;
 
 use super::cors::{self, CorsPolicy};
+use super::ext_authz::{self, Authorizer};
 use super::refusal::{At, Refusal, nothing_left, unpack};
 use super::session::{self, KeptSession};
+use crate::slots::Interner;
 
 /// Filters' names: Envoy finds settings by the name that the listener gives a filter, and so do these.
 pub(crate) const CORS: &str = "envoy.filters.http.cors";
 pub(crate) const STATEFUL_SESSION: &str = "envoy.filters.http.stateful_session";
+/// The place for whom routes ask; the name is Foregate's own.
+pub(crate) const EXTERNAL_AUTH: &str = "foregate.external_auth";
 
 /// What is said to a filter.
 #[derive(Debug)]
@@ -30,11 +34,17 @@ pub(crate) struct PerFilter {
     pub(crate) cors: Option<Box<Setting<CorsPolicy>>>,
     /// How clients are kept at their endpoints.
     pub(crate) session: Option<Box<Setting<KeptSession>>>,
+    /// Who is asked.
+    pub(crate) auth: Option<Box<Setting<Authorizer>>>,
+    /// Listeners' filters of other names, and whether they are on.
+    pub(crate) switched: Box<[(Box<str>, bool)]>,
 }
 
-/// Compiles what one level says. To filters that don't exist here, only "disabled" can be said.
-pub(crate) fn compile(configs: HashMap<String, Any>) -> Result<PerFilter, Refusal> {
+/// Compiles what one level says. To filters that have no settings here, only "disabled" can be said; above routes, also
+/// that they are on.
+pub(crate) fn compile(configs: HashMap<String, Any>, slots: &mut Interner) -> Result<PerFilter, Refusal> {
     let mut all = PerFilter::default();
+    let mut switched = Vec::new();
     for (name, any) in configs {
         let field = format!("typed_per_filter_config[{name:?}]");
         match &*name {
@@ -42,22 +52,39 @@ pub(crate) fn compile(configs: HashMap<String, Any>) -> Result<PerFilter, Refusa
             STATEFUL_SESSION => {
                 all.session = setting(any, |any| unpack(any).and_then(session::per_route)).at(field)?;
             }
-            _ => {
-                let config: Result<route::FilterConfig, _> = unpack(&any);
-                if !config.is_ok_and(|config| config.disabled) {
-                    return Err(Refusal::unsupported(field));
+            EXTERNAL_AUTH => all.auth = setting(any, |any| ext_authz::per_route(any, slots)).at(field)?,
+            _ => match unpack::<route::FilterConfig>(&any) {
+                Ok(config) if config.disabled => switched.push((name.into(), false)),
+                // Settings of no type: it is on.
+                Ok(config) if config.config.as_ref().is_some_and(|config| *config == Any::default()) => {
+                    switched.push((name.into(), true));
                 }
-            }
+                _ => return Err(Refusal::unsupported(field)),
+            },
         }
     }
+    switched.sort();
+    all.switched = switched.into();
+    Ok(all)
+}
+
+/// The same for routes: which one it is isn't known when listeners' filters run.
+pub(crate) fn of_route(configs: HashMap<String, Any>, slots: &mut Interner) -> Result<PerFilter, Refusal> {
+    let mut all = compile(configs, slots)?;
+    if let Some((name, _)) = all.switched.iter().find(|(_, on)| *on) {
+        return Err(Refusal::unsupported(format!("typed_per_filter_config[{name:?}]")));
+    }
+    all.switched = Box::default();
     Ok(all)
 }
 
 /// The same for weighted clusters: what is decided before one is chosen can't be different for each.
-pub(crate) fn of_weighted(configs: HashMap<String, Any>) -> Result<PerFilter, Refusal> {
-    let all = compile(configs)?;
-    if all.cors.is_some() {
-        return Err(Refusal::unsupported(format!("typed_per_filter_config[{CORS:?}]")));
+pub(crate) fn of_weighted(configs: HashMap<String, Any>, slots: &mut Interner) -> Result<PerFilter, Refusal> {
+    let all = of_route(configs, slots)?;
+    for (name, said) in [(CORS, all.cors.is_some()), (EXTERNAL_AUTH, all.auth.is_some())] {
+        if said {
+            return Err(Refusal::unsupported(format!("typed_per_filter_config[{name:?}]")));
+        }
     }
     Ok(all)
 }

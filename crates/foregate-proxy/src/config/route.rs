@@ -47,7 +47,7 @@ pub(crate) fn compile(mut message: route::Route, numbers: &mut Numbers) -> Resul
         }
         None => return Err(Refusal::new("must have an action")),
     };
-    let filters = per_filter::compile(std::mem::take(&mut message.typed_per_filter_config))?;
+    let filters = per_filter::of_route(std::mem::take(&mut message.typed_per_filter_config), &mut numbers.clusters)?;
     // Metadata is for whoever reads the configuration, it changes nothing here.
     message.metadata = None;
     // A name for Envoy's counters. Here a route is counted under its own.

@@ -81,7 +81,7 @@ fn options(message: &mut route::RouteConfiguration, numbers: &mut Numbers) -> Re
     message.max_direct_response_body_size_bytes = None;
     message.metadata = None;
     Ok(RouteOptions {
-        filters: per_filter::compile(std::mem::take(&mut message.typed_per_filter_config))?,
+        filters: per_filter::compile(std::mem::take(&mut message.typed_per_filter_config), &mut numbers.clusters)?,
         edits: take_edits!(message)?,
         mirrors: mirrors(std::mem::take(&mut message.request_mirror_policies), &mut numbers.clusters)?,
         ignore_port: std::mem::take(&mut message.ignore_port_in_host_matching),

@@ -79,7 +79,7 @@ pub(crate) fn compile(
         mirrors: mirrors(std::mem::take(&mut message.request_mirror_policies), &mut numbers.clusters)?,
         attempt_count: std::mem::take(&mut message.include_request_attempt_count),
         attempt_count_in_response: std::mem::take(&mut message.include_attempt_count_in_response),
-        filters: per_filter::compile(std::mem::take(&mut message.typed_per_filter_config))?,
+        filters: per_filter::compile(std::mem::take(&mut message.typed_per_filter_config), &mut numbers.clusters)?,
         buffer_limit: take_buffer_limit!(message),
         hashes: hashes.into(),
     };

@@ -36,6 +36,8 @@ pub(crate) struct ListenerStats {
     pub(crate) unmatched: Counter,
     /// Connections, and sessions of UDP, for which there is no endpoint.
     pub(crate) unconnected: Counter,
+    /// Questions about requests: those that let it pass, those that didn't, those without an answer.
+    pub(crate) asked: [Counter; 3],
     /// Bytes of clients that are passed on as they are.
     pub(crate) received: Counter,
     /// Bytes to clients that are passed on as they are.

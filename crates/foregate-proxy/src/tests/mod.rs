@@ -12,6 +12,7 @@ mod resources;
 mod rig;
 
 mod actions;
+mod ask;
 mod bad_clients;
 mod bad_frames;
 mod balance;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::mpsc::Receiver;
@@ -53,15 +54,56 @@ pub(super) struct CopiedBody {
     pub(super) whole: Rc<Cell<bool>>,
 }
 
+/// A client's body that has been read already, to its end.
+pub(super) struct Waiting {
+    pub(super) data: Bytes,
+    pub(super) trailers: Option<HeaderMap>,
+}
+
 /// A client's body, counted.
 pub(super) struct Received {
     pub(super) incoming: Incoming,
+    /// Instead of what `incoming` had.
+    pub(super) waiting: Option<Box<Waiting>>,
     pub(super) bytes: Rc<Cell<u64>>,
     pub(super) stream: Rc<StreamState>,
 }
 
 impl Received {
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.waiting.is_none() && self.incoming.is_end_stream()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match &self.waiting {
+            Some(waiting) => SizeHint::with_exact(waiting.data.len() as u64),
+            None => self.incoming.size_hint(),
+        }
+    }
+
+    /// The next part of what has been read already.
+    fn next_waiting(&mut self) -> Option<Frame<Bytes>> {
+        let waiting = self.waiting.as_mut()?;
+        let data = std::mem::take(&mut waiting.data);
+        if !data.is_empty() {
+            if waiting.trailers.is_none() {
+                self.waiting = None;
+            }
+            self.bytes.set(self.bytes.get() + data.len() as u64);
+            return Some(Frame::data(data));
+        }
+        let trailers = waiting.trailers.take();
+        self.waiting = None;
+        trailers.map(Frame::trailers)
+    }
+
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(frame) = self.next_waiting() {
+            if self.is_end_stream() {
+                self.stream.receiving.set(false);
+            }
+            return Poll::Ready(Some(Ok(frame)));
+        }
         let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(frame) => frame,
@@ -106,7 +148,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Stream(received) => received.incoming.is_end_stream(),
+            Self::Stream(received) => received.is_end_stream(),
             Self::Replay(..) | Self::Copy(..) => false,
             Self::Whole(data) => data.is_none(),
         }
@@ -115,7 +157,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Stream(received) => received.incoming.size_hint(),
+            Self::Stream(received) => received.size_hint(),
             Self::Replay(replay, _) => replay.size,
             Self::Copy(copy) => copy.size,
             Self::Whole(data) => SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64)),

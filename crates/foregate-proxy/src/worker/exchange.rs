@@ -44,9 +44,11 @@ pub(super) enum Flag {
     Dpe,
     /// Stream idle timeout: nothing moved for too long.
     Si,
+    /// A service that was asked doesn't let it pass, or can't be asked.
+    Uaex,
 }
 
-const FLAGS: [(Flag, &str); 13] = [
+const FLAGS: [(Flag, &str); 14] = [
     (Flag::Urx, "URX"),
     (Flag::Uh, "UH"),
     (Flag::Uf, "UF"),
@@ -60,6 +62,7 @@ const FLAGS: [(Flag, &str); 13] = [
     (Flag::Dc, "DC"),
     (Flag::Dpe, "DPE"),
     (Flag::Si, "SI"),
+    (Flag::Uaex, "UAEX"),
 ];
 
 /// One request and its response.

@@ -147,7 +147,7 @@ pub(super) fn begin<'a>(
     };
     let prepared = Prepared::new(parts.method, uri, headers, &job.session.connection.worker);
     let speak = upstream.speak(parts.version, job.stream.upgrading.get());
-    let payload = payload(job, &prepared, incoming, speak == Speak::Http1, exchange);
+    let payload = payload(job, &prepared, (incoming, taken.waiting), speak == Speak::Http1, exchange);
     let short = speak == Speak::Http1
         && !job.stream.upgrading.get()
         && matches!(payload, Payload::Empty)

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use http::header::{self, HeaderMap};
 use http::{HeaderName, HeaderValue};
 
+use super::body::Waiting;
 use super::connection::ConnectionState;
 use super::local::LocalReply;
 use super::redirect::split_port;
@@ -89,6 +90,8 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
 pub(super) struct Taken {
     /// The protocol that it wants to change to.
     pub(super) upgrade: Option<Asked>,
+    /// Its body, where somebody had to be told of it.
+    pub(super) waiting: Option<Box<Waiting>>,
 }
 
 /// Takes a request's head in: removes what is for this connection only, adds what proxies add.
@@ -139,7 +142,7 @@ pub(super) fn take_in(
     if let Some(via) = &options.via {
         headers.append(header::VIA, via.clone());
     }
-    Ok(Taken { upgrade })
+    Ok(Taken { upgrade, waiting: None })
 }
 
 fn underscores(headers: &mut HeaderMap, action: Underscores) -> Result<(), LocalReply> {

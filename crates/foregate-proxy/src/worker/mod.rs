@@ -4,6 +4,8 @@
 
 mod accept;
 mod affinity;
+mod ask;
+mod asked;
 mod attempt;
 mod balance;
 mod body;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use http::Method;
 use hyper::body::{Body, Incoming};
 
-use super::body::{Received, RequestBody};
+use super::body::{Received, RequestBody, Waiting};
 use super::exchange::Exchange;
 use super::forward::Job;
 use super::mirror;
@@ -19,20 +19,20 @@ use crate::config::retry::RetryPolicy;
 pub(super) fn payload(
     job: &Job<'_>,
     prepared: &Prepared,
-    incoming: Incoming,
+    (incoming, waiting): (Incoming, Option<Box<Waiting>>),
     once: bool,
     exchange: &mut Exchange,
 ) -> Payload {
     let mirrors: Vec<&Mirror> = job.mirrors().iter().filter(|m| m.fraction.is_none_or(|f| f.hit())).collect();
-    if incoming.is_end_stream() {
+    if waiting.is_none() && incoming.is_end_stream() {
         mirror::start(job, prepared, &mirrors, None);
         return Payload::Empty;
     }
     let stream = exchange.stream();
-    stream.receiving.set(true);
+    stream.receiving.set(waiting.is_none());
     stream.broken_body.set(false);
     let bytes: Rc<Cell<u64>> = Rc::default();
-    let received = Received { incoming, bytes: Rc::clone(&bytes), stream: Rc::clone(stream) };
+    let received = Received { incoming, waiting, bytes: Rc::clone(&bytes), stream: Rc::clone(stream) };
     exchange.bytes_in = Some(bytes);
     // A connection of HTTP/2 may be closing when a request comes: what wasn't looked at is sent again elsewhere.
     let resends = job.retry_policy().is_some_and(RetryPolicy::resends);

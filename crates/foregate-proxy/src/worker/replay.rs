@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc::Sender;
 
 use super::body::{BodyError, Received};
@@ -44,7 +44,7 @@ impl Replay {
     /// Keeps up to `limit` bytes, and sends copies of everything to `copies`.
     pub(super) fn new(received: Received, limit: u64, copies: Vec<Sender<Bytes>>) -> Self {
         Self {
-            size: received.incoming.size_hint(),
+            size: received.size_hint(),
             received: RefCell::new(received),
             kept: RefCell::new(Vec::new()),
             size_kept: Cell::new(0),

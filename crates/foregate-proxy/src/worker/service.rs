@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, hea
 use hyper::body::{Body, Incoming};
 
 use super::accept::is_configured;
+use super::asked::{self, Routed};
 use super::body::ResponseBody;
 use super::connection::{ConnectionState, Limits, Order};
 use super::cors::{self, Verdict};
@@ -155,11 +156,20 @@ pub(super) async fn handle(
     let exchange = Exchange::new(&stream, request.version(), line);
     // Of HTTP/1.1 the parser sees to it.
     stream.silent.set(stream.http2 && request.method() == Method::HEAD);
-    let (begun, id) = begin(&session, &stream, &snapshot, options, request, exchange);
+    let (mut begun, id) = begin(&session, &stream, &snapshot, options, request, exchange);
+    let mut additions = Vec::new();
+    if matches!(begun, Begun::Ask(_)) {
+        begun = Box::pin(asked::run(&session, &stream, &snapshot, options, begun, &mut additions)).await;
+    }
     let mut response = match begun {
         Begun::Done(response) => response,
         Begun::Forward(job, mut outgoing, exchange) => forward::run(&job, &mut outgoing, exchange).await,
+        // Nobody is left to be asked.
+        Begun::Ask(pending) => {
+            LocalReply::new(StatusCode::INTERNAL_SERVER_ERROR, "", None).into_response(pending.exchange)
+        }
     };
+    additions.into_iter().for_each(|addition| addition.apply(response.headers_mut()));
     if let Some(id) = id {
         response.headers_mut().insert(head::X_REQUEST_ID.clone(), id);
     }
@@ -200,11 +210,13 @@ fn begin_line(connection: &ConnectionState, request: &Request<Incoming>) -> Opti
 
 /// A request after everything that needs no waiting has been done.
 #[allow(clippy::large_enum_variant, reason = "the large one is the usual one; a box would cost every request")]
-enum Begun<'a> {
+pub(super) enum Begun<'a> {
     /// It is answered.
     Done(Response<ResponseBody>),
     /// It is to be sent.
     Forward(Job<'a>, Outgoing<'a>, Box<Exchange>),
+    /// Somebody is to be asked about it first.
+    Ask(Box<asked::Pending<'a>>),
 }
 
 /// Takes a request in; also returns the id that the response is to carry.
@@ -227,6 +239,10 @@ fn begin<'a>(
     let id = request.headers().get(&head::X_REQUEST_ID);
     exchange.note_id(id);
     let id = id.filter(|_| options.request_id_in_response).cloned();
+    if !options.asks.is_empty() {
+        let pending = asked::Pending { request, taken, exchange, routed: None };
+        return (Begun::Ask(Box::new(pending)), id);
+    }
     (route(session, stream, snapshot, options, request, taken, exchange), id)
 }
 
@@ -371,7 +387,7 @@ pub(super) fn with_path(uri: &Uri, path: &str) -> Result<Uri, LocalReply> {
     target.map_err(|_| LocalReply::bad_request("the path is not valid"))
 }
 
-fn route<'a>(
+pub(super) fn route<'a>(
     session: &'a Rc<Session>,
     stream: &'a Rc<StreamState>,
     snapshot: &'a Held,
@@ -381,27 +397,47 @@ fn route<'a>(
     mut exchange: Box<Exchange>,
 ) -> Begun<'a> {
     let table = snapshot.routes.get(options.routes.number);
-    let authority = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let scheme = if session.connection.tls { "https" } else { "http" };
-    let view = RequestView {
-        luck: Default::default(),
-        method: request.method(),
-        authority,
-        scheme,
-        path: request.uri().path(),
-        query: request.uri().query(),
-        headers: request.headers(),
-    };
-    let host = table.and_then(|table| virtual_host(table, authority).map(|host| (table, host)));
+    let view = view(session, &request);
+    let host = table.and_then(|table| virtual_host(table, view.authority).map(|host| (table, host)));
     let found = host.and_then(|(table, host)| host.routes.find(&view).map(|route| (table, host, route)));
     let Some((table, host, route)) = found else {
         return Begun::Done(LocalReply::new(StatusCode::NOT_FOUND, "", Flag::Nr).into_response(exchange));
     };
+    if options.asks.is_empty() && host.filters.switched.iter().any(|(_, on)| *on) {
+        // It relies on filters that the listener hasn't got.
+        return Begun::Done(LocalReply::new(StatusCode::INTERNAL_SERVER_ERROR, "", None).into_response(exchange));
+    }
     if let Some(slot) = &route.slot {
         exchange.note_route(&slot.name);
         let connection = &session.connection;
         exchange.route = Some(connection.listener.instance.route_stats(slot, &connection.worker.registry));
     }
+    let levels = [&route.filters, &host.filters, &table.options.filters];
+    let forwards = matches!(route.action, Action::Forward(_));
+    let verdict = if options.cors && forwards { cors::look(&view, levels) } else { Verdict::Nothing };
+    let readable = match verdict {
+        Verdict::Answer(headers) => return Begun::Done(cors_answer(headers, exchange)),
+        Verdict::Readable(readable) => Some(readable),
+        Verdict::Nothing => None,
+    };
+    let routed = Routed { table, host, route, readable };
+    if asked::of_route(levels).is_some() {
+        return Begun::Ask(Box::new(asked::Pending { request, taken, exchange, routed: Some(routed) }));
+    }
+    act(session, stream, snapshot, options, request, taken, (routed, exchange))
+}
+
+/// Does what the route says.
+pub(super) fn act<'a>(
+    session: &'a Rc<Session>,
+    stream: &'a Rc<StreamState>,
+    snapshot: &'a Held,
+    options: &'a HttpOptions,
+    request: Request<Incoming>,
+    taken: Taken,
+    (routed, mut exchange): (Routed<'a>, Box<Exchange>),
+) -> Begun<'a> {
+    let Routed { table, host, route, mut readable } = routed;
     let place = edits::Place { options, table, host, route, weighted: None };
     if !matches!(route.action, Action::Forward(_)) {
         place.remember(&mut exchange, (request.method(), request.uri()), request.headers());
@@ -409,17 +445,10 @@ fn route<'a>(
     let mut response = match &route.action {
         Action::Direct(status, text) => LocalReply::direct(*status, text.clone()).into_response(exchange),
         Action::Redirect(to) => {
-            let location = redirect::location(to, &view, &route.matcher.path);
+            let location = redirect::location(to, &view(session, &request), &route.matcher.path);
             redirect::respond(to, &location, exchange)
         }
         Action::Forward(to) => {
-            let levels = [&route.filters, &host.filters, &table.options.filters];
-            let verdict = if options.cors { cors::look(&view, levels) } else { Verdict::Nothing };
-            let mut readable = match verdict {
-                Verdict::Answer(headers) => return Begun::Done(cors_answer(headers, exchange)),
-                Verdict::Readable(readable) => Some(readable),
-                Verdict::Nothing => None,
-            };
             let job = Job { session, stream, snapshot, options, table, host, route, forward: to };
             match forward::begin(&job, request, taken, &mut readable, &mut exchange) {
                 Ok(outgoing) => return Begun::Forward(job, outgoing, exchange),
@@ -436,6 +465,19 @@ fn route<'a>(
     Begun::Done(response)
 }
 
+/// A request as routes see it.
+fn view<'a>(session: &Session, request: &'a Request<Incoming>) -> RequestView<'a> {
+    RequestView {
+        luck: Default::default(),
+        method: request.method(),
+        authority: request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+        scheme: if session.connection.tls { "https" } else { "http" },
+        path: request.uri().path(),
+        query: request.uri().query(),
+        headers: request.headers(),
+    }
+}
+
 /// The answer to a page's question. Routes don't change it: it is the listener's own.
 fn cors_answer(headers: http::HeaderMap, exchange: Box<Exchange>) -> Response<ResponseBody> {
     let mut response = LocalReply::new(StatusCode::OK, "", None).into_response(exchange);
@@ -443,7 +485,10 @@ fn cors_answer(headers: http::HeaderMap, exchange: Box<Exchange>) -> Response<Re
     response
 }
 
-fn virtual_host<'a>(table: &'a RouteTable, authority: &str) -> Option<&'a Arc<crate::config::vhost::VirtualHost>> {
+pub(super) fn virtual_host<'a>(
+    table: &'a RouteTable,
+    authority: &str,
+) -> Option<&'a Arc<crate::config::vhost::VirtualHost>> {
     let host = if table.options.ignore_port { strict::without_port(authority) } else { authority };
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return table.domains.find(&host.to_ascii_lowercase());
