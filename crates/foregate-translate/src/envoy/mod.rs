@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod common;
 mod cors;
 pub(crate) mod endpoints;
+pub(crate) mod ext_authz;
 mod filters;
 pub(crate) mod forward;
 mod headers;

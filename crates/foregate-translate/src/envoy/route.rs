@@ -6,7 +6,8 @@ use foregate_envoy::pb::envoy::config::route::v3 as pb;
 use prost::Message;
 
 use super::{
-    check, common, cors, filters, headers, matches, mirror, patch, redirect, retries, rewrite, shares, weights,
+    check, common, cors, ext_authz, filters, headers, matches, mirror, patch, redirect, retries, rewrite, shares,
+    weights,
 };
 use crate::Problem;
 use crate::ir::{Action, Destination, Entry, Forward, Match, Rule};
@@ -91,7 +92,7 @@ fn stat_prefix(name: &str) -> String {
 
 /// One route; or one per share, where one of several asks for what only a whole route can have.
 fn build(entry: &Entry, rule: &Rule, matched: &Match, index: u32, field: &str) -> Result<Vec<pb::Route>, Problem> {
-    let route = pb::Route {
+    let mut route = pb::Route {
         name: name(entry, rule, index),
         r#match: Some(matches::build(matched)),
         request_headers_to_add: headers::to_add(&rule.request_headers),
@@ -100,6 +101,9 @@ fn build(entry: &Entry, rule: &Rule, matched: &Match, index: u32, field: &str) -
         response_headers_to_remove: rule.response_headers.remove.clone(),
         ..Default::default()
     };
+    if let Some(auth) = &rule.auth {
+        ext_authz::ask(auth, &mut route.typed_per_filter_config);
+    }
     match &rule.action {
         Action::Respond(status) => {
             let response = pb::DirectResponseAction { status: u32::from(*status), ..Default::default() };

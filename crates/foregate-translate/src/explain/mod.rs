@@ -9,6 +9,7 @@
 //! path), `domains` (virtual host), `matching` (routes), `precedence` (which of two comes first), `effect` (what is done).
 
 mod answer;
+mod ask;
 mod carry;
 mod describe;
 mod domains;
@@ -146,7 +147,9 @@ impl Gateway {
             reason: format!("the listener's routes ({}) aren't there yet", chain.routes_name()),
         })?;
         let host = domains::find(table, &seen, answer);
+        host.into_iter().for_each(|host| ask::before_routing(manager, host, answer));
         let hit = host.and_then(|host| matching::first(self, host, request, &seen, answer));
+        hit.iter().for_each(|hit| ask::by_route(hit.route, answer));
         misses::collect(self, table, host, hit, request, &seen, answer);
         match (host, hit) {
             (Some(host), Some(route)) => Ok(effect::of(self, table, host, route, &seen, answer)),

@@ -16,6 +16,7 @@ use prost::Message;
 use regex::Regex;
 
 use super::carry::{self, Weight};
+use crate::envoy::ext_authz::NOTHING;
 
 /// A resource that can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -134,7 +135,9 @@ impl Gateway {
     }
 
     /// A virtual host is named `<route configuration>/<domain>`; the configuration's name may have slashes too.
-    fn add_host(&mut self, name: &str, host: route::VirtualHost) {
+    fn add_host(&mut self, name: &str, mut host: route::VirtualHost) {
+        // It says that there is no route.
+        host.routes.retain(|route| route.name != NOTHING);
         let mut end = name.len();
         while let Some(at) = name[..end].rfind('/') {
             if let Some(table) = self.tables.get_mut(&name[..at]) {

@@ -3,7 +3,7 @@
 //! ```text
 //! GatewayRoute ─ attachments ─▶ claim ─▶ GatewayProxy ─ listeners ─▶ Secret
 //!      │                                     ▲
-//!      └─ rules ─▶ GatewayBackend ─ service ─┴─ GatewayEndpointSlice
+//!      └─ rules ─▶ GatewayBackend ─ service ─┴─ GatewayEndpointSlice   (claims name GatewayBackends as well)
 //! ```
 
 mod forwarding;
@@ -81,6 +81,8 @@ pub(crate) struct Index {
     pub backends_by_service: Relation<Service, Key>,
     pub slices_by_service: Relation<Service, Key>,
     pub proxies_by_secret: Relation<Key, Key>,
+    /// Gateways whose claims name a backend.
+    pub proxies_by_backend: Relation<Key, Key>,
     /// Objects by the UID that their resources carry.
     pub by_uid: Relation<Arc<str>, crate::ObjectRef>,
 }

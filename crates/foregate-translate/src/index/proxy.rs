@@ -31,6 +31,10 @@ pub(crate) struct Proxy {
     pub clusters: HashMap<Arc<str>, ClusterUse>,
     /// Secrets that its listeners name.
     pub secrets: BTreeSet<Key>,
+    /// Backends that its claims name.
+    pub backends: BTreeSet<Key>,
+    /// Those of them that its listeners can name, by their clusters.
+    pub named: BTreeMap<Key, Arc<str>>,
     /// Routes and virtual hosts that its patches failed on.
     pub patch_problems: BTreeMap<String, String>,
     /// What it has been given.
@@ -58,7 +62,7 @@ pub(crate) struct Statics {
 #[derive(Debug)]
 pub(crate) struct ClusterUse {
     pub backend: Key,
-    /// Number of routes in virtual hosts that name it.
+    /// Number of routes in virtual hosts that name it, and one if its listeners do.
     pub count: usize,
 }
 
@@ -75,6 +79,8 @@ impl Proxy {
             forwardings: BTreeMap::new(),
             clusters: HashMap::new(),
             secrets: BTreeSet::new(),
+            backends: BTreeSet::new(),
+            named: BTreeMap::new(),
             patch_problems: BTreeMap::new(),
             published: HashMap::new(),
         }
@@ -90,6 +96,14 @@ impl Proxy {
     /// Whether an Envoy serves it. The built-in engine counts requests by route without being told.
     pub(crate) fn is_on_envoy(&self) -> bool {
         matches!(self.object.spec.template.engine.parse(), Ok(EngineName::Envoy(_)))
+    }
+
+    /// Whether its templates have a place for who is asked about requests. One that was made before there was one has
+    /// none: to pass it over in silence would let everybody in.
+    pub(crate) fn can_ask(&self) -> bool {
+        let places = [".requestFilters", ".routeFilters"];
+        let has_all = |templates: &Arc<Templates>| places.iter().all(|it| templates.spec.envoy.listener.contains(it));
+        self.templates.candidates_or_current().all(has_all)
     }
 
     /// Whether its templates have a part in virtual hosts, and so in their refusal.

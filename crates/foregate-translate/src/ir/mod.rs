@@ -3,6 +3,7 @@
 //! [`Infra`] is what an infrastructure manager has to run, [`Xds`] what the engine has to do. Both can be printed.
 //! Values are effective: every reference, grant, policy and precedence has been decided.
 
+mod auth;
 mod infra;
 mod route;
 mod xds;
@@ -10,6 +11,7 @@ mod xds;
 use serde::Serialize;
 
 pub use infra::{BoundPort, Infra};
+pub use auth::{Auth, RequestFilter};
 pub use route::{
     Action, Destination, Entry, Forward, Headers, Match, MirrorTarget, Path, Redirect, Retries, Rule, TextMatch,
     ValueMatch,

@@ -28,6 +28,9 @@ pub struct Rule {
     pub request_headers: Headers,
     /// Changes to response headers.
     pub response_headers: Headers,
+    /// Who is asked before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<super::Auth>,
     /// What is done.
     pub action: Action,
 }

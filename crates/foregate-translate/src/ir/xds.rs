@@ -75,6 +75,9 @@ pub enum Carries {
     },
     /// Connections, whatever they carry. Without a share they are closed.
     Connections(Vec<Share>),
+        /// What is done to requests before they are routed, in order: those of each listener are for it alone.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        filters: Vec<super::RequestFilter>,
     /// Datagrams. Without a share they are dropped.
     Datagrams(Vec<Share>),
 }

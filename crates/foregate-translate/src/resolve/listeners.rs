@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foregate_api::claim::{ClaimListener, ClientValidation, ListenerProtocol, TlsMode};
+use foregate_api::external_auth::ExternalAuth;
 use foregate_api::proxy::ProxyListener;
-use foregate_api::route::RouteProtocol;
+use foregate_api::route::{RouteFilter, RouteProtocol};
 
 use super::hostname::{self, ANY};
 use crate::Key;
@@ -106,6 +107,9 @@ pub(crate) struct Plan {
     /// Per route configuration of an HTTPS port: what of the host names of the port's other listeners says for which
     /// hosts a request is on the wrong connection (GEP-3567): a certificate may be good for names of several listeners.
     pub neighbours: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// Who is asked about requests before they are routed, in order: by route configuration and the host name of the
+    /// listener.
+    pub filters: BTreeMap<(Arc<str>, Arc<str>), Arc<[ExternalAuth]>>,
     /// The Secret with what the gateway shows to backends over TLS.
     pub client_certificate: Option<Key>,
     /// Listeners that can't be served, and why.
@@ -119,7 +123,7 @@ impl Plan {
         let mut plan = Self::default();
         for listener in listeners {
             if let Err(reason) = plan.add(proxy, listener, port_offset) {
-                let ProxyListener { claim, listener } = listener;
+                let ProxyListener { claim, listener, .. } = listener;
                 plan.problems.push(format!("listener {} of claim {claim}: {reason}", listener.name));
             }
         }
@@ -153,11 +157,9 @@ impl Plan {
     }
 
     fn add(&mut self, proxy: &Key, listener: &ProxyListener, port_offset: u16) -> Result<(), String> {
-        let ProxyListener { claim, listener } = listener;
+        let ProxyListener { claim, listener, .. } = listener;
         let class = class_of(listener)?;
-        if !listener.filters.is_empty() {
-            return Err("filters of listeners aren't served; use those of routes".to_owned());
-        }
+        let filters = filters_of(listener)?;
         let port = listener.port;
         let bound = port
             .checked_add(port_offset)
@@ -178,6 +180,8 @@ impl Plan {
             ListenerProtocol::Https => Some(format!("{name}/{hostname}").into()),
             ListenerProtocol::Tls | ListenerProtocol::Tcp | ListenerProtocol::Udp => None,
         };
+        let filtered = route_configuration.clone().map(|configuration| (configuration, hostname.clone()));
+        self.check_filters(filtered.as_ref(), &filters)?;
         let chain = PlannedChain {
             hostname: if class == Class::Https { hostname.clone() } else { ANY.into() },
             route_configuration: route_configuration.clone(),
@@ -191,9 +195,43 @@ impl Plan {
         if let Some(configuration) = &route_configuration {
             self.route_configurations.entry(configuration.clone()).or_default().insert(hostname.clone());
         }
+        if let Some(place) = filtered.filter(|_| !filters.is_empty()) {
+            self.filters.insert(place, filters.into());
+        }
         let point = AttachPoint { listener: name, route_configuration, class, port: bound, port_offset, hostname };
         self.claims.entry(claim.as_str().into()).or_default().insert(listener.name.as_str().into(), point);
         Ok(())
+    }
+
+    /// Listeners of several claims that are one have the same filters.
+    fn check_filters(&self, place: Option<&(Arc<str>, Arc<str>)>, filters: &[ExternalAuth]) -> Result<(), String> {
+        let Some(place) = place else {
+            return if filters.is_empty() { Ok(()) } else { Err("only requests have filters".to_owned()) };
+        };
+        let known = self.route_configurations.get(&place.0).is_some_and(|hostnames| hostnames.contains(&place.1));
+        let same = self.filters.get(place).map_or(&[][..], |filters| &**filters) == filters;
+        if known && !same {
+            return Err(format!("host name {} is taken by a listener with other filters; choose another one", place.1));
+        }
+        Ok(())
+    }
+
+    /// The filters of the listener that serves a domain of a route configuration, and that listener's host name.
+    pub(crate) fn filters_of(&self, configuration: &str, domain: &str) -> Option<(&Arc<str>, &Arc<[ExternalAuth]>)> {
+        if self.filters.is_empty() {
+            return None;
+        }
+        let hostnames = self.route_configurations.get(configuration)?;
+        let owner = hostname::owner(hostnames.iter().map(|name| &**name), domain)?;
+        let mut all = self.filters.iter();
+        let found = all.find(|((of, hostname), _)| **of == *configuration && **hostname == *owner);
+        found.map(|((_, hostname), filters)| (hostname, filters))
+    }
+
+    /// The backends that its claims name, in the gateway's namespace.
+    pub(crate) fn backends(&self, proxy: &Key) -> BTreeSet<Key> {
+        let named = self.filters.values().flat_map(|filters| filters.iter()).filter_map(|auth| auth.backend.as_deref());
+        named.map(|name| proxy.sibling(name)).collect()
     }
 
     /// Secrets that it names.
@@ -241,6 +279,20 @@ fn certificates(listener: &ClaimListener) -> impl Iterator<Item = &str> {
     ending.flat_map(|tls| &tls.certificates).map(String::as_str)
 }
 
+/// A listener's filters; what can't be done before routing is nothing to pass over.
+fn filters_of(listener: &ClaimListener) -> Result<Vec<ExternalAuth>, String> {
+    let each = listener.filters.iter().map(|filter| match filter {
+        RouteFilter::ExternalAuth(auth) => Ok(auth.clone()),
+        _ => Err("filters: before a request is routed, only a service can be asked about it".to_owned()),
+    });
+    each.collect()
+}
+
+/// The name of a listener's filter.
+pub(crate) fn filter_name(hostname: &str, index: usize) -> String {
+    format!("foregate.listener/{hostname}/{index}")
+}
+
 fn class_of(listener: &ClaimListener) -> Result<Class, String> {
     let protocol = match listener.protocol {
         ListenerProtocol::Http => return Ok(Class::Http),
@@ -283,7 +335,7 @@ mod tests {
             (serde_json::json!({ "port": 1, "protocol": "TLS" }), "needs a certificate"),
             (
                 serde_json::json!({ "port": 1, "protocol": "HTTP", "filters": [{ "rewrite": {} }] }),
-                "filters of listeners",
+                "only a service can be asked",
             ),
             (
                 serde_json::json!({ "port": 1, "protocol": "TLS", "tls": { "mode": "Terminate" } }),

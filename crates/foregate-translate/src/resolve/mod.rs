@@ -1,5 +1,6 @@
 //! From the platform's objects to the intermediate representation: names are looked up, Gateway API semantics decided.
 
+pub(crate) mod auth;
 pub(crate) mod endpoints;
 pub(crate) mod forward;
 pub(crate) mod hostname;

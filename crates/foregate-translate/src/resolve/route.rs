@@ -6,7 +6,7 @@ use foregate_api::backend::SessionPersistence;
 use foregate_api::route::{Cors, GatewayRouteSpec, HeaderEdit, Mirror, Retry, RouteBackend, RouteFilter, RouteRule};
 
 use super::listeners::AttachPoint;
-use super::{matches, redirect};
+use super::{auth, matches, redirect};
 use crate::Problem;
 use crate::ir::{self, Action, Destination, Forward};
 
@@ -16,6 +16,10 @@ pub(crate) struct Context<'a> {
     pub point: &'a AttachPoint,
     /// A backend of the route's namespace as it is now, by its name.
     pub backend: &'a dyn Fn(&str) -> Option<Target>,
+    /// What such a backend is called.
+    pub authority: &'a dyn Fn(&str) -> Option<String>,
+    /// Whether the gateway's template has a place for who is asked. Where it hasn't, nobody passes.
+    pub can_ask: bool,
 }
 
 /// A backend, as a route sees it.
@@ -50,8 +54,13 @@ fn resolve_rule(rule: &RouteRule, index: usize, context: &Context<'_>) -> Result
         filters.add(filter, &format!("{field}.filters[{at}]"), context)?;
     }
     let name = rule.name.clone().unwrap_or_else(|| index.to_string());
-    let (request_headers, response_headers, action) = act(rule, filters, &field, context)?;
-    Ok(ir::Rule { name, matches: matched, request_headers, response_headers, action })
+    let mut auth = filters.auth.take();
+    let (request_headers, response_headers, mut action) = act(rule, filters, &field, context)?;
+    if auth.is_some() && !context.can_ask {
+        auth = None;
+        action = Action::Respond(500);
+    }
+    Ok(ir::Rule { name, matches: matched, request_headers, response_headers, auth, action })
 }
 
 fn act(
@@ -141,6 +150,10 @@ fn destination(
     for (at, filter) in backend.filters.iter().enumerate() {
         own.add(filter, &format!("{field}.filters[{at}]"), context)?;
     }
+    if own.auth.is_some() {
+        let field = format!("{field}.filters");
+        return Err(Problem::unsupported(field, "nobody is asked for a single backend; use the rule's filters"));
+    }
     if own.redirect.is_some() {
         return Err(Problem::unsupported(
             format!("{field}.filters"),
@@ -178,6 +191,7 @@ struct Filters {
     path: Option<foregate_api::route::PathEdit>,
     mirrors: Vec<ir::MirrorTarget>,
     cors: Option<Cors>,
+    auth: Option<ir::Auth>,
 }
 
 impl Filters {
@@ -198,9 +212,14 @@ impl Filters {
             }
             RouteFilter::Mirror(mirror) => self.mirror(mirror, field, context)?,
             RouteFilter::Cors(cors) => self.cors = Some(cors.clone()),
-            RouteFilter::ExternalAuth(_) => {
-                return Err(Problem::unsupported(field, "external authorization isn't served yet"));
+            // A second one must not take the place of the first.
+            RouteFilter::ExternalAuth(_) if self.auth.is_some() => {
+                return Err(Problem::unsupported(
+                    field,
+                    "a rule asks one service; use the listener's filters for another",
+                ));
             }
+            RouteFilter::ExternalAuth(auth) => self.auth = Some(auth::resolve(auth, context)),
         }
         Ok(())
     }

@@ -28,6 +28,10 @@ impl Translator {
             // A route that waited for this backend, or that its new cluster moves.
             if renamed || old.is_none() {
                 self.index.routes_by_backend.of(&key).for_each(|route| work.mark_route(route, &causes));
+                for proxy in self.index.proxies_by_backend.of(&key) {
+                    work.named.insert(proxy.clone());
+                    work.blame(proxy, &causes);
+                }
             }
             self.mark_clusters(&key, work);
         }
@@ -105,11 +109,12 @@ impl Translator {
         self.release_backends(work);
     }
 
-    /// A backend that is gone leaves with its last route.
+    /// A backend that is gone leaves with the last that names it.
     pub(super) fn release_backends(&mut self, work: &mut Work) {
         for key in std::mem::take(&mut work.released) {
             let unused = self.index.backends.get(&key).is_some_and(|backend| backend.gone)
-                && !self.index.routes_by_backend.has(&key);
+                && !self.index.routes_by_backend.has(&key)
+                && !self.index.proxies_by_backend.has(&key);
             if unused && let Some(backend) = self.index.backends.remove(&key) {
                 let service = service_of(&key, &backend.tracked.current.spec.origin);
                 self.index.backends_by_service.remove(&service, &key);

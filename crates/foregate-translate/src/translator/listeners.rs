@@ -14,8 +14,9 @@ use super::work::Work;
 use crate::envoy;
 use crate::index::{Forwarding, Proxy, Rendered};
 use crate::ir;
+use crate::resolve::auth;
 use crate::resolve::hostname::ANY;
-use crate::resolve::listeners::{Class, PlannedChain, PlannedListener};
+use crate::resolve::listeners::{Class, PlannedChain, PlannedListener, filter_name};
 use crate::template::Templates;
 use crate::{Key, Problem};
 
@@ -63,7 +64,7 @@ impl Translator {
         let mut chains = Vec::with_capacity(planned.chains.len());
         for chain in &planned.chains {
             let own = routed.remove(&*chain.hostname).unwrap_or_default();
-            self.add_chains(&mut chains, listener, planned.class, chain, &own);
+            self.add_chains(&mut chains, (proxy, listener), planned.class, chain, &own);
         }
         chains.sort_by(|a, b| a.server_names.cmp(&b.server_names));
         chains
@@ -73,7 +74,7 @@ impl Translator {
     fn add_chains(
         &self,
         chains: &mut Vec<ir::FilterChain>,
-        listener: &Arc<str>,
+        (proxy, listener): (&Proxy, &Arc<str>),
         class: Class,
         chain: &PlannedChain,
         own: &[(&Arc<str>, &Forwarding)],
@@ -91,7 +92,8 @@ impl Translator {
         };
         if let Some(name) = &chain.route_configuration {
             if !unusable {
-                let carries = ir::Carries::Requests { route_configuration: name.to_string() };
+                let filters = self.request_filters(proxy, name);
+                let carries = ir::Carries::Requests { route_configuration: name.to_string(), filters };
                 chains.push(made(name, &chain.hostname, None, carries));
             }
             return;
@@ -105,6 +107,26 @@ impl Translator {
             };
             chains.push(made(&name, &hostname, route, carries));
         }
+    }
+
+    /// What is done to requests before they are routed: by whichever listener of a port they are for.
+    fn request_filters(&self, proxy: &Proxy, configuration: &Arc<str>) -> Vec<ir::RequestFilter> {
+        let own = proxy.plan.filters.iter().filter(|((of, _), _)| of == configuration);
+        let each = own.flat_map(|((_, hostname), filters)| {
+            filters.iter().enumerate().map(move |(index, auth)| (filter_name(hostname, index), auth))
+        });
+        let each = each.map(|(name, auth)| {
+            let backend = auth.backend.as_deref().map(|name| Key::of(&proxy.object.metadata).sibling(name));
+            let cluster = backend.as_ref().and_then(|key| proxy.named.get(key)).cloned();
+            let authority = backend.as_ref().and_then(|key| self.authority_of(key));
+            ir::RequestFilter { name, auth: auth::with(auth, cluster, authority) }
+        });
+        each.collect()
+    }
+
+    /// What a backend is called.
+    pub(super) fn authority_of(&self, backend: &Key) -> Option<String> {
+        Some(auth::authority(&self.index.backends.get(backend)?.cluster.as_ref()?.source.spec))
     }
 
     pub(super) fn has_certificate(&self, secret: &Key) -> bool {
@@ -178,9 +200,13 @@ fn listener_data(listener: &ir::Listener) -> Value {
 
 fn chain_data(listener: &ir::Listener, chain: &ir::FilterChain) -> Value {
     let (configuration, tcp) = match &chain.carries {
-        ir::Carries::Requests { route_configuration } => (Some(route_configuration), None),
+        ir::Carries::Requests { route_configuration, .. } => (Some(route_configuration), None),
         ir::Carries::Connections(shares) => (None, Some(envoy::forward::tcp(shares))),
         ir::Carries::Datagrams(_) => (None, None),
+    };
+    let filters: Vec<Value> = match &chain.carries {
+        ir::Carries::Requests { filters, .. } => filters.iter().map(envoy::ext_authz::before_routing).collect(),
+        _ => Vec::new(),
     };
     json!({
         "name": chain.name,
@@ -193,6 +219,8 @@ fn chain_data(listener: &ir::Listener, chain: &ir::FilterChain) -> Value {
         "sds": chain.secrets.iter().map(|name| envoy::secret_over_ads(name)).collect::<Vec<_>>(),
         "clientValidation": chain.client_validation.as_ref().map(envoy::client_validation),
         "tcpProxy": tcp,
+        "requestFilters": filters,
+        "routeFilters": configuration.map(|_| [envoy::ext_authz::slot()]),
     })
 }
 
@@ -201,7 +229,9 @@ fn needs(chain: &ir::FilterChain) -> Vec<ResourceId> {
     let secrets = chain.secrets.iter().map(|name| ResourceId::new(ResourceKind::Secret, name.as_str()));
     let mut needs: Vec<ResourceId> = secrets.collect();
     match &chain.carries {
-        ir::Carries::Requests { route_configuration } => {
+        ir::Carries::Requests { route_configuration, filters } => {
+            let asked = filters.iter().filter_map(|filter| filter.auth.cluster.clone());
+            needs.extend(asked.map(|name| ResourceId::new(ResourceKind::Cluster, name)));
             needs.push(ResourceId::new(ResourceKind::RouteConfiguration, route_configuration.as_str()));
         }
         ir::Carries::Connections(shares) | ir::Carries::Datagrams(shares) => {

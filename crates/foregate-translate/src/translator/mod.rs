@@ -9,6 +9,7 @@ mod backends;
 mod dump;
 mod ingest;
 mod listeners;
+mod named;
 mod places;
 mod present;
 mod proxies;
@@ -56,6 +57,7 @@ impl Translator {
         self.make_certificates(&mut work);
         self.make_backends(&mut work);
         self.wake_waiting_routes(&mut work);
+        self.follow_named(&mut work);
         self.compile_routes(&mut work);
         self.build_virtual_hosts(&mut work);
         self.drop_lingering_slices(&mut work);

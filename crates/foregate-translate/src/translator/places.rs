@@ -101,21 +101,33 @@ impl Translator {
     /// Counts who names a cluster, per gateway and per backend.
     fn count(&mut self, proxy: &Key, placed: &Placed, more: bool, work: &mut Work) {
         for (cluster, backend) in placed.entry.clusters.iter() {
-            if let Some(known) = self.index.proxies.get_mut(proxy) {
-                let used = known.clusters.entry(cluster.clone());
-                let used = used.or_insert_with(|| ClusterUse { backend: backend.clone(), count: 0 });
-                used.count = step(used.count, more);
-                // Only the first and the last make a difference.
-                if used.count == usize::from(more) {
-                    work.clusters.insert((proxy.clone(), cluster.clone()));
-                }
+            self.count_cluster(proxy, cluster, backend, more, work);
+        }
+    }
+
+    /// Counts one who names a cluster, or doesn't any more.
+    pub(super) fn count_cluster(
+        &mut self,
+        proxy: &Key,
+        cluster: &Arc<str>,
+        backend: &Key,
+        more: bool,
+        work: &mut Work,
+    ) {
+        if let Some(known) = self.index.proxies.get_mut(proxy) {
+            let used = known.clusters.entry(cluster.clone());
+            let used = used.or_insert_with(|| ClusterUse { backend: backend.clone(), count: 0 });
+            used.count = step(used.count, more);
+            // Only the first and the last make a difference.
+            if used.count == usize::from(more) {
+                work.clusters.insert((proxy.clone(), cluster.clone()));
             }
-            if let Some(known) = self.index.backends.get_mut(backend) {
-                let count = known.users.entry(proxy.clone()).or_default();
-                *count = step(*count, more);
-                if *count == 0 {
-                    known.users.remove(proxy);
-                }
+        }
+        if let Some(known) = self.index.backends.get_mut(backend) {
+            let count = known.users.entry(proxy.clone()).or_default();
+            *count = step(*count, more);
+            if *count == 0 {
+                known.users.remove(proxy);
             }
         }
     }

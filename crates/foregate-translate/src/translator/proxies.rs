@@ -44,11 +44,14 @@ impl Translator {
             // Not to be the last good one.
             known.templates.problem.get_or_insert_default();
         }
+        let could_ask = known.can_ask();
         known.templates.replace(templates, owner);
+        let ask_changed = could_ask != known.can_ask();
         // Also when only the generation is new: a refusal has to name the present one.
         self.templates_changed(&key, work);
-        if engine_changed {
-            // Envoy's routes say under which names they are counted.
+        if engine_changed || ask_changed {
+            // Envoy's routes say under which names they are counted; and routes that ask answer 500 where there is no place
+            // for that.
             self.mark_routes(&key, work);
         }
     }
@@ -70,6 +73,10 @@ impl Translator {
         for secret in &proxy.secrets {
             self.index.proxies_by_secret.remove(secret, key);
             work.secrets.insert(secret.clone());
+        }
+        for backend in &proxy.backends {
+            self.index.proxies_by_backend.remove(backend, key);
+            work.released.insert(backend.clone());
         }
         for claim in proxy.plan.claims.keys() {
             let claim = key.sibling(claim);
@@ -168,6 +175,20 @@ impl Translator {
             }
         }
         replan_virtual_hosts(key, proxy, old, work);
+        if old.filters != proxy.plan.filters {
+            work.virtual_hosts.extend(proxy.virtual_hosts.keys().map(|name| (key.clone(), name.clone())));
+        }
+        let backends = proxy.plan.backends(key);
+        for backend in proxy.backends.symmetric_difference(&backends) {
+            if backends.contains(backend) {
+                self.index.proxies_by_backend.insert(backend.clone(), key.clone());
+            } else {
+                self.index.proxies_by_backend.remove(backend, key);
+                work.released.insert(backend.clone());
+            }
+        }
+        proxy.backends = backends;
+        work.named.insert(key.clone());
         let secrets = proxy.plan.secrets();
         for secret in proxy.secrets.symmetric_difference(&secrets) {
             if secrets.contains(secret) {

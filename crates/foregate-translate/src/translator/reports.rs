@@ -50,6 +50,9 @@ impl Translator {
         let missing = proxy.secrets.iter().filter(|secret| !self.has_certificate(secret));
         let missing = missing.map(|secret| format!("Secret {secret} isn't there or has no usable certificate"));
         let mut lines: Vec<String> = proxy.templates.complaint().into_iter().collect();
+        if !proxy.plan.filters.is_empty() && !proxy.can_ask() {
+            lines.push(NO_PLACE.to_owned());
+        }
         // Equal for every listener when the template doesn't parse.
         for line in rendered.into_iter().chain(statics).chain(patches).chain(proxy.plan.problems.clone()).chain(missing)
         {
@@ -60,6 +63,10 @@ impl Translator {
         (!lines.is_empty()).then(|| lines.join("\n"))
     }
 }
+
+/// Said of a template from before listeners had filters.
+const NO_PLACE: &str = "spec.template.envoy.listener has no place for .requestFilters and .routeFilters: listeners with \
+                        filters answer 500; take both over from the GatewayTemplate that the platform comes with";
 
 /// What is wrong with rendered listeners: each cause once, with the listeners that have it, unless all of several do.
 fn grouped(proxy: &Proxy) -> Vec<String> {

@@ -145,7 +145,9 @@ impl Translator {
             let made = self.index.backends.get(&key)?.cluster.as_ref()?;
             Some(Target { cluster, session: made.source.spec.policy.session_persistence.clone() })
         };
-        route::resolve(spec, &Context { point, backend: &backend })
+        let authority = |name: &str| self.authority_of(&key.sibling(name));
+        let can_ask = self.index.proxies.get(proxy_key).is_some_and(Proxy::can_ask);
+        route::resolve(spec, &Context { point, backend: &backend, authority: &authority, can_ask })
     }
 
     /// With the gateway's patch for routes; an older one where the present one fails.

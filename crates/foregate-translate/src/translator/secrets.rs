@@ -51,6 +51,7 @@ impl Translator {
             let shown = self.index.proxies.get(name).and_then(|proxy| proxy.plan.client_certificate.as_ref());
             if shown == Some(key) {
                 self.mark_routes(name, work);
+                work.named.insert(name.clone());
             }
         }
     }

@@ -33,10 +33,11 @@ impl Translator {
         }
     }
 
-    /// Marks the routes that waited for slices that have arrived.
+    /// Marks the routes and gateways that waited for slices that have arrived.
     pub(super) fn wake_waiting_routes(&mut self, work: &mut Work) {
         for slice in std::mem::take(&mut work.arrived_slices) {
             for backend in self.backends_of(&slice) {
+                work.named.extend(self.index.proxies_by_backend.of(backend).cloned());
                 for key in self.index.routes_by_backend.of(backend) {
                     let Some(route) = self.index.routes.get(key) else { continue };
                     if !route.serves_current() {

@@ -6,8 +6,9 @@ use foregate_envoy::{ResourceId, ResourceKind};
 use super::Translator;
 use super::ingest::PROXY;
 use super::work::Work;
-use crate::envoy::{patch, route as envoy_route, virtual_host};
+use crate::envoy::{ext_authz, patch, route as envoy_route, virtual_host};
 use crate::index::{HostRole, Place, Proxy, VirtualHost};
+use crate::resolve::listeners::filter_name;
 use crate::{Key, Problem};
 
 impl Translator {
@@ -33,7 +34,7 @@ impl Translator {
             match tail(proxy, host, &place, &head, work) {
                 Ok(tail) => {
                     let gateway = proxy.patches().then(|| proxy.owner());
-                    let body = virtual_host::concatenate(&head, host.routes(), &tail);
+                    let body = with_filters(proxy, host, &head, &tail);
                     work.publish(&place.0, Self::encoded(id, &body, host.needs(), host.owners(gateway)));
                 }
                 // What was published stays; the gateway's report says why.
@@ -54,6 +55,18 @@ impl Translator {
             work.judge(PROXY, &key);
         }
     }
+}
+
+/// A virtual host with what its listener's filters make of it.
+fn with_filters(proxy: &Proxy, host: &VirtualHost, head: &[u8], tail: &[u8]) -> Bytes {
+    let Some((hostname, filters)) = proxy.plan.filters_of(&host.route_configuration, &host.domain) else {
+        return virtual_host::concatenate(head, host.routes(), tail);
+    };
+    if !proxy.can_ask() {
+        return virtual_host::concatenate(head, std::iter::empty(), &[&ext_authz::refuse_all(), tail].concat());
+    }
+    let names = (0..filters.len()).map(|index| filter_name(hostname, index));
+    virtual_host::concatenate(head, host.routes(), &[&ext_authz::switch_on(names), tail].concat())
 }
 
 /// What follows the routes, with what the gateway's patch adds; an older one's where the present one fails.

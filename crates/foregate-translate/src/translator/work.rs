@@ -28,6 +28,8 @@ pub(super) struct Work {
     pub virtual_hosts: BTreeSet<Place>,
     /// Gateway and cluster name.
     pub clusters: BTreeSet<(Key, Arc<str>)>,
+    /// Gateways for which a backend that their claims name may have changed.
+    pub named: BTreeSet<Key>,
     /// Gateways whose listeners may change.
     pub listeners: BTreeSet<Key>,
     /// Backends that may have lost their last route.
