@@ -271,9 +271,15 @@ async fn looking(world: &World, client: &kube::Client, address: SocketAddr) {
     stop.send(true).unwrap();
     send.await.unwrap();
 
+    let request = hyper::Request::get("/foregate/xds").body(Vec::new()).unwrap();
+    let sent = client.request_text(request).await.unwrap();
+    let clusters =
+        sent.lines().find(|line| line.starts_with("foregate_xds_sent_bytes_total") && line.contains(".Cluster"));
+    assert!(clusters.is_some_and(|line| !line.ends_with(" 0")), "{sent}");
+
     seen_by_others(world, client, address).await;
     // Everything under /foregate is for who may.
-    for path in ["/foregate/metrics", "/foregate/gateways/tenant-default/nobody/config"] {
+    for path in ["/foregate/metrics", "/foregate/xds", "/foregate/gateways/tenant-default/nobody/config"] {
         let request = hyper::Request::get(path).header("impersonate-user", "somebody").body(Vec::new()).unwrap();
         let refused = client.request_text(request).await.unwrap_err();
         assert!(matches!(&refused, kube::Error::Api(status) if status.code == 403), "{path}: {refused}");

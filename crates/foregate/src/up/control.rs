@@ -64,6 +64,7 @@ pub async fn start(
     let (cache, events) =
         Cache::new(foregate_xds::Options { drain: config.drain(), started: false, ..foregate_xds::Options::default() });
     super::dump::mount_gateways(&server, &cache);
+    super::dump::mount_xds(&server, &cache);
     let start = serving::Start::default();
     let options = PlatformOptions {
         nodes,

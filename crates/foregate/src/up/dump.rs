@@ -1,4 +1,6 @@
-//! What the API tells of engines: `/foregate/metrics`, and what each gateway is configured with.
+//! What the API tells of engines: `/foregate/metrics`, `/foregate/xds`, and what each gateway is configured with.
+
+use std::fmt::Write;
 
 use foregate_apiserver::{Extra, Server};
 use foregate_envoy::Resource;
@@ -16,6 +18,37 @@ pub fn mount_metrics(server: &Server, source: Source) {
             Some(Extra { content_type: "text/plain; version=0.0.4; charset=utf-8", body })
         }
     });
+}
+
+/// Serves `/foregate/xds`: what the xDS server has sent, for Prometheus.
+pub fn mount_xds(server: &Server, cache: &Cache) {
+    let cache = cache.clone();
+    server.mount("xds", move |_| {
+        let body = xds(&cache).into();
+        async move { Some(Extra { content_type: "text/plain; version=0.0.4; charset=utf-8", body }) }
+    });
+}
+
+fn xds(cache: &Cache) -> String {
+    let (stats, mut text) = (cache.stats(), String::new());
+    text += "# HELP foregate_xds_sent_bytes_total Bytes of resources sent to engines and nodes, by type.\n\
+             # TYPE foregate_xds_sent_bytes_total counter\n";
+    for (kind, bytes) in cache.sent_bytes() {
+        let _ = writeln!(text, "foregate_xds_sent_bytes_total{{type_url=\"{}\"}} {bytes}", kind.type_url());
+    }
+    for (name, kind, help, value) in [
+        ("streams", "gauge", "Streams that are open.", stats.streams),
+        ("responses_total", "counter", "Responses sent.", stats.responses),
+        ("resources_total", "counter", "Resources sent.", stats.resources),
+        ("removals_total", "counter", "Removals sent.", stats.removals),
+        ("acks_total", "counter", "Responses that were accepted.", stats.acks),
+        ("nacks_total", "counter", "Responses that were refused.", stats.nacks),
+        ("forced_total", "counter", "Resources sent before what they name was accepted.", stats.forced),
+    ] {
+        let _ = writeln!(text, "# HELP foregate_xds_{name} {help}\n# TYPE foregate_xds_{name} {kind}");
+        let _ = writeln!(text, "foregate_xds_{name} {value}");
+    }
+    text
 }
 
 /// Serves `/foregate/gateways/NAMESPACE/NAME/config`: every resource that a GatewayProxy's engines get now, without what
