@@ -61,9 +61,10 @@ fn conformance() -> Result<(), TaskError> {
     one(Engine::Envoy, true)
 }
 
-/// What must hold in front of a real cluster: changes, rolling restarts and killed processes under load.
+/// What must hold in front of a real cluster: changes, rolling restarts, killed processes and a platform that is away,
+/// all under load.
 fn kubernetes() -> Result<(), TaskError> {
-    let scenarios = ["--check", "propagation", "flips", "rollout", "endpoints", "kills"];
+    let scenarios = ["--check", "propagation", "flips", "rollout", "endpoints", "kills", "away"];
     bench::kubernetes::run(Build::Test, &scenarios.map(OsString::from))
 }
 

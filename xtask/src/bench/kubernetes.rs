@@ -7,7 +7,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::process::{TaskError, cargo, output, run as run_command};
-use crate::testbed;
+use crate::{testbed, tools};
 
 /// How the bench and the `foregate` that it starts are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +24,13 @@ pub enum Build {
 /// When a part can't be had, or the bench fails.
 pub fn run(build: Build, args: &[OsString]) -> Result<(), TaskError> {
     testbed::require_root()?;
+    let envoys = std::env::join_paths(tools::envoys()?).map_err(|error| TaskError::Other(error.to_string()))?;
     let bench = built(build)?;
     testbed::up()?;
     let _turn = testbed::state::turn()?;
     testbed::stop_guests()?;
     let mut command = testbed::inside(&bench.display().to_string());
-    run_command(command.args(args).env("KUBECONFIG", testbed::kubeconfig()))
+    run_command(command.args(args).env("KUBECONFIG", testbed::kubeconfig()).env("FOREGATE_ENVOYS", envoys))
 }
 
 /// The path of the bench's program.

@@ -20,7 +20,7 @@ pub struct RoutesArgs {
     /// steady rate, changes and restarts under load, thousands of endpoints.
     #[arg(long)]
     kubernetes: bool,
-    /// With `--kubernetes`, only these: propagation, scale, flips, rollout, endpoints, kills.
+    /// With `--kubernetes`, only these: propagation, scale, flips, rollout, endpoints, kills, away.
     #[arg(long, value_name = "NAME", requires = "kubernetes")]
     scenario: Vec<String>,
 }

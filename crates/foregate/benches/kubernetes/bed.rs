@@ -8,13 +8,25 @@ use kube::{Client, Config};
 use rustix::process::Signal;
 
 use crate::harness::{self, Foregate};
+use crate::split::reachable;
 
 /// Addresses that are local to the test bed's network namespace.
-const POOL: &str = "192.168.78.0/24";
+pub const POOL: &str = "192.168.78.0/24";
+
+/// What the gateway side is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `foregate up`: engines, too.
+    Up,
+    /// `foregate platform`, for nodes elsewhere.
+    Platform,
+}
 
 /// A running platform with its controllers.
 pub struct Bed {
     dir: tempfile::TempDir,
+    role: Role,
+    ports: [u16; 2],
     /// The gateway side: API, platform and engines. None while it is dead.
     pub up: Option<Foregate>,
     /// None: one that is dead.
@@ -26,24 +38,54 @@ pub struct Bed {
 impl Bed {
     /// Starts everything, with so many controllers.
     pub async fn start(controllers: usize) -> Self {
+        let mut bed = Self::begin(Role::Up).await;
+        bed.complete(controllers).await;
+        bed
+    }
+
+    /// Starts the gateway side alone.
+    pub async fn begin(role: Role) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let kubeconfig = PathBuf::from(std::env::var_os("KUBECONFIG").expect("KUBECONFIG: `cargo xtask testbed exec`"));
         let config = Kubeconfig::read_from(kubeconfig).unwrap();
         let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
         let workload = Client::try_from(config).unwrap();
-        let mut bed = Self { dir, up: None, controllers: vec![], workload };
+        let ports = [harness::free_port(), harness::free_port()];
+        let mut bed = Self { dir, role, ports, up: None, controllers: vec![], workload };
         bed.start_up();
-        bed.join_the_cluster().await;
-        for index in 0..controllers {
-            let controller = bed.controller(index);
-            bed.controllers.push(Some(controller));
-        }
         bed
+    }
+
+    /// Makes the cluster known, and starts its controllers.
+    pub async fn complete(&mut self, controllers: usize) {
+        self.join_the_cluster().await;
+        for index in 0..controllers {
+            let controller = self.controller(index);
+            self.controllers.push(Some(controller));
+        }
+    }
+
+    /// Data of the gateway side.
+    pub fn up_dir(&self) -> PathBuf {
+        self.dir.path().join("up")
+    }
+
+    /// A client of the gateway side's administrator.
+    pub async fn platform(&self) -> Client {
+        self.up.as_ref().unwrap().client().await
     }
 
     /// Starts the gateway side, or starts it again.
     pub fn start_up(&mut self) {
-        let dir = self.dir.path().join("up");
+        let dir = self.up_dir();
+        if self.role == Role::Platform {
+            let [api, xds] = self.ports.map(reachable);
+            let flags = ["--api-listen", &api, "--xds-listen", &xds, "--address-pool", POOL];
+            let mut platform = Foregate::launch("platform", &dir, &flags);
+            platform.wait_ready();
+            self.up = Some(platform);
+            return;
+        }
         let mut flags = vec![];
         let api;
         if let Ok(text) = std::fs::read_to_string(dir.join("admin.kubeconfig")) {

@@ -41,7 +41,7 @@ pub async fn run(scene: &Scene, args: &Args) {
     .await;
     let pids = scene.bed.pids();
     until_quiet(&pids).await;
-    let load = Load::start(2, scene.address, "many", "/");
+    let (load, sent_before) = (Load::start(2, scene.address, "many", "/"), sent_bytes(scene).await);
     let (before, started): (Vec<Duration>, _) = (pids.iter().map(|&pid| cpu(pid)).collect(), Instant::now());
     for index in 0..slices {
         let both = [generation(index, 0, false), generation(index, 1, true)].concat();
@@ -56,6 +56,12 @@ pub async fn run(scene: &Scene, args: &Args) {
         let spent = (cpu(pids[index]) - before[index]).as_micros() / (2 * slices) as u128;
         println!("  {what}: {spent} µs CPU a written slice, {} MiB", rss(pids[index]));
     }
+    let (bytes, writes) = (sent_bytes(scene).await - sent_before, (2 * slices) as u64);
+    println!(
+        "  over xDS: {} KiB of ClusterLoadAssignments for {writes} written slices, {} bytes each",
+        bytes / 1024,
+        bytes / writes
+    );
     none_failed("endpoints replaced", sent, &failures);
 }
 
@@ -68,6 +74,15 @@ fn generation(slice: usize, generation: u8, ready: bool) -> Vec<Value> {
             "conditions": {"ready": ready, "serving": true, "terminating": !ready}})
     };
     (0..PER_SLICE).map(endpoint).collect()
+}
+
+/// Bytes of endpoints that the xDS server has sent.
+async fn sent_bytes(scene: &Scene) -> u64 {
+    let request = hyper::Request::get("/foregate/xds").body(vec![]).unwrap();
+    let text = scene.bed.platform().await.request_text(request).await.unwrap();
+    let of_endpoints =
+        |line: &&str| line.starts_with("foregate_xds_sent_bytes_total{") && line.contains(".ClusterLoadAssignment\"");
+    text.lines().find(of_endpoints).unwrap().rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 async fn write(api: &Api<EndpointSlice>, index: usize, endpoints: &[Value]) {

@@ -12,14 +12,18 @@ mod harness;
 #[path = "../shared/measure.rs"]
 mod measure;
 
+mod away;
 mod bed;
 mod endpoints;
 mod flips;
 mod kills;
+mod network;
 mod propagation;
 mod rollout;
 mod scale;
 mod scene;
+mod split;
+mod ways;
 
 use std::time::Duration;
 
@@ -46,19 +50,27 @@ impl Args {
 #[tokio::main]
 async fn main() {
     let args = parse();
-    let (kills, others): (Vec<_>, Vec<_>) = args.scenarios.iter().partition(|name| *name == "kills");
-    if !others.is_empty() {
+    let (apart, together): (Vec<_>, Vec<_>) = args.scenarios.iter().partition(|name| APART.contains(&name.as_str()));
+    if !together.is_empty() {
         let scene = scene::Scene::set(1).await;
-        for scenario in others {
+        for scenario in together {
             println!("\n{scenario}");
             run(scenario, &scene, &args).await;
         }
     }
-    if !kills.is_empty() {
-        println!("\nkills");
-        kills::run(scene::Scene::set(2).await, &args).await;
+    for scenario in apart {
+        println!("\n{scenario}");
+        match scenario.as_str() {
+            "kills" => kills::run(&args).await,
+            _ => away::run(&args).await,
+        }
     }
 }
+
+/// Scenarios that start what they measure themselves.
+const APART: [&str; 2] = ["kills", "away"];
+/// The others.
+const TOGETHER: [&str; 5] = ["propagation", "scale", "flips", "rollout", "endpoints"];
 
 async fn run(scenario: &str, scene: &scene::Scene, args: &Args) {
     match scenario {
@@ -67,7 +79,7 @@ async fn run(scenario: &str, scene: &scene::Scene, args: &Args) {
         "flips" => flips::run(scene, args).await,
         "rollout" => rollout::run(scene, args).await,
         "endpoints" => endpoints::run(scene, args).await,
-        other => panic!("no scenario {other}: propagation, scale, flips, rollout, endpoints, kills"),
+        other => panic!("no scenario {other}: {}, {}", TOGETHER.join(", "), APART.join(", ")),
     }
 }
 
@@ -84,7 +96,7 @@ fn parse() -> Args {
         }
     }
     if args.scenarios.is_empty() {
-        args.scenarios = ["propagation", "scale", "flips", "rollout", "endpoints", "kills"].map(str::to_owned).to_vec();
+        args.scenarios = TOGETHER.into_iter().chain(APART).map(str::to_owned).collect();
     }
     args
 }

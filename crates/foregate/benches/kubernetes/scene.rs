@@ -15,6 +15,9 @@ use crate::harness::{self, apply, condition, eventually, http};
 /// Where everything is, and nothing else.
 pub const NAMESPACE: &str = "foregate-bench";
 
+/// How long a node takes to write to disk what it serves, and more.
+pub const SETTLED: Duration = Duration::from_millis(1500);
+
 /// What scenarios start from: a Gateway on port 8080 whose route `first` sends host `web` to the pods of `one`.
 pub struct Scene {
     pub bed: Bed,
@@ -23,13 +26,17 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Makes it, on a cluster without remains of an earlier one.
+    /// Makes it, with so many controllers and a `foregate up`.
     pub async fn set(controllers: usize) -> Self {
-        let bed = Bed::start(controllers).await;
+        Self::on(Bed::start(controllers).await).await
+    }
+
+    /// Makes it, on a cluster without remains of an earlier one.
+    pub async fn on(bed: Bed) -> Self {
         let client = bed.workload.clone();
         remove(&client).await;
         apply(&client, &format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n")).await;
-        for yaml in [deployment("one", 2), deployment("two", 2), service("one"), service("two"), gateway()] {
+        for yaml in [deployment("one", 2), deployment("two", 2), service("one"), service("two"), gateway("web", 8080)] {
             apply(&client, &yaml).await;
         }
         apply(&client, &route(NAMESPACE, "first", "web", "one")).await;
@@ -109,11 +116,12 @@ pub fn service(name: &str) -> String {
     )
 }
 
-fn gateway() -> String {
+/// A Gateway with one listener that takes routes of all namespaces.
+pub fn gateway(name: &str, port: u16) -> String {
     format!(
-        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: web, namespace: {NAMESPACE}}}\n\
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: {name}, namespace: {NAMESPACE}}}\n\
          spec:\n  gatewayClassName: foregate\n  listeners:\n  \
-         - {{name: http, port: 8080, protocol: HTTP, allowedRoutes: {{namespaces: {{from: All}}}}}}\n"
+         - {{name: http, port: {port}, protocol: HTTP, allowedRoutes: {{namespaces: {{from: All}}}}}}\n"
     )
 }
 
