@@ -21,6 +21,9 @@ pub struct ImageArgs {
     /// Cargo's profile to build with.
     #[arg(long, default_value = "release")]
     profile: String,
+    /// The program to put in, instead of one that is built for it.
+    #[arg(long, value_name = "FILE", conflicts_with = "profile")]
+    binary: Option<PathBuf>,
     /// The archive to write [default: target/foregate-image.tar].
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -31,10 +34,12 @@ pub struct ImageArgs {
 /// # Errors
 /// When the build fails or a file can't be read or written.
 pub fn run(args: &ImageArgs) -> Result<(), TaskError> {
-    run_cargo(&args.profile)?;
-    let folder = if args.profile == "dev" { "debug" } else { &args.profile };
+    let binary = match &args.binary {
+        Some(binary) => binary.clone(),
+        None => build(&args.profile)?,
+    };
     let archive = args.output.clone().unwrap_or_else(|| root().join("target/foregate-image.tar"));
-    let name = make(&process::target_dir().join(folder).join("foregate"), &archive)?;
+    let name = make(&binary, &archive)?;
     let size = std::fs::metadata(&archive).map_err(files::at(&archive))?.len();
     println!("{name}: {} ({} MiB)", archive.display(), size / (1024 * 1024));
     println!("ctr images import {0}\npodman load --input {0}", archive.display());
@@ -68,8 +73,11 @@ pub fn make(binary: &Path, archive: &Path) -> Result<String, TaskError> {
     Ok(name)
 }
 
-fn run_cargo(profile: &str) -> Result<(), TaskError> {
-    process::run(&mut cargo(&["build", "--package", "foregate", "--bin", "foregate", "--profile", profile]))
+/// Builds the program; where it is.
+fn build(profile: &str) -> Result<PathBuf, TaskError> {
+    process::run(&mut cargo(&["build", "--package", "foregate", "--bin", "foregate", "--profile", profile]))?;
+    let folder = if profile == "dev" { "debug" } else { profile };
+    Ok(process::target_dir().join(folder).join("foregate"))
 }
 
 /// The libraries that a program loads, with the loader itself.

@@ -53,6 +53,8 @@ pub fn make() -> Result<(), TaskError> {
     ] {
         run(command("ip", &["-n", NAMESPACE]).args(arguments))?;
     }
+    // Clients that make a connection for each request would run out of ports after a minute.
+    run(inside("sh").args(["-c", "echo 1 > /proc/sys/net/ipv4/tcp_tw_reuse"]))?;
     // The one Service that pods need, since there is no kube-proxy.
     let to = format!("{NODE_ADDRESS}:{API_PORT}");
     for chain in ["PREROUTING", "OUTPUT"] {

