@@ -8,13 +8,16 @@ mod support;
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use foregate_api::address::ProxyRef;
 use foregate_envoy::{Resource, ResourceKind, decode, message_to_json};
 use foregate_translate::{Input, Options, Translator};
 use serde_json::{Map, Value, json};
+
+/// What only the newest can do: the others say so.
+const NEWEST_ONLY: [&str; 1] = ["listener-tracing"];
 
 #[test]
 fn envoy_loads_every_golden_case() {
@@ -33,19 +36,31 @@ fn envoy_loads_every_golden_case() {
         cases.push((name, file));
     }
     assert!(cases.len() >= 22, "golden files are missing");
+    let newest = envoys::envoys().pop().unwrap();
+    let newest = &newest;
     let refused: Vec<String> = std::thread::scope(|scope| {
         let versions: Vec<_> = envoys::envoys()
             .into_iter()
             .map(|envoy| {
                 let cases = &cases;
                 scope.spawn(move || {
-                    cases.iter().filter_map(|(name, file)| verdict(&envoy, name, file)).collect::<Vec<_>>()
+                    let verdict = |(name, file): &(String, PathBuf)| judged(&envoy, envoy == *newest, name, file);
+                    cases.iter().filter_map(verdict).collect::<Vec<_>>()
                 })
             })
             .collect();
         versions.into_iter().flat_map(|version| version.join().unwrap()).collect()
     });
     assert!(refused.is_empty(), "Envoy refuses:\n{}", refused.join("\n"));
+}
+
+/// What is wrong with an Envoy's verdict.
+fn judged(envoy: &Path, is_newest: bool, name: &str, file: &Path) -> Option<String> {
+    let verdict = verdict(envoy, name, file);
+    if is_newest || !NEWEST_ONLY.contains(&name) {
+        return verdict;
+    }
+    verdict.is_none().then(|| format!("{name} by {}: it isn't refused, so it may be ignored", envoy.display()))
 }
 
 /// A check of the check: what Envoy must refuse is refused, in its words.

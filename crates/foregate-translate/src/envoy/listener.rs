@@ -6,7 +6,7 @@ use foregate_envoy::pb::envoy::config::listener::v3::Listener;
 use prost::Message;
 use serde_json::{Value, json};
 
-use super::check;
+use super::{check, tracing};
 use crate::Problem;
 
 /// Name of the message.
@@ -14,9 +14,10 @@ const TYPE: &str = "envoy.config.listener.v3.Listener";
 /// Where its template is.
 const FIELD: &str = "spec.template.envoy.listener";
 
-/// Reads and checks a rendered listener, which must have the name that it was asked for.
-pub(crate) fn from_text(name: &str, text: &str) -> Result<Bytes, Problem> {
-    let listener: Listener = foregate_envoy::decode_yaml(TYPE, text).map_err(|diagnostics| {
+/// Reads and checks a rendered listener, which must have the name that it was asked for; `data` is what its template
+/// saw.
+pub(crate) fn from_text(name: &str, text: &str, data: &Value) -> Result<Bytes, Problem> {
+    let mut listener: Listener = foregate_envoy::decode_yaml(TYPE, text).map_err(|diagnostics| {
         let all = diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         Problem::template(FIELD, format!("as rendered: {all}"))
     })?;
@@ -24,6 +25,7 @@ pub(crate) fn from_text(name: &str, text: &str) -> Result<Bytes, Problem> {
         let reason = format!("as rendered: name is {:?}; it must be {{{{ .listener.name }}}}", listener.name);
         return Err(Problem::template(FIELD, reason));
     }
+    tracing::add(&mut listener, &data["listener"]["filterChains"])?;
     let mut body = listener.encode_to_vec();
     foregate_envoy::canonical::sort(TYPE, &mut body);
     check(TYPE, &body, FIELD)?;

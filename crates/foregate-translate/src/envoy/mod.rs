@@ -19,6 +19,7 @@ mod rewrite;
 pub(crate) mod route;
 pub(crate) mod secret;
 mod shares;
+pub(crate) mod tracing;
 mod upstream_tls;
 pub(crate) mod virtual_host;
 mod weights;

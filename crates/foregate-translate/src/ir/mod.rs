@@ -6,16 +6,18 @@
 mod auth;
 mod infra;
 mod route;
+mod tracing;
 mod xds;
 
 use serde::Serialize;
 
-pub use infra::{BoundPort, Infra};
 pub use auth::{Auth, RequestFilter};
+pub use infra::{BoundPort, Infra};
 pub use route::{
     Action, Destination, Entry, Forward, Headers, Match, MirrorTarget, Path, Redirect, Retries, Rule, TextMatch,
     ValueMatch,
 };
+pub use tracing::Tracing;
 pub use xds::{
     Carries, Certificate, Cluster, Endpoint, FilterChain, Listener, Place, Placement, Share, SocketAddress,
     VirtualHost, Xds,

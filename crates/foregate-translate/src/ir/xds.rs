@@ -59,6 +59,9 @@ pub struct FilterChain {
     /// Name of the route that has it, where it carries connections or datagrams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
+    /// How its requests are traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<super::Tracing>,
     /// What is done with what it carries.
     #[serde(flatten)]
     pub carries: Carries,
@@ -72,12 +75,12 @@ pub enum Carries {
     Requests {
         /// Name of the route configuration.
         route_configuration: String,
-    },
-    /// Connections, whatever they carry. Without a share they are closed.
-    Connections(Vec<Share>),
         /// What is done to requests before they are routed, in order: those of each listener are for it alone.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         filters: Vec<super::RequestFilter>,
+    },
+    /// Connections, whatever they carry. Without a share they are closed.
+    Connections(Vec<Share>),
     /// Datagrams. Without a share they are dropped.
     Datagrams(Vec<Share>),
 }

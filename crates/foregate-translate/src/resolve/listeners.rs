@@ -7,6 +7,7 @@ use foregate_api::claim::{ClaimListener, ClientValidation, ListenerProtocol, Tls
 use foregate_api::external_auth::ExternalAuth;
 use foregate_api::proxy::ProxyListener;
 use foregate_api::route::{RouteFilter, RouteProtocol};
+use foregate_api::tracing::Tracing;
 
 use super::hostname::{self, ANY};
 use crate::Key;
@@ -110,6 +111,8 @@ pub(crate) struct Plan {
     /// Who is asked about requests before they are routed, in order: by route configuration and the host name of the
     /// listener.
     pub filters: BTreeMap<(Arc<str>, Arc<str>), Arc<[ExternalAuth]>>,
+    /// How requests are traced, by route configuration.
+    pub tracing: BTreeMap<Arc<str>, Tracing>,
     /// The Secret with what the gateway shows to backends over TLS.
     pub client_certificate: Option<Key>,
     /// Listeners that can't be served, and why.
@@ -157,7 +160,7 @@ impl Plan {
     }
 
     fn add(&mut self, proxy: &Key, listener: &ProxyListener, port_offset: u16) -> Result<(), String> {
-        let ProxyListener { claim, listener, .. } = listener;
+        let ProxyListener { claim, listener, tracing } = listener;
         let class = class_of(listener)?;
         let filters = filters_of(listener)?;
         let port = listener.port;
@@ -198,9 +201,21 @@ impl Plan {
         if let Some(place) = filtered.filter(|_| !filters.is_empty()) {
             self.filters.insert(place, filters.into());
         }
+        self.add_tracing(claim, route_configuration.as_ref(), tracing.as_ref());
         let point = AttachPoint { listener: name, route_configuration, class, port: bound, port_offset, hostname };
         self.claims.entry(claim.as_str().into()).or_default().insert(listener.name.as_str().into(), point);
         Ok(())
+    }
+
+    /// Listeners of several claims may share what takes requests in: the first one's wish holds.
+    fn add_tracing(&mut self, claim: &str, configuration: Option<&Arc<str>>, tracing: Option<&Tracing>) {
+        let (Some(configuration), Some(tracing)) = (configuration, tracing) else { return };
+        let first = self.tracing.entry(configuration.clone()).or_insert_with(|| tracing.clone());
+        if first != tracing {
+            self.problems.push(format!(
+                "claim {claim}: requests of {configuration} are traced as another claim of this gateway wants it"
+            ));
+        }
     }
 
     /// Listeners of several claims that are one have the same filters.
@@ -231,7 +246,8 @@ impl Plan {
     /// The backends that its claims name, in the gateway's namespace.
     pub(crate) fn backends(&self, proxy: &Key) -> BTreeSet<Key> {
         let named = self.filters.values().flat_map(|filters| filters.iter()).filter_map(|auth| auth.backend.as_deref());
-        named.map(|name| proxy.sibling(name)).collect()
+        let collectors = self.tracing.values().map(|tracing| tracing.backend.as_str());
+        named.chain(collectors).map(|name| proxy.sibling(name)).collect()
     }
 
     /// Secrets that it names.

@@ -88,13 +88,15 @@ impl Translator {
             secrets: secrets.clone(),
             client_validation: chain.client_validation.clone().filter(|_| chain.ends_tls && !unusable),
             route,
+            tracing: None,
             carries,
         };
         if let Some(name) = &chain.route_configuration {
             if !unusable {
                 let filters = self.request_filters(proxy, name);
                 let carries = ir::Carries::Requests { route_configuration: name.to_string(), filters };
-                chains.push(made(name, &chain.hostname, None, carries));
+                let tracing = self.tracing(proxy, name);
+                chains.push(ir::FilterChain { tracing, ..made(name, &chain.hostname, None, carries) });
             }
             return;
         }
@@ -122,6 +124,15 @@ impl Translator {
             ir::RequestFilter { name, auth: auth::with(auth, cluster, authority) }
         });
         each.collect()
+    }
+
+    /// How the requests of a route configuration are traced, once the collector's cluster is there.
+    fn tracing(&self, proxy: &Proxy, configuration: &Arc<str>) -> Option<ir::Tracing> {
+        let wanted = proxy.plan.tracing.get(configuration)?;
+        let backend = Key::of(&proxy.object.metadata).sibling(&wanted.backend);
+        let cluster = Arc::clone(proxy.named.get(&backend)?);
+        let authority = self.authority_of(&backend)?;
+        Some(ir::Tracing { cluster, authority, wanted: wanted.clone() })
     }
 
     /// What a backend is called.
@@ -178,7 +189,7 @@ fn render_with(templates: &Templates, data: &Value, name: &str) -> Result<Bytes,
         .listener
         .render(&data)
         .map_err(|error| Problem::template("spec.template.envoy.listener", error.to_string()))?;
-    envoy::listener_from_text(name, &text)
+    envoy::listener_from_text(name, &text, &data)
 }
 
 /// What a template sees of a listener: the intermediate representation, and messages that it would have to spell out.
@@ -220,6 +231,7 @@ fn chain_data(listener: &ir::Listener, chain: &ir::FilterChain) -> Value {
         "clientValidation": chain.client_validation.as_ref().map(envoy::client_validation),
         "tcpProxy": tcp,
         "requestFilters": filters,
+        "tracing": chain.tracing.as_ref().map(envoy::tracing::message),
         "routeFilters": configuration.map(|_| [envoy::ext_authz::slot()]),
     })
 }
@@ -228,6 +240,8 @@ fn chain_data(listener: &ir::Listener, chain: &ir::FilterChain) -> Value {
 fn needs(chain: &ir::FilterChain) -> Vec<ResourceId> {
     let secrets = chain.secrets.iter().map(|name| ResourceId::new(ResourceKind::Secret, name.as_str()));
     let mut needs: Vec<ResourceId> = secrets.collect();
+    let traced = chain.tracing.iter().map(|tracing| ResourceId::new(ResourceKind::Cluster, tracing.cluster.clone()));
+    needs.extend(traced);
     match &chain.carries {
         ir::Carries::Requests { route_configuration, filters } => {
             let asked = filters.iter().filter_map(|filter| filter.auth.cluster.clone());
