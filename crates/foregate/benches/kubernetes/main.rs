@@ -14,6 +14,7 @@ mod measure;
 
 mod away;
 mod bed;
+mod churn;
 mod endpoints;
 mod flips;
 mod kills;
@@ -24,6 +25,7 @@ mod scale;
 mod scene;
 mod split;
 mod ways;
+mod writes;
 
 use std::time::Duration;
 
@@ -70,11 +72,12 @@ async fn main() {
 /// Scenarios that start what they measure themselves.
 const APART: [&str; 2] = ["kills", "away"];
 /// The others.
-const TOGETHER: [&str; 5] = ["propagation", "scale", "flips", "rollout", "endpoints"];
+const TOGETHER: [&str; 6] = ["propagation", "churn", "scale", "flips", "rollout", "endpoints"];
 
 async fn run(scenario: &str, scene: &scene::Scene, args: &Args) {
     match scenario {
         "propagation" => propagation::run(scene, args).await,
+        "churn" => churn::run(scene, args).await,
         "scale" => scale::run(scene, args).await,
         "flips" => flips::run(scene, args).await,
         "rollout" => rollout::run(scene, args).await,

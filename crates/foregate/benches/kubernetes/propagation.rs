@@ -7,15 +7,17 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 
 use crate::Args;
 use crate::harness::{condition, eventually};
-use crate::measure::{Probe, cpu, rss, spread, until_quiet};
+use crate::measure::{Memory, Probe, cpu, spread, until_quiet};
 use crate::scene::{NAMESPACE, Scene, route_object};
+use crate::writes;
 
 /// Adds routes one after another, each with a host name of its own: from the API's answer to the first 200.
 pub async fn run(scene: &Scene, args: &Args) {
     println!(
-        "  {:>7} {:>22} {:>12} {:>12} {:>10} {:>10}",
-        "routes", "live ms p50/p99/max", "CPU µs contr.", "CPU µs up", "MiB contr.", "MiB up"
+        "  {:>7} {:>22} {:>12} {:>12} {:>8} {:>22} {:>22}",
+        "routes", "live ms p50/p99/max", "CPU µs contr.", "CPU µs up", "writes", "MiB contr.", "MiB up"
     );
+    println!("  (writes: of ours to the cluster's API, a route; MiB: resident = own + files' (proportional))");
     let (mut serial, mut there) = (0, 1);
     for &at in &args.at {
         let wanted = if args.check { at.min(100) } else { at };
@@ -38,7 +40,7 @@ pub async fn run(scene: &Scene, args: &Args) {
     scene.routes().delete_collection(&DeleteParams::default(), &others).await.unwrap();
     until_quiet(&scene.bed.pids()).await;
     let pids = scene.bed.pids();
-    println!("  after deleting all: {} MiB controller, {} MiB up", rss(pids[0]), rss(pids[1]));
+    println!("  after deleting all: {} MiB controller, {} MiB up", Memory::of(pids[0]), Memory::of(pids[1]));
 }
 
 fn host(serial: usize) -> String {
@@ -58,15 +60,11 @@ async fn measure(scene: &Scene, probe: &mut Probe, serial: &mut usize, changes: 
     until_quiet(&pids).await;
     let mut live = Vec::new();
     for _ in 0..changes {
-        let (host, route) = next(serial);
-        api.create(&PostParams::default(), &route).await.unwrap();
-        let acknowledged = Instant::now();
-        probe.until_200(&host).await;
-        live.push(acknowledged.elapsed());
+        live.push(one(scene, probe, serial).await);
     }
     // The same changes again with nobody asking, so that answering probes isn't counted.
     until_quiet(&pids).await;
-    let before: Vec<Duration> = pids.iter().map(|&pid| cpu(pid)).collect();
+    let (before, written): (Vec<Duration>, _) = (pids.iter().map(|&pid| cpu(pid)).collect(), writes::ours(scene).await);
     for _ in 0..changes {
         let (_, route) = next(serial);
         api.create(&PostParams::default(), &route).await.unwrap();
@@ -74,14 +72,24 @@ async fn measure(scene: &Scene, probe: &mut Probe, serial: &mut usize, changes: 
     until_quiet(&pids).await;
     let each = |index: usize| (cpu(pids[index]) - before[index]).as_micros() / changes as u128;
     println!(
-        "  {:>7} {:>22} {:>12} {:>12} {:>10} {:>10}",
+        "  {:>7} {:>22} {:>12} {:>12} {:>8.2} {:>22} {:>22}",
         routes,
         spread(&mut live),
         each(0),
         each(1),
-        rss(pids[0]),
-        rss(pids[1])
+        (writes::ours(scene).await - written) / changes as f64,
+        Memory::of(pids[0]),
+        Memory::of(pids[1])
     );
+}
+
+/// Writes one more route. Returns how long it took from the API's answer to the first 200.
+pub async fn one(scene: &Scene, probe: &mut Probe, serial: &mut usize) -> Duration {
+    let (host, route) = next(serial);
+    scene.routes().create(&PostParams::default(), &route).await.unwrap();
+    let acknowledged = Instant::now();
+    probe.until_200(&host).await;
+    acknowledged.elapsed()
 }
 
 /// Every route says that it is accepted.

@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 
 use crate::Args;
 use crate::harness::apply;
-use crate::measure::{Probe, cpu, rss, spread};
+use crate::measure::{Memory, Probe, cpu, rss, spread};
 use crate::scene::{NAMESPACE, Scene, route_object};
+use crate::writes;
 
 const NAMESPACES: usize = 50;
 const PER_SECOND: u32 = 100;
@@ -27,7 +28,7 @@ pub async fn run(scene: &Scene, args: &Args) {
     }
     let pids = scene.bed.pids();
     let before: Vec<Duration> = pids.iter().map(|&pid| cpu(pid)).collect();
-    let writes_before = api_writes(scene).await;
+    let written = writes::ours(scene).await;
     let (mut writes, mut peak) = (JoinSet::new(), vec![0; pids.len()]);
     let started = Instant::now();
     let (sender, receiver) = mpsc::unbounded_channel();
@@ -67,9 +68,11 @@ pub async fn run(scene: &Scene, args: &Args) {
     println!("  live ms p50/p99/max: {}", spread(&mut live));
     for (index, what) in ["controller", "up"].into_iter().enumerate() {
         let spent = (cpu(pids[index]) - before[index]).as_micros() / routes as u128;
-        println!("  {what}: {spent} µs CPU a route, at most {} MiB", peak[index].max(rss(pids[index])));
+        let (now, most) = (Memory::of(pids[index]), peak[index].max(rss(pids[index])));
+        println!("  {what}: {spent} µs CPU a route, {now} MiB, at most {most}");
     }
-    println!("  writes that the cluster's API answered: {} a route", per_route(scene, writes_before, routes).await);
+    let ours = (writes::ours(scene).await - written) / routes as f64;
+    println!("  writes of ours that the cluster's API answered: {ours:.2} a route");
     for index in 0..NAMESPACES {
         let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(scene.client.clone());
         api.delete(&name(index), &DeleteParams::default()).await.unwrap();
@@ -109,20 +112,4 @@ fn with_backend_of(route: HTTPRoute) -> HTTPRoute {
     let mut value = serde_json::to_value(route).unwrap();
     value["spec"]["rules"][0]["backendRefs"][0]["namespace"] = NAMESPACE.into();
     serde_json::from_value(value).unwrap()
-}
-
-/// How many writes of Gateway API objects the cluster's API has answered.
-async fn api_writes(scene: &Scene) -> f64 {
-    let request = http::Request::get("/metrics").body(vec![]).unwrap();
-    let text = scene.client.request_text(request).await.unwrap();
-    let writes = |line: &&str| {
-        line.starts_with("apiserver_request_total{")
-            && line.contains("group=\"gateway.networking.k8s.io\"")
-            && ["POST", "PUT", "PATCH", "APPLY", "DELETE"].iter().any(|v| line.contains(&format!("verb=\"{v}\"")))
-    };
-    text.lines().filter(writes).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-}
-
-async fn per_route(scene: &Scene, before: f64, routes: usize) -> String {
-    format!("{:.2}", (api_writes(scene).await - before) / routes as f64)
 }

@@ -62,9 +62,40 @@ pub fn cpu(pid: u32) -> Duration {
 
 /// Resident memory of a process, in MiB.
 pub fn rss(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    Memory::of(pid).rss
+}
+
+/// Memory of a process, in MiB.
+#[derive(Clone, Copy)]
+pub struct Memory {
+    /// All that is resident.
+    pub rss: u64,
+    /// What of it is the process' own, and nobody else's.
+    pub anon: u64,
+    /// What of it is a file's: pages of the program, which the kernel may drop, and shares among processes.
+    pub file: u64,
+    /// As `rss`, but a page that several processes have counts for each in part.
+    pub pss: u64,
+}
+
+impl Memory {
+    /// As it is now.
+    pub fn of(pid: u32) -> Self {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let of = |text: &str, name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or_default() / 1024
+        };
+        let (rss, anon) = (of(&status, "VmRSS"), of(&status, "RssAnon"));
+        Self { rss, anon, file: of(&status, "RssFile"), pss: of(&rollup, "Pss") }
+    }
+}
+
+impl std::fmt::Display for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&format!("{} = {}+{} ({})", self.rss, self.anon, self.file, self.pss))
+    }
 }
 
 /// Waits until processes have had nothing to do for a while, so that what was before isn't measured.
