@@ -54,6 +54,25 @@ pub struct GatewayClaimSpec {
     /// The accepted listeners, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<ClaimListener>,
+    /// The other listeners, which the workload cluster can't have served; nothing follows from them but that they are
+    /// shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedListener>,
+}
+
+/// A listener that isn't served, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedListener {
+    /// Its name, unique in the claim.
+    pub name: String,
+    /// Its port, 1 to 65535.
+    #[schemars(range(min = 1))]
+    pub port: u16,
+    /// In one word, as the conditions of the user's object say it.
+    pub reason: String,
+    /// For a person.
+    pub message: String,
 }
 
 /// Labels and annotations for what is made for a gateway (Gateway `spec.infrastructure`).

@@ -29,6 +29,7 @@ pub(crate) fn claim(name: &str, created: &str) -> GatewayClaim {
         sharing_key: None,
         addresses: vec![],
         tracing: None,
+        refused: vec![],
         listeners: vec![listener("http", 8080, ListenerProtocol::Http, None)],
     };
     let mut claim = GatewayClaim::new(name, spec);

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use foregate_api::GatewayClaim;
-use foregate_api::claim::{ClaimListener, GatewayClaimSpec, ListenerTls};
+use foregate_api::claim::{ClaimListener, GatewayClaimSpec, ListenerTls, RefusedListener};
 use foregate_api::gateway::GATEWAY_GROUP;
+use foregate_api::gateway::conditions::reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::certificate::Certificate;
@@ -67,9 +68,24 @@ fn claim(target: &TargetState, parent: &ParentId, object: &ObjectMeta, verdict: 
         infrastructure: basis.infrastructure.clone(),
         tracing: basis.telemetry.tracing.clone(),
         listeners: served.filter_map(|l| claim_listener(target, l)).collect(),
+        refused: verdict.listeners.iter().filter_map(refused).collect(),
         origin,
     };
     Derived::Claim(Arc::new(GatewayClaim { metadata, spec, status: None }))
+}
+
+/// What an operator of the platform is told of a listener that the claim doesn't ask for.
+fn refused(listener: &ListenerVerdict) -> Option<RefusedListener> {
+    if listener.is_served() {
+        return None;
+    }
+    let problem = listener.accepted.as_ref().err().or(listener.conflict.as_ref()).or(listener.references().err());
+    let (reason, message) = match problem {
+        Some(problem) => (problem.reason, problem.message.as_str()),
+        None => (reason::INVALID, "the listener can't be served"),
+    };
+    let (name, port) = (listener.name.to_string(), listener.port);
+    Some(RefusedListener { name, port, reason: reason.to_owned(), message: message.to_owned() })
 }
 
 fn claim_listener(target: &TargetState, listener: &ListenerVerdict) -> Option<ClaimListener> {

@@ -215,6 +215,7 @@ pub fn claim(name: &str, port: u16) -> GatewayClaim {
         sharing_key: None,
         addresses: vec![],
         tracing: None,
+        refused: vec![],
         listeners: vec![listener],
     };
     GatewayClaim::new(name, spec)

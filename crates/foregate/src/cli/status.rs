@@ -2,6 +2,7 @@
 
 mod build;
 mod read;
+mod routes;
 mod tree;
 
 use std::process::ExitCode;
