@@ -223,7 +223,7 @@ impl Upstream {
         avoid: Option<&Rc<Host>>,
     ) -> Option<Rc<Host>> {
         if let Some(table) = &cluster.table {
-            let avoid = avoid.and_then(|avoid| hosts.iter().position(|host| Rc::ptr_eq(avoid, host)));
+            let avoid = avoid.and_then(|avoid| hosts.iter().position(|host| host.address == avoid.address));
             return hosts.get(table.choose(hash.unwrap_or_else(rand::random), avoid)).cloned();
         }
         let mut turns = self.turns.borrow_mut();
@@ -236,7 +236,8 @@ impl Upstream {
                 Balance::LeastRequest { of } => least_busy(hosts, &turns, of)?,
             };
             choice = Some(&hosts[index]);
-            if hosts.len() == 1 || avoid.is_none_or(|avoid| !Rc::ptr_eq(avoid, &hosts[index])) {
+            // By address: it may have gone and come again meanwhile.
+            if hosts.len() == 1 || avoid.is_none_or(|avoid| avoid.address != hosts[index].address) {
                 break;
             }
         }

@@ -136,20 +136,18 @@ impl Scene {
         .await;
     }
 
-    /// One of two endpoints refuses connections, now this one and now that, and nobody says so: Pods without readiness.
+    /// One of two endpoints refuses connections, comes and goes, and nobody says so: Pods without readiness.
     pub async fn endpoints_refuse(&self) {
         let one = backend::start("one").await;
-        let others = ["127.0.0.2", "127.0.0.3"].map(|ip| SocketAddr::new(ip.parse().unwrap(), one.port()));
-        // Until they serve, they refuse.
-        apply(&self.client, &service("one", &[one, others[0]])).await;
+        let refusing = SocketAddr::new("127.0.0.2".parse().unwrap(), one.port());
+        apply(&self.client, &service("one", &[one, refusing])).await;
         let load = self.load();
         let mut posted = 0;
         let mut tick = tokio::time::interval(PERIOD);
         for index in 0..self.changes {
             tick.tick().await;
-            let refusing = others[index % 2];
-            let pair = if index % 4 < 2 { [one, refusing] } else { [refusing, one] };
-            apply(&self.client, &service("one", &pair)).await;
+            let all: &[SocketAddr] = if index % 4 == 3 { &[one] } else { &[refusing, one] };
+            apply(&self.client, &service("one", all)).await;
             let response = http::post(self.address, "web", "/", "body").await.unwrap();
             assert_eq!(response.status(), 200, "a request with a body");
             posted += 1;
