@@ -128,19 +128,26 @@ fn references(must: &mut impl FnMut(String, &str), host_local: bool) {
         own("name")
     );
     of("gatewayclaims", certificates, "spec.listeners[].tls.certificates must be the cluster's own");
-    let mirrors = |list: &str| {
-        format!("(!has({list}) || {list}.all(filter, !has(filter.mirror) || {}))", own("filter.mirror.backend"))
+    let filters = |list: &str| {
+        format!(
+            "(!has({list}) || {list}.all(filter, (!has(filter.mirror) || {}) && (!has(filter.externalAuth) || \
+             !has(filter.externalAuth.backend) || {})))",
+            own("filter.mirror.backend"),
+            own("filter.externalAuth.backend")
+        )
     };
-    let filters = format!("!has(object.spec.listeners) || object.spec.listeners.all(it, {})", mirrors("it.filters"));
-    of("gatewayclaims", filters, "filters of spec.listeners must name the cluster's own backends");
+    let before = format!("!has(object.spec.listeners) || object.spec.listeners.all(it, {})", filters("it.filters"));
+    of("gatewayclaims", before, "filters of spec.listeners must name the cluster's own backends");
+    let collector = format!("!has(object.spec.tracing) || {}", own("object.spec.tracing.backend"));
+    of("gatewayclaims", collector, "spec.tracing.backend must be the cluster's own");
     let claims = format!("!has(object.spec.attachments) || object.spec.attachments.all(it, {})", own("it.claim"));
     of("gatewayroutes", claims, "spec.attachments[].claim must be the cluster's own");
     let backends = format!(
         "!has(object.spec.rules) || object.spec.rules.all(rule, {} && (!has(rule.backends) || rule.backends.all(it, \
          (!has(it.backend) || {}) && {})))",
-        mirrors("rule.filters"),
+        filters("rule.filters"),
         own("it.backend"),
-        mirrors("it.filters"),
+        filters("it.filters"),
     );
     of("gatewayroutes", backends, "backends of spec.rules must be the cluster's own");
     if !host_local {

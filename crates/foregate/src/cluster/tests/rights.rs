@@ -98,6 +98,13 @@ const FOREIGN: &[(&str, &str, Edit)] = &[
         it["spec"]["listeners"] = json!([{ "name": "a", "port": 80, "protocol": "HTTP",
             "filters": [{ "mirror": { "backend": format!("core-{UID}"), "numerator": 1, "denominator": 1 } }] }]);
     }),
+    ("gatewayclaims", "a listener that asks another's", |it| {
+        it["spec"]["listeners"] = json!([{ "name": "a", "port": 80, "protocol": "HTTP", "filters": [{ "externalAuth": {
+            "backend": format!("core-{UID}"), "protocol": { "http": {} } } }] }]);
+    }),
+    ("gatewayclaims", "another's collector", |it| {
+        it["spec"]["tracing"] = json!({ "backend": format!("core-{UID}"), "sampling": 1, "serviceName": "a" });
+    }),
     ("gatewayroutes", "another's listener", |it| {
         it["spec"]["attachments"] = json!([{ "claim": format!("core-{UID}"), "listener": "a", "hostnames": [] }]);
     }),
@@ -108,6 +115,10 @@ const FOREIGN: &[(&str, &str, Edit)] = &[
     ("gatewayroutes", "a mirror to another", |it| {
         it["spec"]["rules"] = json!([{ "filters": [{ "mirror": { "backend": format!("core-{UID}"), "numerator": 1,
             "denominator": 1 } }] }]);
+    }),
+    ("gatewayroutes", "another that is asked", |it| {
+        it["spec"]["rules"] = json!([{ "filters": [{ "externalAuth": { "backend": format!("core-{UID}"),
+            "protocol": { "grpc": {} } } }] }]);
     }),
     ("gatewayroutes", "a backend's mirror to another", |it| {
         it["spec"]["rules"] = json!([{ "backends": [{ "weight": 1, "filters": [{ "mirror": {
