@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{Actor, Stop};
+use super::pauses::Pauses;
 use super::{AgentError, Shared, memory};
 
 /// An instance that runs.
@@ -66,7 +67,7 @@ fn why(error: &watcher::Error) -> String {
 
 impl Follower {
     async fn watch(&mut self, api: Api<GatewayInstance>, drain: &CancellationToken) -> Result<(), AgentError> {
-        let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+        let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).backoff(Pauses::default()));
         let (mut listed, mut told) = (Vec::new(), String::new());
         loop {
             let event = tokio::select! {

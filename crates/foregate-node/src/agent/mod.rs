@@ -14,6 +14,7 @@ mod exchange;
 mod follow;
 mod memory;
 mod node;
+mod pauses;
 mod sockets;
 mod source;
 mod status;

@@ -142,8 +142,9 @@ async fn caught_up(split: &Split, back: Instant) {
         (programmed(split, "late").await?.0 == "True").then_some(())
     })
     .await;
+    after("Gateway made meanwhile programmed");
     eventually("the deleted Gateway's claim goes", || async { (claims(split).await == 2).then_some(()) }).await;
-    after("Gateway made meanwhile programmed, deleted one gone");
+    after("deleted Gateway gone");
     let routes = split.scene.routes();
     eventually("every route is Accepted", || async {
         let all = routes.list(&ListParams::default()).await.ok()?;
