@@ -57,6 +57,11 @@ pub(crate) enum Write {
         uid: String,
         engine: String,
     },
+    /// A merge patch of the metadata of the object with this UID.
+    Metadata {
+        uid: String,
+        change: serde_json::Value,
+    },
     /// A merge patch of the status of the object with this UID.
     Status {
         uid: String,

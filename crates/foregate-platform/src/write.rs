@@ -50,6 +50,10 @@ where
             let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
             api.patch(&target.key.name, &parameters, &Patch::Merge(&change)).await.map(Some)
         }
+        Write::Metadata { change, .. } => {
+            let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+            api.patch(&target.key.name, &parameters, &Patch::Merge(change)).await.map(Some)
+        }
         Write::Status { status, .. } => patch(&api, &target.key.name, status).await.map(Some),
         Write::CreateProxy(proxy) => create(&api, &**proxy).await,
         Write::CreateAddress(address) => create(&api, &**address).await,

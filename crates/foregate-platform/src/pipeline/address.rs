@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 
 use crate::bind::{MANAGED_BY, MANAGER};
 use crate::outbox::{Kind, Target, Write};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, handed};
 use crate::pool::{Pool, object_name};
 use crate::status::Unmet;
 use crate::store::{Key, Store};
@@ -169,7 +169,11 @@ impl Pipeline {
                 self.release(name, now);
             } else {
                 // A release that was wanted isn't any more.
-                self.outbox.want(Target { kind: Kind::Address, key: Key::cluster(name) }, None, now);
+                let key = Key::cluster(name);
+                let given = self.gateways.get(proxy).and_then(|gateway| gateway.infrastructure.as_ref());
+                let address = self.stores.addresses.get(&key);
+                let write = address.and_then(|address| handed::change(&**address, given));
+                self.outbox.want(Target { kind: Kind::Address, key }, write, now);
             }
         }
     }
@@ -212,6 +216,8 @@ impl Pipeline {
         let spec = AddressSpec { address: address.to_string(), pool: pool.to_owned(), proxy: Some(proxy.clone()) };
         let mut object = Address::new(&name, spec);
         object.labels_mut().insert(MANAGED_BY.into(), MANAGER.into());
+        let gateway = self.gateways.get(proxy);
+        handed::put(&mut object.metadata, gateway.and_then(|gateway| gateway.infrastructure.as_ref()));
         let target = Target { kind: Kind::Address, key: Key::cluster(name) };
         self.outbox.want(target, Some(Write::CreateAddress(Box::new(object))), now);
     }

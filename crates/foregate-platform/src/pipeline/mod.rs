@@ -16,6 +16,7 @@ mod dissent;
 mod engines;
 mod flow;
 pub(crate) mod gateway;
+mod handed;
 pub(crate) mod last_good;
 mod observe;
 mod pace;
@@ -325,7 +326,9 @@ impl Pipeline {
             Outcome::Conflict => self.conflict(target, write),
             Outcome::Failed(error) => {
                 tracing::warn!(kind = ?target.kind, object = %target.key, error, "a write failed; it is tried again");
-                if !matches!(write, Write::Status { .. } | Write::Delete { .. } | Write::Engine { .. }) {
+                let creates =
+                    matches!(write, Write::CreateProxy(_) | Write::CreateAddress(_) | Write::CreateInstance(_));
+                if creates {
                     self.failures.insert(target.clone(), error);
                 }
             }

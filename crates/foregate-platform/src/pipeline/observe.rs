@@ -81,7 +81,10 @@ impl Pipeline {
     /// The server doesn't have what we wrote to.
     pub(super) fn missing(&mut self, target: &Target, write: &Write) {
         let uid = match write {
-            Write::Delete { uid } | Write::Status { uid, .. } | Write::Engine { uid, .. } => Some(uid.as_str()),
+            Write::Delete { uid }
+            | Write::Status { uid, .. }
+            | Write::Metadata { uid, .. }
+            | Write::Engine { uid, .. } => Some(uid.as_str()),
             _ => None,
         };
         if uid.is_none() {

@@ -19,6 +19,7 @@ use crate::merge::Verdict;
 use crate::outbox::{Kind, Target, Write};
 use crate::pipeline::Pipeline;
 use crate::pipeline::gateway::Gateway;
+use crate::pipeline::handed;
 use crate::pipeline::observe::translator_key;
 use crate::presence::Serving;
 use crate::status::claim::{Binding, ClaimFacts, ListenerFacts, Pinned, claim_status, is_awaited, is_transient};
@@ -122,10 +123,16 @@ impl Pipeline {
             pinned: shared.pinned.clone(),
         };
         let write_proxy =
-            write(&**object, object.status.as_ref(), proxy_status(&facts, clock), status::proxy::OPTIONAL);
-        let is_transient = gateway.unmet.is_none()
+            || write(&**object, object.status.as_ref(), proxy_status(&facts, clock), status::proxy::OPTIONAL);
+        let handed = handed::change(&**object, gateway.infrastructure.as_ref());
+        let is_transient = handed.is_none()
+            && gateway.unmet.is_none()
             && (gateway.owned.is_empty() || facts.published.is_some_and(|published| is_awaited(serving, published)));
-        wants.push(Want { target: Target { kind: Kind::Proxy, key }, write: write_proxy, is_transient });
+        wants.push(Want {
+            target: Target { kind: Kind::Proxy, key },
+            write: handed.or_else(write_proxy),
+            is_transient,
+        });
         wants.extend(nodes.iter().filter_map(|node| self.report_instance(proxy, node, &object.spec.template.engine)));
     }
 
@@ -137,7 +144,9 @@ impl Pipeline {
             write(&**instance, instance.status.as_ref(), wanted, status::instance::OPTIONAL)
         };
         // Its spec first: its status is looked at again after that.
-        let write = self.change_engine(&key.name, engine).or_else(status);
+        let given = self.gateways.get(proxy).and_then(|gateway| gateway.infrastructure.as_ref());
+        let handed = || handed::change(&**instance, given);
+        let write = self.change_engine(&key.name, engine).or_else(handed).or_else(status);
         Some(Want { target: Target { kind: Kind::Instance, key }, write, is_transient: false })
     }
 

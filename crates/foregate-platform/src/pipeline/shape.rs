@@ -18,6 +18,7 @@ use crate::outbox::{Kind, Target, Write};
 use crate::pipeline::Pipeline;
 use crate::pipeline::address::requests;
 use crate::pipeline::gateway::Fed;
+use crate::pipeline::handed;
 use crate::pipeline::last_good;
 use crate::status::complaint::Complaint;
 use crate::store::Key;
@@ -88,7 +89,11 @@ impl Pipeline {
         let template = self.stores.templates.get(&key).cloned();
         let Some(gateway) = self.gateways.get_mut(proxy) else { return };
         gateway.template_missing = template.is_none().then(|| eldest.spec.template.clone());
-        let write = template.map(|template| Write::CreateProxy(Box::new(new_proxy(proxy, eldest, &template))));
+        let write = template.map(|template| {
+            let mut object = new_proxy(proxy, eldest, &template);
+            handed::put(&mut object.metadata, eldest.spec.infrastructure.as_ref());
+            Write::CreateProxy(Box::new(object))
+        });
         self.outbox.want(target, write, now);
     }
 
@@ -120,6 +125,7 @@ impl Pipeline {
                 let (proxy, node, engine) = (proxy.clone(), (*node).clone(), template.engine.clone());
                 let mut instance = GatewayInstance::new(name, GatewayInstanceSpec { proxy, node, engine });
                 instance.labels_mut().insert(MANAGED_BY.into(), MANAGER.into());
+                handed::put(&mut instance.metadata, gateway.infrastructure.as_ref());
                 Some(Write::CreateInstance(Box::new(instance)))
             };
             let target = Target { kind: Kind::Instance, key: Key::cluster(name) };

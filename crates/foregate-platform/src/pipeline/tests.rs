@@ -6,6 +6,7 @@ mod claims;
 mod copies;
 mod dissent;
 mod engines;
+mod handed;
 mod instances;
 mod pinned;
 mod readiness;
@@ -167,6 +168,7 @@ impl World {
             Write::Delete { .. } => "delete",
             Write::Status { .. } => "status",
             Write::Engine { .. } => "engine",
+            Write::Metadata { .. } => "metadata",
             _ => "create",
         };
         self.writes.push(format!("{verb} {:?} {name}", target.kind));
@@ -182,6 +184,17 @@ impl World {
                 if !engine.is_null() {
                     // A merge patch leaves what it doesn't name.
                     object["status"]["engine"] = engine;
+                }
+                object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+                return Outcome::Written(Box::new(read_object(target.kind, object)));
+            }
+            Write::Metadata { change, .. } => {
+                let Some(object) = self.objects.get_mut(&id) else { return Outcome::Missing };
+                for field in ["labels", "annotations"] {
+                    let mut all = object["metadata"][field].take().as_object().cloned().unwrap_or_default();
+                    all.extend(change["metadata"][field].as_object().cloned().unwrap_or_default());
+                    all.retain(|_, value| !value.is_null());
+                    object["metadata"][field] = json!(all);
                 }
                 object["metadata"]["resourceVersion"] = json!(self.version.to_string());
                 return Outcome::Written(Box::new(read_object(target.kind, object)));

@@ -23,7 +23,7 @@ impl World {
     }
 
     fn node(&mut self, name: &str, unschedulable: bool, generation: i64) {
-        let mut node = GatewayNode::new(name, GatewayNodeSpec { unschedulable });
+        let mut node = GatewayNode::new(name, GatewayNodeSpec { unschedulable, ..Default::default() });
         node.metadata.uid = Some(name.to_owned());
         node.metadata.generation = Some(generation);
         self.put(None, node, Observation::Node);
