@@ -32,7 +32,7 @@ type Dial = (SocketAddr, oneshot::Sender<io::Result<TcpStream>>);
 impl Far {
     /// Makes it, in the place of what an earlier run has left.
     pub fn make() -> Self {
-        let _ = try_ip(&["netns", "del", NAMESPACE]);
+        remove();
         ip(&["netns", "add", NAMESPACE]);
         ip(&["link", "add", "name", "fg-near", "type", "veth", "peer", "name", "fg-far", "netns", NAMESPACE]);
         ip(&["address", "add", &format!("{NEAR}/30"), "dev", "fg-near"]);
@@ -75,9 +75,14 @@ impl Far {
 
 impl Drop for Far {
     fn drop(&mut self) {
-        // The cable goes with it.
-        let _ = try_ip(&["netns", "del", NAMESPACE]);
+        remove();
     }
+}
+
+/// The cable first: it would go with the namespace, but that goes only when the last process in it has.
+fn remove() {
+    let _ = try_ip(&["link", "del", "fg-near"]);
+    let _ = try_ip(&["netns", "del", NAMESPACE]);
 }
 
 /// Moves this thread there, for good.
