@@ -3,7 +3,7 @@
 //! objects.
 //!
 //! This crate is the shell around a pure decision. `source` turns watches into inputs, as far as the API serves the kinds
-//! (`served`) and as far as something names the objects (`named`). [`run`] feeds them to the one task that owns the
+//! (`served`) and as far as something names the objects (`named`, `unread`). [`run`] feeds them to the one task that owns the
 //! decision. [`dispatch`] executes the writes: one at a time per object, the newest wins, failures are tried again. Each
 //! platform has a connection, watches and a queue of its own (`target`), is asked how it is (`health`), and
 //! for the next credential in time (`renew`). Of several

@@ -1,5 +1,7 @@
 //! New routes one after another, while nothing else changes and while much does.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -28,12 +30,14 @@ pub async fn run(scene: &Scene, args: &Args) {
         until_quiet(&pids).await;
         let (load, mut probe) = (Load::start(1, scene.address, "web", "/"), Probe::connect(scene.address).await);
         let (before, started): (Vec<Duration>, _) = (pids.iter().map(|&pid| cpu(pid)).collect(), Instant::now());
-        let churn = churns.then(|| Churn(tokio::spawn(churn(scene.client.clone()))));
+        let changes = Arc::new(AtomicUsize::new(0));
+        let churn = churns.then(|| Churn(tokio::spawn(churn(scene.client.clone(), changes.clone()))));
         let mut live = Vec::with_capacity(routes);
         for _ in 0..routes {
             live.push(propagation::one(scene, &mut probe, &mut serial).await);
         }
-        let (took, changes) = (started.elapsed(), churn.map_or(0, |_| (started.elapsed().as_millis() / 20) as usize));
+        let (took, changes) = (started.elapsed(), changes.load(Ordering::Relaxed));
+        drop(churn);
         let spent: Vec<u128> = pids.iter().zip(before).map(|(&pid, before)| (cpu(pid) - before).as_micros()).collect();
         println!(
             "  {routes} routes one after another in {took:.1?}, {changes} other changes: live ms p50/p99/max {}",
@@ -74,12 +78,13 @@ async fn others(scene: &Scene) {
 }
 
 /// Changes something every 20 ms: a route's filter, or a slice's endpoints.
-async fn churn(client: kube::Client) {
+async fn churn(client: kube::Client, changes: Arc<AtomicUsize>) {
     let routes: Api<foregate_api::gateway::HTTPRoute> = Api::namespaced(client.clone(), NAMESPACE);
     let slices = Api::namespaced(client, NAMESPACE);
     let mut ticks = tokio::time::interval(EVERY);
     for turn in 0_usize.. {
         ticks.tick().await;
+        changes.fetch_add(1, Ordering::Relaxed);
         if turn % 2 == 0 {
             write_slice(&slices, turn).await;
             continue;
