@@ -235,12 +235,14 @@ impl Questions {
 async fn answer(client: &Client, voice: &Voice, service: Key, number: u64) -> Fetched {
     let services = Api::<Lean<Service>>::namespaced(client.clone(), &service.namespace);
     let slices = Api::<Lean<EndpointSlice>>::namespaced(client.clone(), &service.namespace);
-    let params = ListParams::default().labels(&format!("{}={}", lean::SERVICE, service.name));
+    // The right to list is enough.
+    let named = ListParams::default().fields(&format!("metadata.name={}", service.name));
+    let labelled = ListParams::default().labels(&format!("{}={}", lean::SERVICE, service.name));
     let mut pauses = Backoff::default();
     loop {
-        match futures::future::try_join(services.get_opt(&service.name), slices.list(&params)).await {
-            Ok((object, slices)) => {
-                let object = object.map(|Lean(object)| small(object));
+        match futures::future::try_join(services.list(&named), slices.list(&labelled)).await {
+            Ok((mut objects, slices)) => {
+                let object = objects.items.pop().map(|Lean(object)| small(object));
                 let slices = slices.items.into_iter().map(|Lean(slice)| small(slice)).collect();
                 return Fetched { service, number, object, slices };
             }
