@@ -1,7 +1,7 @@
 //! What a fresh platform starts with: CRDs, a pool and a template for the tenant `default`, a GatewayClass.
 
 use foregate_api::{DEFAULT_NAME, DEFAULT_TENANT_NAMESPACE};
-use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -73,12 +73,17 @@ fn is_ignored(ranges: &[String], wanted: &str) -> bool {
 pub async fn kinds(client: &Client) -> Result<(), UpError> {
     let damaged =
         |source: foregate_api::crds::CrdError| UpError::Manifest { file: "a CRD", message: source.to_string() };
-    for crd in foregate_api::crds().map_err(damaged)? {
-        let api: Api<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
-            Api::all(client.clone());
-        let name = crd.name_any();
-        api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&crd)).await.map_err(|source| {
-            UpError::Seed { what: format!("CustomResourceDefinition {name}"), source: Box::new(source) }
+    let resource = ApiResource::erase::<
+        k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    >(&());
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    for crd in foregate_api::crds::manifests() {
+        let crd = crd.map_err(damaged)?;
+        let name = crd["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let params = PatchParams::apply(MANAGER).force();
+        api.patch_metadata(&name, &params, &Patch::Apply(&crd)).await.map_err(|source| UpError::Seed {
+            what: format!("CustomResourceDefinition {name}"),
+            source: Box::new(source),
         })?;
     }
     Ok(())
