@@ -1,6 +1,6 @@
 //! Server-side apply.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::conflict::{Conflict, Conflicts};
 use super::super::fields::Set;
@@ -63,8 +63,8 @@ pub fn apply(writer: &Writer<'_>, live: Option<&Value>, applied: &Value, force: 
     }
     // Defaults belong to nobody, but without them what is live would look changed.
     writer.schema.apply_defaults(&mut new);
-    let nothing = json!({});
-    let difference = differ(typed, live.unwrap_or(&nothing), &new, writer);
+    // Of a new object all is new, and nobody has anything to lose by it.
+    let difference = live.map(|live| differ(typed, live, &new, writer)).unwrap_or_default();
     settle_conflicts(writer, &mut entries, &difference, live, force)?;
     own_fields(writer, &mut entries, mine, set, &difference);
     entries.store(&mut new, writer);
