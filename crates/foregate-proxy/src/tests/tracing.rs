@@ -79,7 +79,8 @@ async fn a_span_says_what_was_asked_and_answered() {
                 - { tag: of-default, request_header: { name: x-none, default_value: d } }\n        \
                 - { tag: http.request.method, value: \"%REQ(:METHOD)%\" }\n        \
                 - { tag: cluster, value: \"%UPSTREAM_CLUSTER% %ROUTE_NAME% %RESPONSE_CODE%\" }\n        \
-                - { tag: empty, value: \"%REQ(x-none)%\" }\n        operation: \"%REQ(:METHOD)% it\"";
+                - { tag: empty, value: \"%REQ(x-none)%\" }\n        \
+                - { tag: url.path, value: \"%PATH(NQ:PATH)%\" }\n        operation: \"%REQ(:METHOD)% it\"";
     let tracer = "service_name: shop";
     let headers: &[(&str, &str)] = &[("x-h", "h"), ("user-agent", "me")];
     let (spans, backend) = spans(&options(more, tracer), &[("/a?q", headers)], 1).await;
@@ -109,6 +110,7 @@ async fn a_span_says_what_was_asked_and_answered() {
         ("of-default", "d"),
         ("http.request.method", "GET"),
         ("cluster", "a to-a 200"),
+        ("url.path", "/a"),
     ] {
         assert_eq!(span.attributes.get(name).map(String::as_str), Some(want), "{name}");
     }
@@ -131,6 +133,8 @@ async fn each_try_has_a_span() {
     let (again, tries) = of("/retry/bad");
     assert_eq!((again.status, &*again.attributes["error"], &*again.attributes["response_flags"]), (2, "true", "URX"));
     assert_eq!(tries.len(), 2);
+    let counts = tries.iter().map(|span| span.attributes.get("retry.count").map(String::as_str));
+    assert_eq!(counts.collect::<Vec<_>>(), [None, Some("1")]);
     for (span, got) in tries.iter().zip(backend.got()) {
         assert_eq!(got.headers["traceparent"], format!("00-{}-{}-01", span.trace_id, span.span_id));
         assert_eq!((&*span.name, span.kind, span.status), ("to a", 3, 2));
@@ -140,6 +144,7 @@ async fn each_try_has_a_span() {
     let (dead, tries) = of("/dead");
     assert_eq!((dead.status, &*dead.attributes["http.status_code"]), (2, "503"));
     assert_eq!(tries[0].attributes["error.reason"], "remote connection failure");
+    assert_eq!(tries[0].attributes["response_flags"], "UF");
     assert_eq!((tries[0].status, &*tries[0].attributes["http.status_code"]), (0, "0"));
     assert_eq!(of("/none").1.len(), 0, "no endpoint was tried");
     let (own, tries) = of("/own");

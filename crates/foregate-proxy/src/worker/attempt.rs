@@ -78,18 +78,18 @@ impl Failure {
         }
     }
 
-    /// What became of a try, in Envoy's words; nothing where it never got as far as an endpoint.
-    pub(super) fn reason(&self) -> Option<&'static str> {
+    /// What became of a try, in Envoy's words and letters; nothing where it never got as far as an endpoint.
+    pub(super) fn reason(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::NoEndpoint | Self::Overflow => None,
-            Self::Connect(DialError::Timeout) => Some("connection timeout"),
-            Self::Connect(_) => Some("remote connection failure"),
-            Self::Closed => Some("connection termination"),
-            Self::Reset => Some("remote reset"),
-            Self::Refused => Some("remote refused stream reset"),
-            Self::Protocol => Some("protocol error"),
-            Self::RequestBody => Some("local reset"),
-            Self::TryTimeout => Some("per try timeout"),
+            Self::Connect(DialError::Timeout) => Some(("connection timeout", "UF")),
+            Self::Connect(_) => Some(("remote connection failure", "UF")),
+            Self::Closed => Some(("connection termination", "UC")),
+            Self::Reset => Some(("remote reset", "UR")),
+            Self::Refused => Some(("remote refused stream reset", "UR")),
+            Self::Protocol => Some(("protocol error", "UPE")),
+            Self::RequestBody => Some(("local reset", "-")),
+            Self::TryTimeout => Some(("per try timeout", "UT")),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Response, StatusCode, Version};
+use http::Response;
 
 use super::attempt::{self, Failure, Try};
 use super::body::Arriving;
@@ -12,6 +12,7 @@ use super::forward::{Job, Outgoing};
 use super::head;
 use super::local::LocalReply;
 use super::pool::Lease;
+use super::trace::Heard;
 use super::upstream::Upstream;
 use crate::config::retry::RetryPolicy;
 
@@ -84,7 +85,7 @@ pub(super) async fn tries(
 }
 
 /// What a try's span says of it.
-fn heard(result: &Result<(Response<Arriving>, Lease), Failure>) -> Result<(StatusCode, Version), Option<&'static str>> {
+fn heard(result: &Result<(Response<Arriving>, Lease), Failure>) -> Heard {
     match result {
         Ok((response, _)) => Ok((response.status(), response.version())),
         Err(failure) => Err(failure.reason()),

@@ -112,7 +112,7 @@ const fn command(attribute: StandardAttribute) -> &'static str {
         StandardAttribute::PeerAddress => "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
         StandardAttribute::PeerPort => "%DOWNSTREAM_DIRECT_REMOTE_PORT%",
         StandardAttribute::TlsServerName => "%REQUESTED_SERVER_NAME%",
-        StandardAttribute::UrlPath => "%REQ_WITHOUT_QUERY(:PATH)%",
+        StandardAttribute::UrlPath => "%PATH(NQ:PATH)%",
         // Not `:scheme`: that says how the endpoint is spoken with.
         StandardAttribute::UrlScheme => "%REQ(X-FORWARDED-PROTO)%",
         StandardAttribute::UserAgent => "%REQ(USER-AGENT)%",

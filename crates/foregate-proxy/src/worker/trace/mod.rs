@@ -49,18 +49,26 @@ struct Record {
     /// What gRPC says of the answer.
     grpc: Option<(String, String)>,
     attempt: Option<Attempt>,
+    /// Tries that began.
+    tries: u32,
     /// Spans of tries that are over.
     done: Vec<Span>,
 }
 
+/// What came of a try: status and version of an answer, or why there is none, in Envoy's words and letters; nothing if
+/// no endpoint was asked.
+pub(super) type Heard = Result<(StatusCode, Version), Option<(&'static str, &'static str)>>;
+
 /// A try that is under way, or was the last.
 struct Attempt {
+    /// How many were before it.
+    number: u32,
     context: Context,
     start: u64,
     status: u16,
     version: Option<Version>,
-    /// Why there is no answer.
-    reason: Option<&'static str>,
+    /// Why there is no answer, and Envoy's letters for that.
+    reason: Option<(&'static str, &'static str)>,
     /// Its end is known.
     heard: bool,
 }
@@ -90,6 +98,7 @@ impl Trace {
                 route: None,
                 grpc: None,
                 attempt: None,
+                tries: 0,
                 done: Vec::new(),
             })
         });
@@ -138,11 +147,14 @@ impl Trace {
         if propagate {
             context.tell(headers);
         }
-        record.attempt = Some(Attempt { context, start: now(), status: 0, version: None, reason: None, heard: false });
+        let number = record.tries;
+        record.tries += 1;
+        record.attempt =
+            Some(Attempt { number, context, start: now(), status: 0, version: None, reason: None, heard: false });
     }
 
     /// A try has an answer, or none for a reason that is told.
-    pub(super) fn heard(&mut self, answer: Result<(StatusCode, Version), Option<&'static str>>) {
+    pub(super) fn heard(&mut self, answer: Heard) {
         let Some(record) = &mut self.record else { return };
         let Some(attempt) = &mut record.attempt else { return };
         match answer {
@@ -215,7 +227,9 @@ fn served(options: &Arc<HttpOptions>, record: &Record, context: &Context, exchan
     }
     span.set("request_size", exchange.bytes_in.as_ref().map_or(0, |bytes| bytes.get()).to_string());
     span.set("response_size", exchange.bytes_out.to_string());
-    common(&mut span, options, record, exchange, exchange.status);
+    let flags = exchange.flags();
+    let flags: &str = if flags.is_empty() { "-" } else { &flags };
+    common(&mut span, options, record, exchange, (exchange.status, flags));
     if exchange.status == 0 || exchange.status >= 500 {
         span.fail();
     }
@@ -229,7 +243,10 @@ fn served(options: &Arc<HttpOptions>, record: &Record, context: &Context, exchan
 fn tried(options: &Arc<HttpOptions>, record: &Record, attempt: &Attempt, exchange: &Exchange) -> Span {
     let cluster = record.cluster.as_deref().unwrap_or_default();
     let mut span = Span::new(&attempt.context, CLIENT, format!("router {cluster} egress"), (attempt.start, now()));
-    if let Some(reason) = attempt.reason {
+    if attempt.number > 0 {
+        span.set("retry.count", attempt.number.to_string());
+    }
+    if let Some((reason, _)) = attempt.reason {
         span.set("error", "true");
         span.set("error.reason", reason);
     } else if !attempt.heard {
@@ -240,14 +257,13 @@ fn tried(options: &Arc<HttpOptions>, record: &Record, attempt: &Attempt, exchang
         span.set("upstream_address", &*host.text);
         span.set("peer.address", &*host.text);
     }
-    common(&mut span, options, record, exchange, attempt.status);
+    let flags = attempt.reason.map_or("-", |(_, flags)| flags);
+    common(&mut span, options, record, exchange, (attempt.status, flags));
     if attempt.status >= 400 {
         span.fail();
     }
-    let of = |tracing: &'_ Tracing| tracing.upstream_operation.is_some();
-    if options.tracing.as_ref().is_some_and(of)
-        && let Some(name) =
-            operation(options, |tracing| tracing.upstream_operation.as_ref(), record, exchange, attempt.status)
+    if let Some(name) =
+        operation(options, |tracing| tracing.upstream_operation.as_ref(), record, exchange, attempt.status)
     {
         span.name = name;
     }
@@ -255,15 +271,20 @@ fn tried(options: &Arc<HttpOptions>, record: &Record, attempt: &Attempt, exchang
 }
 
 /// What all spans say.
-fn common(span: &mut Span, options: &Arc<HttpOptions>, record: &Record, exchange: &Exchange, status: u16) {
+fn common(
+    span: &mut Span,
+    options: &Arc<HttpOptions>,
+    record: &Record,
+    exchange: &Exchange,
+    (status, flags): (u16, &str),
+) {
     span.set("component", "proxy");
     if let Some(cluster) = &record.cluster {
         span.set("upstream_cluster", &**cluster);
         span.set("upstream_cluster.name", &**cluster);
     }
     span.set("http.status_code", status.to_string());
-    let flags = exchange.flags();
-    span.set("response_flags", if flags.is_empty() { "-".to_owned() } else { flags });
+    span.set("response_flags", flags);
     if let Some((grpc, message)) = record.grpc.as_ref().filter(|_| exchange.grpc) {
         span.set("grpc.status_code", &**grpc);
         span.set("grpc.message", &**message);
