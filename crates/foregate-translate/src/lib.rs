@@ -27,6 +27,7 @@ pub mod ir;
 mod output;
 mod problem;
 mod resolve;
+mod stock;
 mod template;
 mod translator;
 
@@ -34,6 +35,7 @@ pub use foregate_api::{Change, Key};
 pub use input::{Input, Options};
 pub use output::{ObjectRef, Output, Report, ResourceChange};
 pub use problem::Problem;
+pub use stock::renewed as renewed_stock;
 pub use template::{default_template, default_template_yaml};
 pub use translator::{Present, Translator};
 

@@ -17,6 +17,7 @@ mod objects;
 mod offline;
 pub mod output;
 pub mod revisions;
+pub mod renew;
 pub mod shell;
 pub mod status;
 pub mod table;
@@ -73,6 +74,8 @@ pub enum Command {
     Unpin(revisions::GatewayArgs),
     /// Translate objects in files to Envoy configuration.
     Translate(translate::TranslateArgs),
+    /// Give a gateway the Envoy configuration that its template has now.
+    Renew(renew::RenewArgs),
     /// Check Envoy configuration as Envoy would.
     Validate(validate::ValidateArgs),
     /// Look at the static configuration, or at what a gateway's engines have.

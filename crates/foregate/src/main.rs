@@ -67,6 +67,7 @@ fn main() -> ExitCode {
         Command::Rollback(args) => ended(cli::revisions::rollback(&args)),
         Command::Pin(args) => ended(cli::revisions::pin(&args)),
         Command::Unpin(args) => ended(cli::revisions::unpin(&args)),
+        Command::Renew(args) => ended(cli::renew::run(&args)),
         Command::Translate(args) => ended(cli::translate::run(&args)),
         Command::Validate(args) => ended(cli::validate::run(&args)),
         Command::Completions(args) => ended(cli::shell::completions(&args)),

@@ -6,9 +6,10 @@ mod harness;
 
 use std::net::SocketAddr;
 
-use foregate_api::{DEFAULT_TENANT_NAMESPACE, GatewayProxy};
+use foregate_api::template::GatewayTemplateSpec;
+use foregate_api::{DEFAULT_NAME, DEFAULT_TENANT_NAMESPACE, GatewayProxy, GatewayTemplate};
 use harness::{Foregate, apply, eventually, gateway, gateway_address, http, route, service};
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use rustix::process::Signal;
 use serde_json::json;
@@ -92,4 +93,64 @@ async fn a_template_that_does_not_render_takes_no_gateway_down() {
 async fn a_template_that_the_engine_refuses_takes_no_gateway_down() {
     let spoil = |good: &str| format!("{good}\nconnectionBalanceConfig: {{ exactBalance: {{}} }}\n");
     serves_on("127.171.1.0/24", spoil, "connection_balance_config").await;
+}
+
+/// A stock template of before there were UDP, CORS and HTTP/2 over TLS.
+const EARLIER: &str = include_str!("../../foregate-translate/tests/support/stock-59a1b14.yaml");
+
+fn with_envoy_of(spec: &GatewayTemplateSpec, of: &GatewayTemplateSpec) -> GatewayTemplateSpec {
+    GatewayTemplateSpec { envoy: of.envoy.clone(), values: of.values.clone(), ..spec.clone() }
+}
+
+async fn renew(foregate: &Foregate) -> String {
+    let mut command = tokio::process::Command::new(harness::binary());
+    let output = command.args(["renew", "web", "--kubeconfig"]).arg(foregate.kubeconfig()).output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_earlier_stock_template_is_renewed_and_an_edited_one_when_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let foregate = Foregate::start(dir.path(), "127.110.44.0/24", &[]);
+    let client = foregate.client().await;
+    apply(&client, &gateway("web")).await;
+    gateway_address(&client, "web").await;
+    let stock = foregate_translate::default_template().spec;
+    let earlier: GatewayTemplate = serde_saphyr::from_str(EARLIER).unwrap();
+    let templates: Api<GatewayTemplate> = Api::namespaced(client.clone(), DEFAULT_TENANT_NAMESPACE);
+    let mut template = templates.get(DEFAULT_NAME).await.unwrap();
+    template.spec = with_envoy_of(&template.spec, &earlier.spec);
+    templates.replace(DEFAULT_NAME, &PostParams::default(), &template).await.unwrap();
+    let mut old = proxy(&client).await;
+    old.spec.template = with_envoy_of(&old.spec.template, &earlier.spec);
+    old.spec.template.replicas = 2;
+    // The status is the platform's, which writes it at the same time.
+    let spec = json!({ "spec": { "template": old.spec.template } });
+    proxies(&client).patch(&old.name_any(), &PatchParams::default(), &Patch::Merge(&spec)).await.unwrap();
+    let values = json!({ "spec": { "template": { "values": { "udpIdleTimeout": null, "maxDatagramSize": null } } } });
+    proxies(&client).patch(&old.name_any(), &PatchParams::default(), &Patch::Merge(&values)).await.unwrap();
+    assert!(foregate.stop(Signal::TERM).success());
+
+    let foregate = Foregate::start(dir.path(), "127.110.44.0/24", &[]);
+    let client = foregate.client().await;
+    let templates: Api<GatewayTemplate> = Api::namespaced(client.clone(), DEFAULT_TENANT_NAMESPACE);
+    let template = templates.get(DEFAULT_NAME).await.unwrap();
+    assert_eq!(template.spec, with_envoy_of(&template.spec, &stock));
+    let renewed = proxy(&client).await.spec.template;
+    assert_eq!(renewed, with_envoy_of(&renewed, &stock));
+    assert_eq!(renewed.replicas, 2, "what is no Envoy configuration stays");
+
+    // An edited one stays, also over a start.
+    let edited = format!("{}# mine\n", stock.envoy.listener);
+    set_listener(&client, &edited).await;
+    template_is(&client, "True").await;
+    assert!(foregate.stop(Signal::TERM).success());
+    let foregate = Foregate::start(dir.path(), "127.110.44.0/24", &[]);
+    let client = foregate.client().await;
+    assert_eq!(proxy(&client).await.spec.template.envoy.listener, edited);
+    let said = renew(&foregate).await;
+    assert!(said.contains("has the Envoy configuration of GatewayTemplate tenant-default/default now"), "{said}");
+    assert_eq!(proxy(&client).await.spec.template, renewed);
+    assert!(renew(&foregate).await.contains("nothing changes"));
 }

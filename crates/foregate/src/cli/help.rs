@@ -11,7 +11,7 @@ use super::table::{HEADING, STRONG, styled, width, wrap};
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["up", "platform", "node", "controller", "proxy"]),
     ("See", &["status", "explain", "top", "get"]),
-    ("Configuration over time", &["history", "diff", "rollback", "pin", "unpin"]),
+    ("Configuration over time", &["history", "diff", "rollback", "pin", "unpin", "renew"]),
     ("Without a server", &["translate", "validate"]),
     ("Set up", &["cluster", "engine", "config", "completions", "man"]),
 ];

@@ -53,6 +53,7 @@ pub async fn start(
     // What reconcilers write they would derive again after a crash: they needn't wait for the disk.
     let (client, reconcilers) = (server.client(), server.client_for(Durability::Derived));
     seed::seed(&client, config).await?;
+    super::stock::renew(&client).await?;
     crate::cluster::mount(&server);
     parts.start("workload clusters", crate::cluster::keep(reconcilers.clone(), shutdown.clone()));
     let (api_server, stop) = (server.clone(), shutdown.clone());

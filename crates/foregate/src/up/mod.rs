@@ -15,6 +15,7 @@ mod node;
 pub mod parts;
 pub mod seed;
 mod serving;
+pub mod stock;
 
 use std::net::IpAddr;
 use std::sync::Arc;
