@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Value as Json;
 
 use crate::ResourceKind;
-use crate::descriptors;
+use crate::{descriptors, plan};
 
 /// Why a message can't be shown.
 #[derive(Debug, thiserror::Error)]
@@ -129,9 +129,12 @@ impl Printer {
     }
 
     fn fields(&self, message: &DynamicMessage) -> Tree {
+        let plan = self.redact.then(|| plan::of(&message.descriptor()));
+        let is_hidden = |field: &FieldDescriptor| {
+            plan.is_some_and(|plan| plan.field(field.number()).is_some_and(|at| plan.fields[at].sensitive))
+        };
         let fields = message.fields().map(|(field, value)| {
-            let hidden = self.redact && descriptors::is_sensitive(&field);
-            let tree = if hidden { leaf(REDACTED) } else { self.field(&field, value) };
+            let tree = if is_hidden(&field) { leaf(REDACTED) } else { self.field(&field, value) };
             (field.name().to_owned(), tree)
         });
         Tree::Map(fields.collect())
