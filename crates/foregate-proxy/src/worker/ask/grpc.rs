@@ -88,7 +88,7 @@ fn http_request(
     auth::attribute_context::HttpRequest {
         id: text(&head::X_REQUEST_ID),
         method: request.method().as_str().to_owned(),
-        headers: told(authorizer, request, (&host, &path, &scheme)),
+        headers: told(authorizer, request, (&host, &path, &scheme), !body.is_empty()),
         path,
         host,
         scheme,
@@ -105,6 +105,7 @@ fn told(
     authorizer: &Authorizer,
     request: &Request<Incoming>,
     (host, path, scheme): (&str, &str, &str),
+    has_body: bool,
 ) -> HashMap<String, String> {
     let mut told = HashMap::new();
     for name in request.headers().keys().filter(|name| **name != HOST) {
@@ -118,7 +119,7 @@ fn told(
             told.insert(name.to_owned(), value.to_owned());
         }
     }
-    if authorizer.body.is_some() {
+    if has_body {
         told.insert("x-envoy-auth-partial-body".to_owned(), "false".to_owned());
     }
     told

@@ -34,7 +34,7 @@ pub(super) fn question(
         }
     }
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    if authorizer.body.is_some() {
+    if !body.is_empty() {
         headers.insert(PARTIAL_BODY.clone(), HeaderValue::from_static("false"));
     }
     let body = (!body.is_empty()).then(|| body.clone());

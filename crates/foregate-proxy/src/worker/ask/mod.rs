@@ -189,7 +189,7 @@ impl Asking<'_> {
                     lease.release(upstream.tick());
                     return Ok(whole);
                 }
-                Err(_) if again && reused => {}
+                Err(error) if again && reused && !error.error().is_parse() => {}
                 Err(error) => {
                     upstream.stats.resets.inc();
                     upstream.judge(&host, None);
