@@ -28,9 +28,7 @@ pub(super) fn before_routing(
         };
         if let Some(asked) = decoded::<ExtAuthz>(any).filter(|_| is_on) {
             let who = who(&asked);
-            answer
-                .caveats
-                .push(format!("before the request is routed, {who}; what it adds to the request counts for routes"));
+            answer.caveats.push(format!("before the request is routed, {who}"));
         }
     }
 }
@@ -66,7 +64,9 @@ fn who(asked: &ExtAuthz) -> String {
         Some((UNRESOLVED_CLUSTER, _)) => {
             "a service that isn't there is to be asked whether it may pass: every request is answered 500".to_owned()
         }
-        Some((cluster, how)) => format!("{cluster} is asked by {how} whether it may pass, and may answer instead"),
+        Some((cluster, how)) => {
+            format!("{cluster} is asked by {how} whether it may pass: it may change the request, or answer instead")
+        }
         None => "a service is asked whether it may pass, and may answer instead".to_owned(),
     }
 }
