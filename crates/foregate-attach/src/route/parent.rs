@@ -64,8 +64,8 @@ impl Attach {
             return Vec::new();
         }
         let is_named = |gateway: &Key| {
-            let parents = state.object.parent_refs().iter().filter_map(|p| ParentId::of(p, &key.namespace));
-            parents.into_iter().any(|parent| parent == ParentId::gateway(gateway.clone()))
+            let mut parents = state.object.parent_refs().iter().filter_map(|p| ParentId::of(p, &key.namespace));
+            parents.any(|parent| parent == ParentId::gateway(gateway.clone()))
         };
         let others = self.index.default_gateways.iter().filter(|gateway| !is_named(gateway));
         others
