@@ -152,11 +152,11 @@ impl Attach {
         let pair = match self.world.secrets.get(&secret) {
             None => Err(format!("Secret {secret} doesn't exist")),
             Some(state) => match (state.usable(), &state.pair) {
-                (Ok(()), Some(pair)) => Ok(pair),
+                (Ok(()), Some(pair)) => Ok((pair, state.version.clone())),
                 (usable, _) => Err(format!("Secret {secret}: {}", usable.err().unwrap_or_default())),
             },
         };
-        let pair = pair.map_err(|why| at("spec.credentialsRef", why))?;
+        let (pair, secret_version) = pair.map_err(|why| at("spec.credentialsRef", why))?;
         check_whose(&pair.certificate, tenant, cluster)
             .map_err(|why| at("spec.credentialsRef", format!("Secret {secret}: {why}")))?;
         certificate::check_roots(&platform.ca_certificates).map_err(|why| at("spec.platform.caCertificates", why))?;
@@ -166,6 +166,7 @@ impl Attach {
             certificate: pair.certificate.clone(),
             key: pair.key.clone(),
             secret: secret.clone(),
+            secret_version,
             namespace: tenant_namespace(tenant),
             cluster: cluster.to_owned(),
             templates: BTreeSet::from([spec.template.clone()]),

@@ -39,8 +39,13 @@ impl Attach {
             return;
         }
         let new = new.map(|secret| SecretState::new(&secret));
+        // Who renews a credential needs to know which version it replaces.
+        let is_credential = self.index.secret_classes.has(&key);
         let unchanged = match (self.world.secrets.get(&key), &new) {
-            (Some(old), Some(new)) => old.metadata == new.metadata && old.pair == new.pair && old.ca == new.ca,
+            (Some(old), Some(new)) => {
+                let is_same = old.version == new.version || !is_credential;
+                is_same && old.metadata == new.metadata && old.pair == new.pair && old.ca == new.ca
+            }
             (old, new) => old.is_none() && new.is_none(),
         };
         if unchanged {

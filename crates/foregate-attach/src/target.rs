@@ -37,6 +37,8 @@ pub struct Connection {
     pub key: Vec<u8>,
     /// The Secret that both are in.
     pub secret: Key,
+    /// Its `resourceVersion`.
+    pub secret_version: String,
     /// Namespace of the derived objects.
     pub namespace: String,
     /// Name of this workload cluster there.

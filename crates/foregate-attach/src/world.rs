@@ -40,6 +40,8 @@ pub(crate) struct World {
 #[derive(Debug)]
 pub(crate) struct SecretState {
     pub metadata: ObjectMeta,
+    /// Its `resourceVersion`.
+    pub version: String,
     pub pair: Option<Pair>,
     /// `ca.crt`.
     pub ca: Option<String>,
@@ -71,7 +73,8 @@ impl SecretState {
             creation_timestamp: secret.metadata.creation_timestamp.clone(),
             ..ObjectMeta::default()
         };
-        Self { metadata, pair, ca, checked: OnceCell::new() }
+        let version = secret.metadata.resource_version.clone().unwrap_or_default();
+        Self { metadata, version, pair, ca, checked: OnceCell::new() }
     }
 
     /// Whether it can be served; found out once.

@@ -198,13 +198,18 @@ async fn rest(pause: Duration, doubt: &Notify) {
     let _ = tokio::time::timeout(pause - LEAST, doubt.notified()).await;
 }
 
-/// Exchanges the client where more than the templates has changed.
+/// Exchanges the client where more has changed than templates and what else there is in the Secret.
 async fn reconnect(
     exchangeable: &Exchangeable,
     from: Option<&Connection>,
     to: &Connection,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    if from.is_none_or(|from| Connection { templates: to.templates.clone(), ..from.clone() } != *to) {
+    let like_new = |from: &Connection| Connection {
+        templates: to.templates.clone(),
+        secret_version: to.secret_version.clone(),
+        ..from.clone()
+    };
+    if from.is_none_or(|from| like_new(from) != *to) {
         exchangeable.set(client::of_platform(to).await?);
     }
     Ok(())

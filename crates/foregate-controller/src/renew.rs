@@ -88,16 +88,14 @@ impl Renewal {
 
     /// Replaces what is in the Secret, unless somebody else has done so.
     async fn write(&self, to: &Connection, made: &Credential) -> Result<(), Failure> {
-        let [certificate, key] = CREDENTIAL_KEYS.map(|key| format!("/data/{key}"));
-        let patch = json!([
-            { "op": "test", "path": certificate, "value": STANDARD.encode(&to.certificate) },
-            { "op": "replace", "path": certificate, "value": STANDARD.encode(&made.certificate) },
-            { "op": "replace", "path": key, "value": STANDARD.encode(&made.key) },
-        ]);
-        let patch = serde_json::from_value(patch).map_err(|error| Failure::from(&kube::Error::SerdeError(error)))?;
+        let [certificate, key] = CREDENTIAL_KEYS;
+        let patch = json!({
+            "metadata": { "resourceVersion": to.secret_version },
+            "data": { certificate: STANDARD.encode(&made.certificate), key: STANDARD.encode(&made.key) },
+        });
         let api = Api::<Secret>::namespaced(self.workload.clone(), &to.secret.namespace);
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        let written = api.patch_metadata(&to.secret.name, &params, &Patch::Json::<()>(patch)).await;
+        let written = api.patch_metadata(&to.secret.name, &params, &Patch::Merge(patch)).await;
         written.map(drop).map_err(|error| Failure::from(&error))
     }
 }

@@ -31,7 +31,12 @@ async fn a_credential_is_renewed_in_the_secret_that_it_is_in() {
         let data = secrets.get(CREDENTIAL).await.unwrap().data.unwrap();
         ["tls.crt", "tls.key"].map(|field| String::from_utf8(data[field].0.clone()).unwrap())
     };
-    until(async || if stored().await[0] == before { Err(()) } else { Ok(()) }).await.expect("a new certificate");
+    let classes: Api<GatewayClass> = Api::all(admin);
+    let renewed = until(async || match stored().await[0] == before {
+        true => Err(said(&classes).await),
+        false => Ok(()),
+    });
+    renewed.await.expect("a new certificate");
     let [certificate, key] = stored().await;
     let left = validity(&certificate).end - jiff::Timestamp::now().as_second();
     assert!((7_775_000..=7_776_000).contains(&left), "{left}");
@@ -51,7 +56,6 @@ async fn a_credential_is_renewed_in_the_secret_that_it_is_in() {
     let own: Api<WorkloadCluster> = Api::namespaced(Client::try_from(config).unwrap(), DEFAULT_TENANT_NAMESPACE);
     assert!(own.get("far").await.unwrap().status.unwrap().credential_issued.is_some());
     // Once is enough.
-    let classes: Api<GatewayClass> = Api::all(admin);
     until(async || said(&classes).await.filter(|it| it.0 == "True").map(drop).ok_or(())).await.expect("Accepted");
     assert!(!said(&classes).await.unwrap().1.contains("renewed"));
     assert_eq!(stored().await, [certificate, key]);
