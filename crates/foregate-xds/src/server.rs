@@ -159,7 +159,6 @@ type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Ads {
     fn start<P: Protocol>(&self, request: Request<Streaming<P::Request>>) -> Result<Responses<P::Response>, Status> {
-        let stop = self.stop.child_token();
         let peer = match &self.access {
             Access::Socket(instance) => Peer::Socket(instance.clone()),
             Access::Certificate(directory) => {
@@ -169,25 +168,12 @@ impl Ads {
                 if request.metadata().contains_key(announce::HEADER) {
                     return self.hold(name, directory);
                 }
-                tokio::spawn(end_with_credential(directory.clone(), name.clone(), stop.clone()));
                 Peer::Node { node: name.node.clone(), directory: directory.clone() }
             }
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let (cache, ended) = (self.cache.clone(), stop.clone().drop_guard());
-        tokio::spawn(async move {
-            session::run::<P>(cache, peer, request.into_inner(), sender, stop).await;
-            drop(ended);
-        });
+        tokio::spawn(session::run::<P>(self.cache.clone(), peer, request.into_inner(), sender, self.stop.clone()));
         Ok(Box::pin(ReceiverStream::new(receiver)))
-    }
-}
-
-/// Ends a stream, whose client is told to connect again and turned away then.
-async fn end_with_credential(directory: Directory, name: NodeName, stop: CancellationToken) {
-    tokio::select! {
-        () = directory.revoked(&name) => stop.cancel(),
-        () = stop.cancelled() => {}
     }
 }
 

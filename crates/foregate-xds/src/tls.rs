@@ -251,7 +251,8 @@ pub async fn serve_tls(
     let stop = shutdown.child_token();
     let _stop_streams = stop.clone().drop_guard();
     let (sender, connections) = mpsc::channel(16);
-    tokio::spawn(accept(listener, TlsAcceptor::from(config), sender, stop.clone()));
+    let acceptor = TlsAcceptor::from(config);
+    tokio::spawn(accept(listener, acceptor, directory.clone(), sender, stop.clone()));
     let access = Access::Certificate(directory);
     // A machine that has vanished is to be noticed soon.
     let mut server =
@@ -269,6 +270,7 @@ pub async fn serve_tls(
 async fn accept(
     listener: tokio::net::TcpListener,
     acceptor: TlsAcceptor,
+    directory: Directory,
     connections: mpsc::Sender<Connection>,
     stop: CancellationToken,
 ) {
@@ -281,9 +283,9 @@ async fn accept(
         };
         match accepted {
             Ok((stream, _)) => {
-                let (acceptor, connections) = (acceptor.clone(), connections.clone());
+                let (acceptor, directory, connections) = (acceptor.clone(), directory.clone(), connections.clone());
                 tokio::spawn(async move {
-                    if let Some(connection) = handshake(acceptor, stream, place).await {
+                    if let Some(connection) = handshake(acceptor, directory, stream, place).await {
                         // Fails when the server has ended meanwhile.
                         let _ = connections.send(connection).await;
                     }
@@ -298,7 +300,12 @@ async fn accept(
     }
 }
 
-async fn handshake(acceptor: TlsAcceptor, stream: TcpStream, place: OwnedSemaphorePermit) -> Option<Connection> {
+async fn handshake(
+    acceptor: TlsAcceptor,
+    directory: Directory,
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+) -> Option<Connection> {
     let from = stream.peer_addr().ok();
     let _ = stream.set_nodelay(true);
     let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
@@ -313,13 +320,17 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream, place: OwnedSemapho
     if node.is_none() {
         tracing::warn!(?from, "a client whose certificate is no node's was turned away from the xDS port");
     }
-    Some(Connection { stream: Box::new(stream), node: node?, _place: place })
+    let node = node?;
+    let name = node.clone();
+    let revoked = Box::pin(async move { directory.revoked(&name).await });
+    Some(Connection { stream: Box::new(stream), node, revoked, _place: place })
 }
 
-/// A node's connection.
+/// A node's connection. It ends with the node's credential, so that the next one is made with another.
 struct Connection {
     stream: Box<TlsStream<TcpStream>>,
     node: NodeName,
+    revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -333,6 +344,9 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.revoked.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut *self.stream).poll_read(cx, buf)
     }
 }

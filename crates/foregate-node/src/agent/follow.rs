@@ -51,7 +51,7 @@ fn why(error: &watcher::Error) -> String {
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::WatchError(status) => match status.code {
             401 | 403 => {
-                format!("{}; `foregate node add` on the platform makes a node and its credential", status.message)
+                format!("{}; `foregate node renew`, or `add`, on the platform makes a credential", status.message)
             }
             _ => status.message.clone(),
         },
