@@ -7,6 +7,7 @@ mod config_api;
 pub mod dump;
 pub mod error;
 pub mod explain;
+pub mod flags;
 mod gateway;
 pub mod get;
 pub mod help;
@@ -16,8 +17,8 @@ pub mod names;
 mod objects;
 mod offline;
 pub mod output;
-pub mod revisions;
 pub mod renew;
+pub mod revisions;
 pub mod shell;
 pub mod status;
 pub mod table;
@@ -29,6 +30,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use flags::{EngineArgs, RoleArgs};
 
 /// An external, multi-tenant API gateway and load balancer for Kubernetes and Linux hosts.
 #[derive(Debug, Parser)]
@@ -72,10 +74,10 @@ pub enum Command {
     Pin(revisions::HoldArgs),
     /// Let a gateway follow its objects again.
     Unpin(revisions::GatewayArgs),
-    /// Translate objects in files to Envoy configuration.
-    Translate(translate::TranslateArgs),
     /// Give a gateway the Envoy configuration that its template has now.
     Renew(renew::RenewArgs),
+    /// Translate objects in files to Envoy configuration.
+    Translate(translate::TranslateArgs),
     /// Check Envoy configuration as Envoy would.
     Validate(validate::ValidateArgs),
     /// Look at the static configuration, or at what a gateway's engines have.
@@ -105,15 +107,12 @@ pub struct UpArgs {
     /// Also start two demo backends, apply the example Gateway and routes, and print what to try.
     #[arg(long)]
     pub demo: bool,
-    /// Static configuration, YAML. Every field has a default; unknown fields are refused.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// Those of every role.
+    #[command(flatten)]
+    pub role: RoleArgs,
     /// A directory of YAML files: what is in them is applied, and removed with them; may be given several times.
     #[arg(long = "watch", value_name = "DIR")]
     pub watch: Vec<PathBuf>,
-    /// Where state is kept [default: the XDG state directory; /var/lib/foregate for root].
-    #[arg(long, value_name = "DIR", env = "FOREGATE_DATA_DIR")]
-    pub data_dir: Option<PathBuf>,
     /// Where the API listens; port 0 picks one, and the kubeconfig names it [default: 127.0.0.1:7443].
     #[arg(long, value_name = "ADDR:PORT")]
     pub api_listen: Option<SocketAddr>,
@@ -127,18 +126,9 @@ pub struct UpArgs {
     /// Added to every listener's port, for users who may not bind ports below 1024 [default: 0].
     #[arg(long, value_name = "N")]
     pub port_offset: Option<u16>,
-    /// Worker threads of the engine [default: one per core].
-    #[arg(long, value_name = "N")]
-    pub workers: Option<usize>,
-    /// Where the engine's access log goes: `off`, `stdout` or a file [default: off].
-    #[arg(long, value_name = "off|stdout|FILE")]
-    pub access_log: Option<String>,
-    /// Where the engine's Prometheus metrics are served, as `/metrics` [default: nowhere].
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub metrics_listen: Option<SocketAddr>,
-    /// Form of the log lines on stderr [default: text].
-    #[arg(long, value_enum, value_name = "FORM")]
-    pub log_format: Option<LogFormat>,
+    /// Those of its engines.
+    #[command(flatten)]
+    pub engines: EngineArgs,
 }
 
 /// Form of the log lines.

@@ -104,7 +104,7 @@ impl Config {
     /// # Errors
     /// When the file can't be read or parsed, or a value is out of range.
     pub fn load(args: &UpArgs) -> Result<Self, ConfigError> {
-        let mut config = match &args.config {
+        let mut config = match &args.role.config {
             Some(path) => Self::from_file(path)?,
             None => Self::default(),
         };
@@ -131,7 +131,7 @@ impl Config {
                 field.clone_from(value);
             }
         }
-        set(&mut self.data_dir, args.data_dir.as_ref());
+        set(&mut self.data_dir, args.role.data_dir.as_ref());
         if !args.watch.is_empty() {
             self.watch.clone_from(&args.watch);
         }
@@ -139,12 +139,12 @@ impl Config {
         set(&mut self.address_pool, args.address_pool.as_ref());
         set(&mut self.engine, args.engine.as_ref());
         set(&mut self.port_offset, args.port_offset.as_ref());
-        set(&mut self.workers, args.workers.as_ref());
-        set(&mut self.access_log, args.access_log.as_ref());
-        if args.metrics_listen.is_some() {
-            self.metrics_listen = args.metrics_listen;
+        set(&mut self.workers, args.engines.workers.as_ref());
+        set(&mut self.access_log, args.engines.access_log.as_ref());
+        if args.engines.metrics_listen.is_some() {
+            self.metrics_listen = args.engines.metrics_listen;
         }
-        set(&mut self.log_format, args.log_format.as_ref());
+        set(&mut self.log_format, args.role.log_format.as_ref());
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -218,12 +218,14 @@ pub fn default_data_dir() -> PathBuf {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::cli::flags::RoleArgs;
 
     fn load(text: &str, args: UpArgs) -> Result<Config, ConfigError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.yaml");
         std::fs::write(&path, text).unwrap();
-        Config::load(&UpArgs { config: Some(path), ..args })
+        let role = RoleArgs { config: Some(path), ..args.role };
+        Config::load(&UpArgs { role, ..args })
     }
 
     #[test]

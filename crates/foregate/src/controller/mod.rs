@@ -13,6 +13,7 @@ use std::time::Instant;
 use clap::{Args, Subcommand, ValueEnum};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
+use crate::cli::flags::RoleArgs;
 use crate::cli::{LogFormat, UpArgs, names};
 use crate::config::{Config, ConfigError};
 use crate::up::{self, UpError};
@@ -112,7 +113,7 @@ impl ControllerArgs {
         let default = Config::default().data_dir.join("controller");
         let data_dir = self.data_dir.clone().or_else(|| self.config.is_none().then_some(default));
         let (config, log_format) = (self.config.clone(), self.log_format);
-        Config::load(&UpArgs { config, data_dir, log_format, ..UpArgs::default() })
+        Config::load(&UpArgs { role: RoleArgs { config, data_dir, log_format }, ..UpArgs::default() })
     }
 
     /// Name of this workload cluster.

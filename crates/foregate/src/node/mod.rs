@@ -10,7 +10,6 @@ mod error;
 mod relay;
 mod renew;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +19,8 @@ use foregate_xds::tls::{self, Identity};
 use foregate_xds::{Relay, RelayOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{LogFormat, UpArgs};
+use crate::cli::UpArgs;
+use crate::cli::flags::{EngineArgs, RoleArgs};
 use crate::config::{Config, ConfigError};
 use crate::up;
 use crate::up::engines;
@@ -39,24 +39,12 @@ pub struct NodeArgs {
     /// What `foregate node add` wrote: who this node is, and where its platform.
     #[arg(long, value_name = "FILE", env = "FOREGATE_CREDENTIAL")]
     pub credential: Option<PathBuf>,
-    /// Static configuration, YAML, as `foregate config print` shows it.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Where configuration and engines are kept [default: the XDG state directory; /var/lib/foregate for root].
-    #[arg(long, value_name = "DIR", env = "FOREGATE_DATA_DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// Worker threads of the engine [default: one per core].
-    #[arg(long, value_name = "N")]
-    pub workers: Option<usize>,
-    /// Where the engine's access log goes: `off`, `stdout` or a file [default: off].
-    #[arg(long, value_name = "off|stdout|FILE")]
-    pub access_log: Option<String>,
-    /// Where the engines' Prometheus metrics are served, as `/metrics` [default: nowhere].
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub metrics_listen: Option<SocketAddr>,
-    /// Form of the log lines on stderr [default: text].
-    #[arg(long, value_enum, value_name = "FORM")]
-    pub log_format: Option<LogFormat>,
+    /// Those of every role.
+    #[command(flatten)]
+    pub role: RoleArgs,
+    /// Those of its engines.
+    #[command(flatten)]
+    pub engines: EngineArgs,
 }
 
 /// Verbs of `foregate node`.
@@ -74,16 +62,8 @@ impl NodeArgs {
     /// # Errors
     /// As [`Config::load`].
     pub fn config(&self) -> Result<Config, ConfigError> {
-        let args = self.clone();
-        Config::load(&UpArgs {
-            config: args.config,
-            data_dir: args.data_dir,
-            workers: args.workers,
-            access_log: args.access_log,
-            metrics_listen: args.metrics_listen,
-            log_format: args.log_format,
-            ..UpArgs::default()
-        })
+        let Self { role, engines, .. } = self.clone();
+        Config::load(&UpArgs { role, engines, ..UpArgs::default() })
     }
 }
 

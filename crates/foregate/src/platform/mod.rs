@@ -7,7 +7,6 @@ mod placement;
 mod presence;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
@@ -18,7 +17,8 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{LogFormat, UpArgs};
+use crate::cli::UpArgs;
+use crate::cli::flags::RoleArgs;
 use crate::config::{Config, ConfigError};
 use crate::up::control::{self, Control, bind};
 use crate::up::parts::Parts;
@@ -32,12 +32,9 @@ pub const ADDRESSES_NAMESPACE: &str = "kube-system";
 /// Flags of `foregate platform`. Each overrides the field of the same name in the file that `--config` names.
 #[derive(Args, Clone, Debug, Default)]
 pub struct PlatformArgs {
-    /// Static configuration, YAML, as `foregate config print` shows it.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Where state is kept [default: the XDG state directory; /var/lib/foregate for root].
-    #[arg(long, value_name = "DIR", env = "FOREGATE_DATA_DIR")]
-    pub data_dir: Option<PathBuf>,
+    /// Those of every role.
+    #[command(flatten)]
+    pub role: RoleArgs,
     /// Where the API listens [default: 127.0.0.1:7443].
     #[arg(long, value_name = "ADDR:PORT")]
     pub api_listen: Option<SocketAddr>,
@@ -57,9 +54,6 @@ pub struct PlatformArgs {
     /// Added to every listener's port [default: 0].
     #[arg(long, value_name = "N")]
     pub port_offset: Option<u16>,
-    /// Form of the log lines on stderr [default: text].
-    #[arg(long, value_enum, value_name = "FORM")]
-    pub log_format: Option<LogFormat>,
 }
 
 impl PlatformArgs {
@@ -70,13 +64,11 @@ impl PlatformArgs {
     pub fn config(&self) -> Result<Config, ConfigError> {
         let args = self.clone();
         let mut config = Config::load(&UpArgs {
-            config: args.config,
-            data_dir: args.data_dir,
+            role: args.role,
             api_listen: args.api_listen,
             address_pool: args.address_pool,
             engine: args.engine,
             port_offset: args.port_offset,
-            log_format: args.log_format,
             ..UpArgs::default()
         })?;
         config.xds_listen = args.xds_listen.unwrap_or(config.xds_listen);
