@@ -156,8 +156,8 @@ async fn caught_up(split: &Split, back: Instant) {
         let accepted = |value: Value| {
             condition(&value, "/status/parents/0/conditions", "Accepted").is_some_and(|(status, _, _)| status == "True")
         };
-        let all = all.items.into_iter().map(|route| serde_json::to_value(route).unwrap_or_default());
-        all.map(accepted).all(|is| is).then_some(())
+        let mut all = all.items.into_iter().map(|route| serde_json::to_value(route).unwrap_or_default());
+        all.all(accepted).then_some(())
     })
     .await;
     after("every route says that it is accepted");
