@@ -208,10 +208,10 @@ mod tests {
             let shown = parsed(more.clone()).map(|it| it.unwrap().attributes.remove(0).value);
             assert_eq!(
                 shown.map_err(|p| p.message),
-                expected.map_err(|path| path.to_owned()).or_else(|path| {
+                expected.map_err(|path| {
                     let message = parsed(more.clone()).unwrap_err().message;
                     assert!(message.starts_with(&format!("{path}: ")), "{message}");
-                    Err(message)
+                    message
                 }),
                 "{more}"
             );

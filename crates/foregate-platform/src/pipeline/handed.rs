@@ -77,19 +77,21 @@ pub(super) fn change<K: Resource>(object: &K, given: Option<&ClaimInfrastructure
     Some(Write::Metadata { uid, change })
 }
 
+/// Names and values.
+type Pairs<'a> = BTreeMap<&'a str, &'a str>;
+
 /// Labels and annotations that can be taken; none: there are none.
-fn taken(given: Option<&ClaimInfrastructure>) -> Option<(BTreeMap<&str, &str>, BTreeMap<&str, &str>)> {
+fn taken(given: Option<&ClaimInfrastructure>) -> Option<(Pairs<'_>, Pairs<'_>)> {
     let given = given?;
     let pairs = |(key, value)| (String::as_str(key), String::as_str(value));
     let labels = given.labels.iter().map(pairs).filter(|(key, value)| is_free(key) && is_value(value));
-    let labels: BTreeMap<&str, &str> = labels.collect();
-    let annotations: BTreeMap<&str, &str> =
-        given.annotations.iter().map(pairs).filter(|(key, _)| is_free(key)).collect();
+    let labels: Pairs = labels.collect();
+    let annotations: Pairs = given.annotations.iter().map(pairs).filter(|(key, _)| is_free(key)).collect();
     (!labels.is_empty() || !annotations.is_empty()).then_some((labels, annotations))
 }
 
-fn record(labels: &BTreeMap<&str, &str>, annotations: &BTreeMap<&str, &str>) -> String {
-    let keys = |map: &BTreeMap<&str, &str>| map.keys().map(|key| (*key).to_owned()).collect();
+fn record(labels: &Pairs, annotations: &Pairs) -> String {
+    let keys = |map: &Pairs| map.keys().map(|key| (*key).to_owned()).collect();
     json!(Record { labels: keys(labels), annotations: keys(annotations) }).to_string()
 }
 

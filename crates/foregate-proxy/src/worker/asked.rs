@@ -42,7 +42,7 @@ pub(super) struct Routed<'a> {
 }
 
 /// Who is asked on a route: the most specific level that says something says it.
-pub(super) fn of_route<'a>(levels: [&'a PerFilter; 3]) -> Option<&'a Authorizer> {
+pub(super) fn of_route(levels: [&PerFilter; 3]) -> Option<&Authorizer> {
     match levels.into_iter().find_map(|level| level.auth.as_deref()) {
         Some(Setting::On(authorizer)) => Some(authorizer),
         Some(Setting::Off) | None => None,

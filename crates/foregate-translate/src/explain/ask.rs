@@ -53,10 +53,8 @@ fn who(asked: &ExtAuthz) -> String {
             _ => None,
         },
         Some(Services::HttpService(service)) => {
-            match service.server_uri.as_ref().and_then(|uri| uri.http_upstream_type.as_ref()) {
-                Some(core::http_uri::HttpUpstreamType::Cluster(cluster)) => Some((cluster.as_str(), "HTTP")),
-                None => None,
-            }
+            let upstream = service.server_uri.as_ref().and_then(|uri| uri.http_upstream_type.as_ref());
+            upstream.map(|core::http_uri::HttpUpstreamType::Cluster(cluster)| (cluster.as_str(), "HTTP"))
         }
         None => None,
     };

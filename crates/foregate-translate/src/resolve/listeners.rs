@@ -94,6 +94,9 @@ impl AttachPoint {
     }
 }
 
+/// A route configuration, and the host name of a listener in it.
+type HostOfConfiguration = (Arc<str>, Arc<str>);
+
 /// All listeners of a gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -108,9 +111,8 @@ pub(crate) struct Plan {
     /// Per route configuration of an HTTPS port: what of the host names of the port's other listeners says for which
     /// hosts a request is on the wrong connection (GEP-3567): a certificate may be good for names of several listeners.
     pub neighbours: BTreeMap<Arc<str>, Vec<Arc<str>>>,
-    /// Who is asked about requests before they are routed, in order: by route configuration and the host name of the
-    /// listener.
-    pub filters: BTreeMap<(Arc<str>, Arc<str>), Arc<[ExternalAuth]>>,
+    /// Who is asked about requests before they are routed, in order.
+    pub filters: BTreeMap<HostOfConfiguration, Arc<[ExternalAuth]>>,
     /// How requests are traced, by route configuration.
     pub tracing: BTreeMap<Arc<str>, Tracing>,
     /// The Secret with what the gateway shows to backends over TLS.
