@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::{BoxFuture, Fuse, FusedFuture};
 use hyper_util::rt::TokioIo;
 use parking_lot::RwLock;
-use rustls::client::ResolvesClientCert;
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
@@ -176,6 +178,8 @@ pub fn client_config_of(ca: &str, identity: Identity) -> Result<Arc<ClientConfig
         .with_root_certificates(roots(ca)?)
         .with_client_cert_resolver(Arc::new(identity));
     config.alpn_protocols = vec![b"h2".to_vec()];
+    // A resumed session is the old one's identity: an exchanged certificate would never be shown.
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
@@ -322,7 +326,8 @@ async fn handshake(
     }
     let node = node?;
     let name = node.clone();
-    let revoked = Box::pin(async move { directory.revoked(&name).await });
+    let revoked: BoxFuture<'static, ()> = Box::pin(async move { directory.revoked(&name).await });
+    let revoked = revoked.fuse();
     Some(Connection { stream: Box::new(stream), node, revoked, _place: place })
 }
 
@@ -330,7 +335,7 @@ async fn handshake(
 struct Connection {
     stream: Box<TlsStream<TcpStream>>,
     node: NodeName,
-    revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
+    revoked: Fuse<BoxFuture<'static, ()>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -344,7 +349,7 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.revoked.as_mut().poll(cx).is_ready() {
+        if self.revoked.is_terminated() || self.revoked.poll_unpin(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         Pin::new(&mut *self.stream).poll_read(cx, buf)

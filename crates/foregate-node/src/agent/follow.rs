@@ -193,7 +193,8 @@ mod tests {
             why(&watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status))))
         };
         assert_eq!(refused(500), "no");
-        assert!(refused(403).starts_with("no; `foregate node add`"));
+        assert!(refused(403).starts_with("no; `foregate node renew`"));
+        assert_eq!(refused(401), refused(403));
         let cause = std::io::Error::other("certificate");
         let error = watcher::Error::WatchStartFailed(kube::Error::Service(Box::new(cause)));
         assert_eq!(why(&error), "certificate");

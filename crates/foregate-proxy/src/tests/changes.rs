@@ -234,11 +234,11 @@ async fn what_is_refused_is_named_and_the_last_good_version_serves_on() {
     let taken = listener("http-9", rig.address("http-1").port(), &rds("rc"), "");
     let refused = rig.send(response(ResourceKind::Listener, vec![taken], &[])).await.unwrap_err();
     assert!(refused.contains("listener http-1 of gateway instance gw/local has it already"), "{refused}");
-    let broken = listener("http-1", 0, &rds("rc"), "tracing: {}");
+    let broken = listener("http-1", 0, &rds("rc"), "proxy_status_config: {}");
     let refused = rig.send(response(ResourceKind::Listener, vec![broken], &[])).await.unwrap_err();
     assert_eq!(
         refused,
-        "http-1: filter_chains[0].filters[0].typed_config.tracing: not supported by the built-in engine"
+        "http-1: filter_chains[0].filters[0].typed_config.proxy_status_config: not supported by the built-in engine"
     );
     assert_eq!(client.get("x", "/").await.status, 200);
     assert_eq!(rig.metric("foregate_proxy_xds_nacks_total"), 3.0);
