@@ -5,6 +5,7 @@
 //! It does no I/O, knows no clock, and never rebuilds the world: a changed object leads, by reverse references, to
 //! exactly what depends on it.
 
+mod ancestors;
 mod attach;
 mod backend;
 mod book;

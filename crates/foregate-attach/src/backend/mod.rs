@@ -32,7 +32,6 @@ pub(crate) use ca::{CA_KEY, CaSource, TlsUser};
 pub(crate) use direct::DirectState;
 pub(crate) use pods::PodState;
 pub(crate) use policy::PolicyState;
-pub(crate) use policy_status::MOST_ANCESTORS;
 pub(crate) use reference::{Referrer, Target};
 pub(crate) use session::parse as parse_session;
 pub(crate) use traffic::TrafficState;

@@ -3,19 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use foregate_api::condition::{condition, merge};
+use foregate_api::condition::condition;
+use foregate_api::gateway::PolicyStatus;
 use foregate_api::gateway::conditions::{ACCEPTED, RESOLVED_REFS, reason};
-use foregate_api::gateway::{GATEWAY_GROUP, ParentReference, PolicyAncestorStatus, PolicyStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::Upstream;
 use super::policy::PolicyState;
 use crate::output::{StatusChange, StatusKind};
 use crate::{Attach, Key};
-
-const CONDITIONS: &[&str] = &[ACCEPTED, RESOLVED_REFS];
-/// What the API takes.
-pub(crate) const MOST_ANCESTORS: usize = 16;
 
 impl Attach {
     pub(crate) fn policy_status(&mut self, key: &Key, now: &Time) -> Option<StatusChange> {
@@ -29,7 +25,7 @@ impl Attach {
             pending.update(StatusKind::BackendTlsPolicy, key, &object.metadata, object.status.as_ref(), |base| {
                 let Some(conditions) = self.policy_conditions(key, state, now) else { return base.clone() };
                 let upstreams = state.targets.iter().map(|target| &target.upstream);
-                self.ancestors(&key.namespace, upstreams, &conditions, base)
+                self.sender_ancestors(&key.namespace, upstreams, &conditions, base)
             });
         if let Some(state) = self.policies.get_mut(key) {
             state.pending = pending;
@@ -37,45 +33,17 @@ impl Attach {
         change
     }
 
-    /// One entry per Gateway of ours that sends to one of these; everybody else's entries as they are.
-    pub(super) fn ancestors<'a>(
+    /// One entry per Gateway of ours that sends to one of these, with these conditions; everybody else's as they are.
+    pub(super) fn sender_ancestors<'a>(
         &self,
         namespace: &str,
         upstreams: impl Iterator<Item = &'a Upstream>,
         conditions: &[Condition],
         base: &PolicyStatus,
     ) -> PolicyStatus {
-        let mut gateways = self.senders(upstreams);
-        let mut ancestors = Vec::with_capacity(base.ancestors.len().max(gateways.len()));
-        for entry in &base.ancestors {
-            if !self.settings.controller_names.contains(&entry.controller_name) {
-                ancestors.push(entry.clone());
-                continue;
-            }
-            let reference = &entry.ancestor_ref;
-            let gateway = Key::new(reference.namespace_or(namespace), reference.name.as_str());
-            let is_whole = reference.section_name.is_none() && reference.port.is_none() && reference.is_gateway();
-            if let Some(controller) = is_whole.then(|| gateways.remove(&gateway)).flatten() {
-                ancestors.push(PolicyAncestorStatus {
-                    ancestor_ref: reference.clone(),
-                    controller_name: controller.to_string(),
-                    conditions: merge(&entry.conditions, conditions.to_vec(), CONDITIONS),
-                });
-            }
-        }
-        let room = MOST_ANCESTORS.saturating_sub(ancestors.len());
-        ancestors.extend(gateways.into_iter().take(room).map(|(gateway, controller)| PolicyAncestorStatus {
-            ancestor_ref: ParentReference {
-                group: Some(GATEWAY_GROUP.to_owned()),
-                kind: Some("Gateway".to_owned()),
-                namespace: Some(gateway.namespace.to_string()),
-                name: gateway.name.to_string(),
-                ..ParentReference::default()
-            },
-            controller_name: controller.to_string(),
-            conditions: conditions.to_vec(),
-        }));
-        PolicyStatus { ancestors }
+        let senders = self.senders(upstreams).into_iter();
+        let entries = senders.map(|(gateway, controller)| (gateway, (controller.to_string(), conditions.to_vec())));
+        self.ancestors(namespace, entries.collect(), base)
     }
 
     fn policy_conditions(&self, key: &Key, state: &PolicyState, now: &Time) -> Option<Vec<Condition>> {

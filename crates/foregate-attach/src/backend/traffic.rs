@@ -107,7 +107,7 @@ impl Attach {
         };
         let kind = StatusKind::XBackendTrafficPolicy;
         let change = pending.update(kind, key, metadata, state.object.status.as_ref(), |base| {
-            self.ancestors(&key.namespace, state.targets.iter(), std::slice::from_ref(&accepted), base)
+            self.sender_ancestors(&key.namespace, state.targets.iter(), std::slice::from_ref(&accepted), base)
         });
         self.traffic.get_mut(key)?.pending = pending;
         change

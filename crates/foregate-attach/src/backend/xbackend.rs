@@ -157,7 +157,7 @@ impl Attach {
         };
         let upstream = Upstream::XBackend(key.clone());
         let change = pending.update(StatusKind::XBackend, key, metadata, state.object.status.as_ref(), |base| {
-            self.ancestors(&key.namespace, std::iter::once(&upstream), std::slice::from_ref(&accepted), base)
+            self.sender_ancestors(&key.namespace, std::iter::once(&upstream), std::slice::from_ref(&accepted), base)
         });
         self.xbackends.get_mut(key)?.pending = pending;
         change

@@ -17,7 +17,7 @@ use foregate_envoy::pb::xds::r#type::matcher::v3 as xds;
 use http::{HeaderValue, StatusCode};
 use regex::Regex;
 
-use super::parts::{boolean, text_matcher, timeout, whole_regex};
+use super::parts::{boolean, envoy_grpc, text_matcher, timeout, whole_regex};
 use super::per_filter::Setting;
 use super::refusal::{At, Refusal, nothing_left, unpack};
 use crate::routing::matchers::TextMatcher;
@@ -167,12 +167,7 @@ fn compile(mut message: wire::ExtAuthz, slots: &mut Interner) -> Result<Authoriz
 type Compiled = (String, Service, Option<Duration>, Option<Vec<TextMatcher>>);
 
 fn grpc(mut message: core::GrpcService) -> Result<Compiled, Refusal> {
-    use core::grpc_service::TargetSpecifier;
-    let mut target = match message.target_specifier.take() {
-        Some(TargetSpecifier::EnvoyGrpc(target)) => target,
-        Some(TargetSpecifier::GoogleGrpc(_)) => return Err(Refusal::unsupported("google_grpc")),
-        None => return Err(Refusal::new("must have envoy_grpc")),
-    };
+    let mut target = envoy_grpc(&mut message)?;
     let cluster = std::mem::take(&mut target.cluster_name);
     let authority = std::mem::take(&mut target.authority);
     let authority = if authority.is_empty() { "authorization" } else { &authority };

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use foregate_envoy::pb::envoy::config::core::v3 as core;
+use foregate_envoy::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
 use foregate_envoy::pb::envoy::r#type::matcher::v3 as matcher;
 use foregate_envoy::pb::envoy::r#type::v3::FractionalPercent;
 use foregate_envoy::pb::google::protobuf as wkt;
@@ -182,4 +183,13 @@ pub(crate) fn boolean(field: &mut Option<wkt::BoolValue>) -> Option<bool> {
 /// Takes an optional number.
 pub(crate) fn number(field: &mut Option<wkt::UInt32Value>) -> Option<u32> {
     field.take().map(|value| value.value)
+}
+
+/// The cluster that a gRPC service is called in, taken out of its message.
+pub(crate) fn envoy_grpc(message: &mut core::GrpcService) -> Result<EnvoyGrpc, Refusal> {
+    match message.target_specifier.take() {
+        Some(TargetSpecifier::EnvoyGrpc(target)) => Ok(target),
+        Some(TargetSpecifier::GoogleGrpc(_)) => Err(Refusal::unsupported("google_grpc")),
+        None => Err(Refusal::new("must have envoy_grpc")),
+    }
 }

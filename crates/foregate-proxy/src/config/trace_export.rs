@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use super::format::{self, Value};
 use super::headers::header_name;
-use super::parts::{boolean, number, timeout};
+use super::parts::{boolean, envoy_grpc, number, timeout};
 use super::refusal::{At, Refusal, nothing_left, unpack};
 use crate::slots::{Interner, Slot};
 
@@ -84,12 +84,7 @@ struct Service {
 }
 
 fn grpc(mut message: core::GrpcService) -> Result<Service, Refusal> {
-    use core::grpc_service::TargetSpecifier;
-    let mut target = match message.target_specifier.take() {
-        Some(TargetSpecifier::EnvoyGrpc(target)) => target,
-        Some(TargetSpecifier::GoogleGrpc(_)) => return Err(Refusal::unsupported("google_grpc")),
-        None => return Err(Refusal::new("must have envoy_grpc")),
-    };
+    let mut target = envoy_grpc(&mut message)?;
     let cluster = std::mem::take(&mut target.cluster_name);
     let authority = std::mem::take(&mut target.authority);
     // The engine adds none, and reads no answer that is longer than a status.
